@@ -1,0 +1,127 @@
+"""Canonical msgpack: one encoding per value, any other rejected.
+
+Signed bodies use only nil, booleans, integers, UTF-8 strings, byte strings and
+arrays. There are no maps, floats or extension types in them, so that nothing
+depends on key order or on the spelling of a number: msgpack with the shortest
+form of every length and integer is then one-to-one. Decoding proves it by
+encoding again and comparing.
+
+Knows bytes and plain Python values; knows nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, TypeVar
+
+import msgpack
+
+from .errors import FormatError, LimitExceeded
+
+T = TypeVar("T")
+
+ARRAY_LENGTH_MAX = 32_768
+"""Twice ENTRIES_MAX (indices and entries of the largest change). msgpack reserves an array by its claimed
+length before it reads the elements, so the claim must be bounded."""
+
+
+def encode(value: Any) -> bytes:
+    """The canonical encoding of ``value`` (None, bool, int, str, bytes, lists and tuples of these)."""
+    encoded: bytes = msgpack.packb(value, use_bin_type=True)
+    return encoded
+
+
+def unpack(data: bytes) -> Any:
+    """Decode msgpack under the limits of the format, without asking for canonical form.
+
+    Arrays become tuples. Raises FormatError for anything that is not exactly one
+    msgpack value of the permitted types.
+    """
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            use_list=False,
+            strict_map_key=True,
+            max_array_len=min(ARRAY_LENGTH_MAX, len(data)),
+            max_map_len=0,
+            max_ext_len=0,
+            ext_hook=_refuse_extension,
+        )
+    except FormatError:
+        raise
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise FormatError(f"not msgpack as gossipconf writes it: {_reason(error)}") from None
+
+
+def decode(data: bytes, what: str, bytes_max: int) -> Any:
+    """Decode ``data`` and insist on canonical form.
+
+    ``what`` names the thing for the error message. Raises LimitExceeded above
+    ``bytes_max`` and FormatError for any other encoding of the same value.
+    """
+    if len(data) > bytes_max:
+        raise LimitExceeded(f"{what} has {len(data)} bytes, the limit is {bytes_max}")
+    try:
+        value = unpack(data)
+    except FormatError as error:
+        raise FormatError(f"{what}: {error}") from None
+    if encode(value) != data:
+        raise FormatError(f"{what} is not in canonical form (every value has one encoding, the shortest)")
+    return value
+
+
+def _refuse_extension(code: int, data: bytes) -> NoReturn:
+    raise FormatError(f"extension type {code} is not part of the format")
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).split("\n", 1)[0]
+    return text or type(error).__name__
+
+
+# -- checked access to decoded fields -------------------------------------------------------------
+
+
+def as_array(value: Any, what: str, length: int | None = None, length_max: int | None = None) -> tuple[Any, ...]:
+    """``value`` if it is an array of exactly ``length`` or at most ``length_max`` elements."""
+    if type(value) is not tuple:
+        raise FormatError(f"{what} must be an array, not {_kind(value)}")
+    if length is not None and len(value) != length:
+        raise FormatError(f"{what} must have {length} fields, not {len(value)}")
+    if length_max is not None and len(value) > length_max:
+        raise LimitExceeded(f"{what} has {len(value)} elements, the limit is {length_max}")
+    return value
+
+
+def as_int(value: Any, what: str, low: int, high: int) -> int:
+    """``value`` if it is an integer within ``low``..``high``, both included."""
+    if type(value) is not int:
+        raise FormatError(f"{what} must be an integer, not {_kind(value)}")
+    if not low <= value <= high:
+        raise LimitExceeded(f"{what} is {value}, outside {low}..{high}")
+    return value
+
+
+def as_bytes(value: Any, what: str, length: int | None = None, length_max: int | None = None) -> bytes:
+    """``value`` if it is a byte string of exactly ``length`` or at most ``length_max`` bytes."""
+    if type(value) is not bytes:
+        raise FormatError(f"{what} must be a byte string, not {_kind(value)}")
+    if length is not None and len(value) != length:
+        raise FormatError(f"{what} must have {length} bytes, not {len(value)}")
+    if length_max is not None and len(value) > length_max:
+        raise LimitExceeded(f"{what} has {len(value)} bytes, the limit is {length_max}")
+    return value
+
+
+def as_text(value: Any, what: str, bytes_max: int) -> str:
+    """``value`` if it is a string of at most ``bytes_max`` bytes in UTF-8."""
+    if type(value) is not str:
+        raise FormatError(f"{what} must be a string, not {_kind(value)}")
+    if len(value) > bytes_max or len(value.encode()) > bytes_max:
+        raise LimitExceeded(f"{what} has {len(value.encode())} bytes, the limit is {bytes_max}")
+    return value
+
+
+def _kind(value: Any) -> str:
+    names = {tuple: "an array", str: "a string", bytes: "a byte string", int: "an integer", bool: "a boolean"}
+    return names.get(type(value), "nil" if value is None else type(value).__name__)

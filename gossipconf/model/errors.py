@@ -1,0 +1,88 @@
+"""The error tree: everything gossipconf raises on purpose.
+
+One root, so that a user can catch the lot; below it one class per thing that a
+caller would handle differently. A message names the thing that is wrong and,
+where there is one, the mend. No error carries a private key or a value.
+"""
+
+from __future__ import annotations
+
+
+class GossipconfError(Exception):
+    """Root of every error that gossipconf raises on purpose."""
+
+
+class InvalidInput(GossipconfError):
+    """What a caller handed in is malformed: a key, a value, a setting, a file."""
+
+
+class LimitExceeded(InvalidInput):
+    """A length, count or depth is above its named limit (see ``model.limits``)."""
+
+
+class FormatError(InvalidInput):
+    """Bytes that are not the one canonical encoding of anything we know."""
+
+
+class Rejected(GossipconfError):
+    """A well-formed signed body that must not enter the store."""
+
+
+class WrongCluster(Rejected):
+    """A body signed for another cluster."""
+
+
+class BadSignature(Rejected):
+    """A signature that does not verify: altered bytes, or another key's work."""
+
+
+class NotAuthorised(Rejected):
+    """The policy does not let this signer do this to this key."""
+
+
+class UnknownPolicy(Rejected):
+    """The body names a policy version that is not here yet; fetch it, then retry."""
+
+
+class StaleReservation(Rejected):
+    """A publish whose sequence number has been overtaken; prepare and sign again."""
+
+
+class ConfigError(InvalidInput):
+    """A settings file or option that is wrong; names the option and the allowed ones."""
+
+
+class KeyFileError(InvalidInput):
+    """A key or certificate file that is missing, unreadable, too open or of the wrong kind."""
+
+
+class JournalError(GossipconfError):
+    """The agent's disk: root of the errors below."""
+
+
+class JournalCorrupt(JournalError):
+    """The database file is damaged. It is left as it is."""
+
+
+class JournalForeign(JournalError):
+    """The file is another program's, another cluster's or a newer version's. It is left as it is."""
+
+
+class JournalBusy(JournalError):
+    """Another process has the journal open."""
+
+
+class JournalWriteFailed(JournalError):
+    """The disk is full or read-only; nothing of the batch was kept."""
+
+
+class TransportError(GossipconfError):
+    """A link or listener cannot be opened or has failed."""
+
+
+class ProtocolViolation(TransportError):
+    """A peer sent what no correct peer sends; the link is closed."""
+
+
+class ControlError(GossipconfError):
+    """The local agent cannot be reached or refused the request."""

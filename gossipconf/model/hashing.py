@@ -1,0 +1,23 @@
+"""SHA-256 under domain tags: no hash of one kind can stand for another kind."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+HASH_BYTES: Final = 32
+
+GENESIS_TAG: Final = b"gossipconf/genesis/1\0"
+CHANGE_TAG: Final = b"gossipconf/change/1\0"
+VERSION_TAG: Final = b"gossipconf/version/1\0"
+WRITER_TAG: Final = b"gossipconf/writer/1\0"
+FORK_TAG: Final = b"gossipconf/fork/1\0"
+SIGNATURE_TAG: Final = b"gossipconf/signature/1\0"
+
+
+def tagged_hash(tag: bytes, *parts: bytes) -> bytes:
+    """SHA-256 of ``tag`` and the concatenated ``parts`` (all but the last must be of fixed length)."""
+    digest = sha256(tag)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()

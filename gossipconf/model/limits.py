@@ -1,0 +1,100 @@
+"""Every limit of the format and the wire, each with its reason.
+
+A limit of the *format* decides what is valid for ever, on every node, whatever
+its version: change one and old nodes and new ones hold different sets. A limit
+of the *wire* only protects a process and may differ from node to node.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- format ---------------------------------------------------------------------------------------
+
+KEY_BYTES_MAX: Final = 512
+"""A key fits a file-system path component twice over; Consul's own advice is 512 too."""
+
+VALUE_BYTES_MAX: Final = 1 << 20
+"""1 MiB, as Kubernetes caps a ConfigMap and etcd a request (1.5 MiB): config, not files."""
+
+ENTRIES_MAX: Final = 16_384
+"""Entries in one change: an `apply` of 10,000 keys stays one change; proofs stay ≤ 14 hashes deep."""
+
+CHANGE_BYTES_MAX: Final = 8 << 20
+"""One change, encoded. 10,000 entries of 800 bytes; it must be held whole to be applied whole."""
+
+SEEN_WRITERS_MAX: Final = 256
+"""Writers in one entry's version vector. A slot with more concurrent writers than this is under attack."""
+
+VARIANT_BYTES_MAX: Final = 64
+"""A variant is a short name such as `canary`."""
+
+MATCH_TERMS_MAX: Final = 16
+"""Conditions of one variant; more would not be read by a human."""
+
+MATCH_BYTES_MAX: Final = 256
+"""One label, pattern or alternative inside a match."""
+
+COMMENT_BYTES_MAX: Final = 1_024
+"""A commit subject and a ticket number, not a document."""
+
+SIGNATURES_MAX: Final = 32
+"""Signatures on one change (its writer and approvals): above any m-of-n that people run."""
+
+SEQ_MAX: Final = (1 << 63) - 1
+"""Sequence numbers, times and ranks fit a signed 64-bit integer, as SQLite and most languages have it."""
+
+TIME_MS_MAX: Final = (1 << 53) - 1
+"""Milliseconds since 1970 that JavaScript can represent exactly; the year 287396."""
+
+RANK_MAX: Final = 1_000_000
+"""Variants of one key are ranked by people."""
+
+POLICY_VERSION_MAX: Final = (1 << 31) - 1
+"""A policy a second for 68 years."""
+
+FORK_BRANCHES_MAX: Final = 8
+"""Of a fork the 8 smallest change ids are kept: proof enough, and a thief cannot fill the store."""
+
+# -- policy documents -----------------------------------------------------------------------------
+
+ROOT_KEYS_MAX: Final = 16
+"""Root keys of one policy: people in a room."""
+
+ROLES_MAX: Final = 256
+"""Roles of one policy: a large company's teams."""
+
+ROLE_KEYS_MAX: Final = 256
+"""Keys of one role."""
+
+ROLE_PREFIXES_MAX: Final = 256
+"""Prefixes of one role."""
+
+# -- wire -----------------------------------------------------------------------------------------
+
+FRAME_BYTES_MAX: Final = 16_384 - 4
+"""A frame and its 4-byte header fill one TLS record, so that a control frame never waits for more."""
+
+MESSAGE_BYTES_MAX: Final = CHANGE_BYTES_MAX + 65_536
+"""A message carries at most one change of the largest size, and its own fields."""
+
+SYNC_BATCH_BYTES: Final = 65_536
+"""Changes per sync message: large enough to amortise, small enough to interleave."""
+
+SYNC_BUDGET_BYTES: Final = 1 << 20
+"""What one sync request may bring: the bound of a link's sync queue, and 7 MB/s at 150 ms round trip."""
+
+FRONTIER_WRITERS_MAX: Final = 1_024
+"""Writers in one frontier hint (24 bytes each); older ones are left to the tree."""
+
+NODE_ID_BYTES_MAX: Final = 64
+"""A node's certified name, such as `checkout-7.eu-west`."""
+
+ADDRESS_BYTES_MAX: Final = 256
+"""`host:port`; DNS allows 253 for the name."""
+
+ADDRESS_BOOK_MAX: Final = 1_000
+"""Addresses remembered: enough to survive any churn, small enough to gossip about."""
+
+RETIRED_HEADERS_MAX: Final = 10_000
+"""Headers of dead changes kept in memory (about 200 bytes each), so that a late fork is recognised."""

@@ -1,0 +1,214 @@
+"""The hash tree over everything replicated: equal roots exactly when the sets are equal.
+
+A radix tree of fan-out 16 over 32-byte ids, which are hashes and so spread evenly.
+A node is a leaf exactly if it holds at most LEAF_ITEMS_MAX ids; so the shape, and with
+it every hash, is a function of the set alone, whatever the order of additions and
+removals. Hashes are recomputed only when asked for, and only along changed paths.
+
+Node hashes are 16 bytes: finding a second set with the hash of an honest one takes
+2^128 steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, TypeAlias
+
+FANOUT: Final = 16
+LEAF_ITEMS_MAX: Final = 16
+"""A leaf's ids (16 bytes each when sent) weigh about as much as an inner node's hashes."""
+
+NODE_HASH_BYTES: Final = 16
+EMPTY_HASH: Final = bytes(NODE_HASH_BYTES)
+DEPTH_MAX: Final = 64
+"""Nibbles of a 32-byte id."""
+
+Prefix: TypeAlias = tuple[int, ...]
+"""The nibbles that lead to a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """Summary of an inner node: its children's hashes."""
+
+    hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Summary of a leaf: its ids, ascending."""
+
+    items: tuple[bytes, ...]
+
+
+class _Node:
+    """``children`` is None in a leaf, ``items`` None in an inner node; ``hash`` None if it must be recomputed."""
+
+    __slots__ = ("children", "count", "hash", "items")
+
+    def __init__(self, items: set[bytes]) -> None:
+        self.items: set[bytes] | None = items
+        self.children: list[_Node | None] | None = None
+        self.count = len(items)
+        self.hash: bytes | None = None
+
+
+class HashTree:
+    """A set of 32-byte ids with a root hash and hashes for every prefix."""
+
+    def __init__(self) -> None:
+        self._root = _Node(set())
+
+    def __len__(self) -> int:
+        return self._root.count
+
+    def __contains__(self, item: bytes) -> bool:
+        node, depth = self._root, 0
+        while node.children is not None:
+            child = node.children[_nibble(item, depth)]
+            if child is None:
+                return False
+            node, depth = child, depth + 1
+        return item in _items(node)
+
+    def add(self, item: bytes) -> None:
+        """Add ``item``, which must not be here."""
+        assert item not in self, "an id is added once"
+        node, depth = self._root, 0
+        while True:
+            node.count += 1
+            node.hash = None
+            if node.children is None:
+                break
+            nibble = _nibble(item, depth)
+            child = node.children[nibble]
+            if child is None:
+                child = node.children[nibble] = _Node(set())
+            node, depth = child, depth + 1
+        _items(node).add(item)
+        if node.count > LEAF_ITEMS_MAX:
+            _divide(node, depth)
+
+    def remove(self, item: bytes) -> None:
+        """Remove ``item``, which must be here."""
+        assert item in self, "only an id that is here can be removed"
+        node, depth = self._root, 0
+        while node.children is not None:
+            node.count -= 1
+            node.hash = None
+            if node.count <= LEAF_ITEMS_MAX:
+                node.items = set(_walk(node))
+                node.children = None
+                node.items.remove(item)
+                return
+            nibble = _nibble(item, depth)
+            child = node.children[nibble]
+            assert child is not None
+            if child.count == 1:
+                node.children[nibble] = None
+                return
+            node, depth = child, depth + 1
+        node.count -= 1
+        node.hash = None
+        _items(node).remove(item)
+
+    @property
+    def root(self) -> bytes:
+        """Hash of the whole set: 16 bytes."""
+        return _hash(self._root)
+
+    def hash_at(self, prefix: Prefix) -> bytes:
+        """Hash of the subset under ``prefix``, as a tree that has a node there would compute it."""
+        node, depth = self._descend(prefix)
+        if depth == len(prefix):
+            return _hash(node)
+        return _leaf_hash(self._under(node, prefix))
+
+    def summary(self, prefix: Prefix) -> Inner | Leaf:
+        """The children's hashes or the ids under ``prefix``."""
+        node, depth = self._descend(prefix)
+        if depth == len(prefix) and node.children is not None:
+            return Inner(tuple(EMPTY_HASH if child is None else _hash(child) for child in node.children))
+        return Leaf(tuple(self._under(node, prefix)))
+
+    def items(self, prefix: Prefix = ()) -> list[bytes]:
+        """All ids under ``prefix``, ascending."""
+        node, _ = self._descend(prefix)
+        return self._under(node, prefix)
+
+    def starting_with(self, start: bytes) -> list[bytes]:
+        """All ids whose first bytes are ``start``."""
+        node, depth = self._root, 0
+        while node.children is not None and depth < 2 * len(start):
+            child = node.children[_nibble(start, depth)]
+            if child is None:
+                return []
+            node, depth = child, depth + 1
+        return sorted(item for item in _walk(node) if item.startswith(start))
+
+    def _descend(self, prefix: Prefix) -> tuple[_Node, int]:
+        """The node at ``prefix``, or the leaf above where it would be; and its depth."""
+        node = self._root
+        for depth, nibble in enumerate(prefix):
+            if node.children is None:
+                return node, depth
+            child = node.children[nibble]
+            if child is None:
+                return _Node(set()), len(prefix)
+            node = child
+        return node, len(prefix)
+
+    def _under(self, node: _Node, prefix: Prefix) -> list[bytes]:
+        return sorted(item for item in _walk(node) if all(_nibble(item, d) == n for d, n in enumerate(prefix)))
+
+
+def _nibble(item: bytes, depth: int) -> int:
+    byte = item[depth >> 1]
+    return byte & 15 if depth & 1 else byte >> 4
+
+
+def _items(node: _Node) -> set[bytes]:
+    assert node.items is not None
+    return node.items
+
+
+def _walk(node: _Node) -> Iterator[bytes]:
+    if node.children is None:
+        yield from _items(node)
+    else:
+        for child in node.children:
+            if child is not None:
+                yield from _walk(child)
+
+
+def _divide(node: _Node, depth: int) -> None:
+    """Turn an overfull leaf into an inner node."""
+    parts: list[set[bytes] | None] = [None] * FANOUT
+    for item in _items(node):
+        part = parts[_nibble(item, depth)]
+        if part is None:
+            part = parts[_nibble(item, depth)] = set()
+        part.add(item)
+    node.items = None
+    node.children = [None if part is None else _Node(part) for part in parts]
+    for child in node.children:
+        if child is not None and child.count > LEAF_ITEMS_MAX:
+            _divide(child, depth + 1)
+
+
+def _hash(node: _Node) -> bytes:
+    if node.hash is None:
+        if node.children is None:
+            node.hash = _leaf_hash(sorted(_items(node)))
+        else:
+            hashes = b"".join(EMPTY_HASH if child is None else _hash(child) for child in node.children)
+            node.hash = sha256(b"\x01" + hashes).digest()[:NODE_HASH_BYTES]
+    return node.hash
+
+
+def _leaf_hash(items: list[bytes]) -> bytes:
+    if not items:
+        return EMPTY_HASH
+    return sha256(b"\x00" + b"".join(items)).digest()[:NODE_HASH_BYTES]

@@ -1,0 +1,313 @@
+"""Policies: which keys may write which prefixes.
+
+The genesis names the root keys and a threshold; its hash is the cluster id.
+Policy n is the value of the entry `_policy/n` in a change that names policy n-1
+and carries signatures of at least the threshold of n-1's roots. A change is
+judged by the policy that it names, never by when it arrives.
+
+Knows documents and judgements; keeps no change and talks to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from ..model.change import PUBLIC_KEY_BYTES, Change, signed_bytes
+from ..model.encoding import as_array, as_bytes, as_int, as_text, decode, encode
+from ..model.entry import Entry, Operation
+from ..model.errors import FormatError, NotAuthorised, Rejected, UnknownPolicy
+from ..model.hashing import GENESIS_TAG, tagged_hash
+from ..model.key import check_prefix, covers, is_system_key
+from ..model.limits import (
+    COMMENT_BYTES_MAX,
+    KEY_BYTES_MAX,
+    POLICY_VERSION_MAX,
+    ROLE_KEYS_MAX,
+    ROLE_PREFIXES_MAX,
+    ROLES_MAX,
+    ROOT_KEYS_MAX,
+    SIGNATURES_MAX,
+    TIME_MS_MAX,
+    VALUE_BYTES_MAX,
+)
+from .keys import fingerprint, verify
+
+POLICY_PREFIX: Final = "_policy"
+ROLE_NAME_BYTES_MAX: Final = 128
+PARAMETERS_MAX: Final = 64
+"""Named parameters of one policy."""
+GENESIS_BYTES_MAX: Final = 4_096
+"""A name, a time, a salt and at most 16 root keys."""
+SALT_BYTES: Final = 16
+
+OPERATIONS: Final = ("put", "delete", "stage", "snapshot")
+"""What a role may be allowed to do; the last two belong to staged prefixes and snapshots."""
+
+Verify = Callable[[bytes, bytes, bytes], None]
+"""verify(public key, signature, message): raises BadSignature. An argument so that a simulation may remember
+what it has verified already."""
+
+
+def policy_key(version: int) -> str:
+    """The key under which policy ``version`` is published."""
+    return f"{POLICY_PREFIX}/{version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """Where a cluster begins: name, root keys (32 raw bytes each, ascending), threshold above half."""
+
+    name: str
+    created_ms: int
+    salt: bytes
+    roots: tuple[bytes, ...]
+    threshold: int
+
+    def encode(self) -> bytes:
+        """Canonical bytes, whose tagged hash is the cluster id."""
+        return encode([self.name, self.created_ms, self.salt, self.roots, self.threshold])
+
+    @property
+    def cluster_id(self) -> bytes:
+        """32 bytes, in every signed body."""
+        return tagged_hash(GENESIS_TAG, self.encode())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Genesis:
+        """Check and read. Raises FormatError or LimitExceeded."""
+        fields = as_array(decode(data, "the genesis", GENESIS_BYTES_MAX), "the genesis", 5)
+        roots, threshold = decode_roots(fields[3], fields[4])
+        return cls(
+            name=as_text(fields[0], "the cluster's name", COMMENT_BYTES_MAX),
+            created_ms=as_int(fields[1], "the genesis time", 0, TIME_MS_MAX),
+            salt=as_bytes(fields[2], "the genesis salt", SALT_BYTES),
+            roots=roots,
+            threshold=threshold,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Who may do what where: keys, prefixes (whole segments; "" is all but `_`), operations, approvals m of n."""
+
+    name: str
+    keys: tuple[bytes, ...]
+    prefixes: tuple[str, ...]
+    operations: tuple[str, ...] = ("put", "delete")
+    approvals: int = 1
+
+    def to_wire(self) -> list[Any]:
+        """The array inside a policy document."""
+        return [self.name, self.keys, self.prefixes, self.operations, self.approvals]
+
+    @classmethod
+    def from_wire(cls, value: Any) -> Role:
+        """Check and read. Raises FormatError, InvalidInput or LimitExceeded."""
+        name, keys, prefixes, operations, approvals = as_array(value, "a role", 5)
+        as_text(name, "a role's name", ROLE_NAME_BYTES_MAX)
+        what = f"role {name!r}"
+        keys = _ascending(as_array(keys, f"the keys of {what}", length_max=ROLE_KEYS_MAX), f"the keys of {what}")
+        for key in keys:
+            as_bytes(key, f"a key of {what}", PUBLIC_KEY_BYTES)
+        prefixes = as_array(prefixes, f"the prefixes of {what}", length_max=ROLE_PREFIXES_MAX)
+        for prefix in prefixes:
+            check_prefix(as_text(prefix, f"a prefix of {what}", KEY_BYTES_MAX))
+        _ascending(prefixes, f"the prefixes of {what}")
+        operations = as_array(operations, f"the operations of {what}", length_max=len(OPERATIONS))
+        for operation in operations:
+            if operation not in OPERATIONS:
+                raise FormatError(f"{what} allows {operation!r}; operations are {', '.join(OPERATIONS)}")
+        if list(operations) != [one for one in OPERATIONS if one in operations]:
+            raise FormatError(f"the operations of {what} must be in the order {', '.join(OPERATIONS)}")
+        as_int(approvals, f"the approvals of {what}", 1, min(max(len(keys), 1), SIGNATURES_MAX))
+        return cls(name, keys, prefixes, operations, approvals)
+
+    def allows(self, entry: Entry, signers: frozenset[bytes]) -> bool:
+        """Whether this role and these signers suffice for ``entry``."""
+        operation = "put" if entry.operation is Operation.PUT else "delete"
+        return (
+            operation in self.operations
+            and any(covers(prefix, entry.key) for prefix in self.prefixes)
+            and sum(key in signers for key in self.keys) >= self.approvals
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One version of the rules. Version 0 is the genesis itself: roots, and no roles.
+
+    ``floors`` has its place in the format; this release knows none and refuses a
+    policy that carries one, rather than apply it by half.
+    """
+
+    version: int
+    roots: tuple[bytes, ...]
+    threshold: int
+    roles: tuple[Role, ...] = ()
+    parameters: tuple[tuple[str, int], ...] = ()
+    floors: tuple[Any, ...] = ()
+
+    def encode(self) -> bytes:
+        """Canonical bytes: the value of the entry `_policy/<version>`."""
+        return encode(
+            [
+                self.version,
+                self.roots,
+                self.threshold,
+                [role.to_wire() for role in self.roles],
+                self.parameters,
+                self.floors,
+            ]
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Policy:
+        """Check and read. Raises FormatError, InvalidInput or LimitExceeded."""
+        fields = as_array(decode(data, "a policy", VALUE_BYTES_MAX), "a policy", 6)
+        roots, threshold = decode_roots(fields[1], fields[2])
+        roles = tuple(Role.from_wire(role) for role in as_array(fields[3], "the roles", length_max=ROLES_MAX))
+        names = [role.name for role in roles]
+        if len(set(names)) != len(names):
+            raise FormatError("two roles of a policy have the same name")
+        parameters = []
+        for pair in as_array(fields[4], "the parameters", length_max=PARAMETERS_MAX):
+            name, number = as_array(pair, "a parameter", 2)
+            as_text(name, "a parameter's name", ROLE_NAME_BYTES_MAX)
+            parameters.append((name, as_int(number, f"parameter {name!r}", 0, TIME_MS_MAX)))
+        _ascending([name for name, _ in parameters], "the parameters")
+        if as_array(fields[5], "the floors"):
+            raise FormatError("this release cannot apply a policy with floors; upgrade this agent")
+        return cls(
+            version=as_int(fields[0], "the policy version", 1, POLICY_VERSION_MAX),
+            roots=roots,
+            threshold=threshold,
+            roles=roles,
+            parameters=tuple(parameters),
+        )
+
+
+class PolicyChain:
+    """The policies that a node has accepted, from the genesis on, and its judge of changes."""
+
+    def __init__(self, genesis: Genesis, verify_signature: Verify = verify) -> None:
+        self.genesis = genesis
+        self.cluster_id = genesis.cluster_id
+        self._verify = verify_signature
+        self._policies = [Policy(0, genesis.roots, genesis.threshold)]
+
+    @property
+    def head(self) -> Policy:
+        """The latest policy."""
+        return self._policies[-1]
+
+    def __getitem__(self, version: int) -> Policy:
+        """Policy ``version``. Raises UnknownPolicy if it is not here yet."""
+        if version >= len(self._policies):
+            raise UnknownPolicy(f"the change names policy {version}, the newest here is {self.head.version}")
+        return self._policies[version]
+
+    def judge(self, change: Change, *, signatures_checked: bool = False) -> None:
+        """Raise unless the policy that ``change`` names allows every entry that is here.
+
+        Raises UnknownPolicy, BadSignature or NotAuthorised. ``signatures_checked``
+        skips the signatures (only) of a body that this node has verified before.
+        """
+        policy = self[change.header.policy]
+        signers = frozenset(key for key, _ in change.signatures())
+        self._check_known(policy, change)
+        for _, entry in change.entries:
+            self._check_entry(policy, change, entry, signers)
+        if not signatures_checked:
+            message = signed_bytes(change.id)
+            for key, signature in change.signatures():
+                self._verify(key, signature, message)
+
+    def accept(self, change: Change) -> Policy | None:
+        """Take over the policy that a judged ``change`` carries, if it is the next one here; return it."""
+        for _, entry in change.entries:
+            if entry.key == policy_key(self.head.version + 1) and entry.value is not None:
+                policy = Policy.decode(entry.value)
+                self._policies.append(policy)
+                return policy
+        return None
+
+    def _check_known(self, policy: Policy, change: Change) -> None:
+        """Every signer must be somebody: cheap, and before any signature is verified (invariant 8).
+
+        A relay could otherwise pad a change with approvals by keys of its own until
+        those that count no longer fit.
+        """
+        for key, _ in change.signatures():
+            if key not in policy.roots and not any(key in role.keys for role in policy.roles):
+                raise NotAuthorised(
+                    f"the change is signed by {fingerprint(key)}, which policy {policy.version} does not know"
+                )
+
+    def _check_entry(self, policy: Policy, change: Change, entry: Entry, signers: frozenset[bytes]) -> None:
+        if covers(POLICY_PREFIX, entry.key):
+            self._check_policy_entry(policy, change, entry, signers)
+        elif not any(change.header.writer.key in role.keys and role.allows(entry, signers) for role in policy.roles):
+            operation = entry.operation.name.lower()
+            raise NotAuthorised(
+                f"policy {policy.version} does not let {fingerprint(change.header.writer.key)} {operation} "
+                f"{entry.key!r}" + _nearest_permission(policy, change.header.writer.key, entry)
+            )
+
+    def _check_policy_entry(self, policy: Policy, change: Change, entry: Entry, signers: frozenset[bytes]) -> None:
+        if entry.key != policy_key(policy.version + 1) or entry.slot[1] or entry.value is None or entry.seen:
+            raise NotAuthorised(
+                f"a change that names policy {policy.version} may put {policy_key(policy.version + 1)!r} once "
+                f"and no other key under {POLICY_PREFIX}/; it has {entry.key!r}"
+            )
+        if change.header.count != 1:
+            raise NotAuthorised("a policy must be the only entry of its change")
+        signed = sum(root in signers for root in policy.roots)
+        if signed < policy.threshold:
+            raise NotAuthorised(
+                f"{entry.key!r} has the signatures of {signed} of {len(policy.roots)} roots, "
+                f"{policy.threshold} are needed"
+            )
+        successor = Policy.decode(entry.value)
+        if successor.version != policy.version + 1:
+            raise Rejected(f"{entry.key!r} contains policy {successor.version}")
+
+
+def decode_roots(roots: Any, threshold: Any) -> tuple[tuple[bytes, ...], int]:
+    """Check root keys and a threshold above half of them. Raises FormatError or LimitExceeded."""
+    roots = _ascending(as_array(roots, "the root keys", length_max=ROOT_KEYS_MAX), "the root keys")
+    for root in roots:
+        as_bytes(root, "a root key", PUBLIC_KEY_BYTES)
+    if not roots:
+        raise FormatError("there must be at least one root key")
+    as_int(threshold, "the root threshold", 1, len(roots))
+    if 2 * threshold <= len(roots):
+        raise FormatError(f"the root threshold must be above half of {len(roots)} keys, not {threshold}")
+    return roots, threshold
+
+
+def _ascending(values: Any, what: str) -> Any:
+    for left, right in pairwise(values):
+        if type(left) is not type(right) or left >= right:
+            raise FormatError(f"{what} must be in strictly ascending order")
+    return values
+
+
+def _nearest_permission(policy: Policy, key: bytes, entry: Entry) -> str:
+    """What the signer may do, or what is still missing, for the error message."""
+    roles = [role for role in policy.roles if key in role.keys]
+    for role in roles:
+        if any(covers(prefix, entry.key) for prefix in role.prefixes) and role.approvals > 1:
+            return f"; role {role.name!r} needs {role.approvals} approvals"
+    prefixes = sorted({prefix or "(all keys)" for role in roles for prefix in role.prefixes})
+    if is_system_key(entry.key) and not any(prefix.startswith("_") for prefix in prefixes):
+        return "; keys that begin with _ are the system's"
+    return f"; it may write under: {', '.join(prefixes)}" if prefixes else ""
+
+
+def policy_changes(changes: Iterable[Change]) -> list[Change]:
+    """Those of ``changes`` that carry a policy, by version."""
+    found = [change for change in changes if any(covers(POLICY_PREFIX, entry.key) for _, entry in change.entries)]
+    return sorted(found, key=lambda change: change.header.policy)
