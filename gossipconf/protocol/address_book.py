@@ -1,0 +1,106 @@
+"""The address book: where nodes were last reached, and when to try each again.
+
+It never gives an address up while there is room: a partition may last ten days.
+Retries back off to a cap and go on for ever. Pure data; the overlay dials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from ..model.limits import ADDRESS_BOOK_MAX
+
+RETRY_FIRST_S: Final = 0.25
+RETRY_CAP_S: Final = 3.0
+"""A healed partition is found within the cap; 8 unreachable peers then cost 3 dials a second at most."""
+
+
+@dataclass(slots=True)
+class _Address:
+    """What is known of one address. ``node_id`` is empty until a node was met there."""
+
+    is_seed: bool
+    node_id: str = ""
+    failures: int = 0
+    next_try_s: float = float("-inf")
+
+
+class AddressBook:
+    """Addresses of other nodes: seeds, saved ones, those told by peers."""
+
+    def __init__(self, seeds: Iterable[str], saved: Iterable[str] = ()) -> None:
+        self._addresses: dict[str, _Address] = {}
+        for address in saved:
+            self._addresses[address] = _Address(is_seed=False)
+        for address in seeds:
+            self._addresses.setdefault(address, _Address(is_seed=True)).is_seed = True
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    def __contains__(self, address: str) -> bool:
+        return address in self._addresses
+
+    def learn(self, address: str, rng: Random) -> None:
+        """Take in an address; a full book forgets a random one that no node was met at, never a seed."""
+        if not address or address in self._addresses:
+            return
+        if len(self._addresses) >= ADDRESS_BOOK_MAX:
+            candidates = [known for known, record in self._addresses.items() if not record.is_seed and record.failures]
+            if not candidates:
+                return
+            del self._addresses[rng.choice(candidates)]
+        self._addresses[address] = _Address(is_seed=False)
+
+    def met(self, address: str, node_id: str, rng: Random) -> None:
+        """A node was reached at ``address``. Other addresses of the same node are forgotten unless they are seeds."""
+        self.learn(address, rng)
+        for known, record in list(self._addresses.items()):
+            if record.node_id == node_id and known != address:
+                record.node_id = ""
+                if not record.is_seed:
+                    del self._addresses[known]
+        if address in self._addresses:
+            met = self._addresses[address]
+            met.node_id = node_id
+            met.failures = 0
+            met.next_try_s = float("-inf")
+
+    def failed(self, address: str, now_s: float, rng: Random) -> None:
+        """``address`` could not be reached: double the wait, up to the cap, with jitter."""
+        record = self._addresses.get(address)
+        if record is not None:
+            wait = min(RETRY_CAP_S, RETRY_FIRST_S * 2 ** min(record.failures, 16))
+            record.failures += 1
+            record.next_try_s = now_s + wait * (0.5 + 0.5 * rng.random())
+
+    def rest(self, address: str, until_s: float) -> None:
+        """Do not dial ``address`` before ``until_s``: its node has said that it is full."""
+        record = self._addresses.get(address)
+        if record is not None:
+            record.next_try_s = until_s
+
+    def forget(self, address: str) -> None:
+        """Remove an address that turned out to be this node's own."""
+        self._addresses.pop(address, None)
+
+    def due(self, now_s: float, busy_addresses: Collection[str], busy_nodes: Collection[str]) -> list[str]:
+        """Addresses worth dialling now: not busy, not resting; those where a node was met first, seeds last."""
+        found = [
+            (record.is_seed and not record.node_id, record.failures, position, address)
+            for position, (address, record) in enumerate(self._addresses.items())
+            if record.next_try_s <= now_s and address not in busy_addresses and record.node_id not in busy_nodes
+        ]
+        return [address for *_, address in sorted(found)]
+
+    def sample(self, count: int, rng: Random) -> list[str]:
+        """Up to ``count`` random addresses at which a node was met."""
+        good = [address for address, record in self._addresses.items() if record.node_id and not record.failures]
+        return rng.sample(good, min(count, len(good)))
+
+    def saved(self) -> list[str]:
+        """What to keep over a restart: addresses at which a node was met."""
+        return [address for address, record in self._addresses.items() if record.node_id]

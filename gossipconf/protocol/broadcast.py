@@ -1,0 +1,100 @@
+"""Broadcast: a new change goes to every active peer at once, never on a tick.
+
+A first, simple form behind its final interface: each node forwards the first copy
+of a change to all its links but the one that it came over. A change that was valid
+and new is forwarded before it is on this node's disk; one of which nothing lives any
+more is not forwarded, because its successors are.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from hashlib import blake2b
+from typing import Final
+
+from ..model.change import Change
+from ..model.errors import InvalidInput, ProtocolViolation, Rejected, UnknownPolicy
+from .environment import Environment
+from .events import ChangeRejected
+from .messages import HOPS_MAX, Push, WantPolicies
+from .overlay import Link, Overlay
+from .replica import Replica
+
+RECENT_MAX: Final = 10_000
+"""Digests of payloads met lately, so that a copy costs a hash and not a decoding: 20 s at 500 changes a second."""
+WAITING_MAX: Final = 64
+"""Changes held while the policy that they name is fetched; sync brings back what does not fit."""
+
+
+class Broadcast:
+    """Spreads changes while they are news."""
+
+    def __init__(self, environment: Environment, replica: Replica, overlay: Overlay) -> None:
+        self.duplicates = 0
+        self._environment = environment
+        self._replica = replica
+        self._overlay = overlay
+        self._recent: OrderedDict[bytes, None] = OrderedDict()
+        self._waiting: OrderedDict[bytes, tuple[Link, Push]] = OrderedDict()
+
+    def spread(self, change: Change) -> None:
+        """Send a change that was published here to every peer."""
+        data = change.encode()
+        self._remember(data)
+        self._forward(Push(1, data), None)
+
+    def handle(self, link: Link, push: Push) -> None:
+        """Take a pushed change. Raises ProtocolViolation for one that no honest peer sends."""
+        digest = _digest(push.change)
+        if digest in self._recent or digest in self._waiting:
+            self.duplicates += 1
+            return
+        self._take(link, push)
+
+    def policy_arrived(self) -> None:
+        """Try what was waiting for a policy again."""
+        waiting, self._waiting = self._waiting, OrderedDict()
+        for link, push in waiting.values():
+            self._take(link, push)
+
+    def link_down(self, link: Link) -> None:
+        """What waited for this peer's policy is dropped; sync brings it back."""
+        for digest, (source, _) in list(self._waiting.items()):
+            if source is link:
+                del self._waiting[digest]
+
+    def _take(self, link: Link, push: Push) -> None:
+        try:
+            change = self._replica.decode(push.change)
+            if not change.is_whole:
+                raise ProtocolViolation("a part of a change was pushed; parts belong to sync")
+            outcome = self._replica.receive(change, link.node_id)
+        except UnknownPolicy:
+            self._wait(link, push)
+            return
+        except (InvalidInput, Rejected) as error:
+            self._environment.emit(ChangeRejected(link.node_id, str(error)))
+            self._overlay.fault(link, str(error))
+            return
+        self._remember(push.change)
+        if outcome.is_news:
+            self._forward(Push(min(push.hops + 1, HOPS_MAX), push.change), link)
+
+    def _wait(self, link: Link, push: Push) -> None:
+        if len(self._waiting) < WAITING_MAX:
+            self._waiting[_digest(push.change)] = (link, push)
+        self._overlay.send(link, WantPolicies(self._replica.policy_version))
+
+    def _forward(self, push: Push, source: Link | None) -> None:
+        for link in self._overlay.ready_links():
+            if source is None or link.id != source.id:
+                self._overlay.send(link, push)
+
+    def _remember(self, data: bytes) -> None:
+        self._recent[_digest(data)] = None
+        if len(self._recent) > RECENT_MAX:
+            self._recent.popitem(last=False)
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()

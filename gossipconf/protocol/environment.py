@@ -1,0 +1,142 @@
+"""All that the protocol machines can do to the world, collected as plain records.
+
+The machines never touch a socket, a disk or a clock. They read `now`, draw from a
+given random generator, and append outputs; whoever drives the node (the agent's
+shell, or the simulator) carries the outputs out in order.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..model.entry import Slot
+from ..model.version import Version
+from ..store.journal_ops import JournalOp
+from .frames import FrameClass
+
+if TYPE_CHECKING:
+    from .events import Event
+
+Reads: TypeAlias = tuple[tuple[Slot, tuple[Version, ...]], ...]
+"""Slots with their live versions, the winner first; an empty one holds nothing any more."""
+
+LinkId: TypeAlias = int
+"""A connection, numbered by the shell; never used again for another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The two clocks: monotonic seconds (any origin) and wall-clock milliseconds since 1970."""
+
+    monotonic_s: float
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Queue ``message`` on a link. If the link's queue is full the shell says so by `Node.dropped`."""
+
+    link: LinkId
+    frame_class: FrameClass
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Dial ``address``; exactly one of `Node.connected` and `Node.connect_failed` must follow."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close a link, after what is queued; `Node.disconnected` must follow."""
+
+    link: LinkId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write ``ops`` to disk, in one transaction, after all earlier ones; then call `Node.persisted` with ``token``.
+
+    ``reads`` is what readers may see from then on, and not before: a value that was
+    read must survive a crash (invariant 5).
+    """
+
+    token: int
+    ops: tuple[JournalOp, ...]
+    reads: Reads
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Let readers see this at once: all that it rests on is on disk."""
+
+    reads: Reads
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Tell whoever watches this node."""
+
+    event: Event
+
+
+Output: TypeAlias = Send | Connect | Disconnect | Persist | Show | Emit
+
+
+class Environment:
+    """One node's view of the world: the time of the current input, randomness, timers, and the outputs so far."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.now = Now(0.0, 0)
+        self._outputs: list[Output] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._tie = itertools.count()
+
+    def send(self, link: LinkId, frame_class: FrameClass, message: bytes) -> None:
+        """Queue a message on a link."""
+        self._outputs.append(Send(link, frame_class, message))
+
+    def emit(self, event: Event) -> None:
+        """Tell whoever watches."""
+        self._outputs.append(Emit(event))
+
+    def output(self, output: Output) -> None:
+        """Append any other output."""
+        self._outputs.append(output)
+
+    def take_outputs(self) -> list[Output]:
+        """The outputs since the last call, in order."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def call_later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Run ``action`` in the first input at or after ``delay_s`` from now. It must check that it is still wanted."""
+        heapq.heappush(self._timers, (self.now.monotonic_s + delay_s, next(self._tie), action))
+
+    def jittered(self, period_s: float) -> float:
+        """``period_s`` times a random factor in [0.75, 1.25): so that nodes started together do not act together."""
+        return period_s * (0.75 + 0.5 * self.rng.random())
+
+    @property
+    def next_timer_s(self) -> float | None:
+        """Monotonic time at which `run_due` has something to do, or None."""
+        return self._timers[0][0] if self._timers else None
+
+    def clear_timers(self) -> None:
+        """Forget every timer: the node is stopping."""
+        self._timers.clear()
+
+    def run_due(self) -> None:
+        """Run every action whose time has come."""
+        while self._timers and self._timers[0][0] <= self.now.monotonic_s:
+            _, _, action = heapq.heappop(self._timers)
+            action()

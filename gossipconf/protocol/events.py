@@ -1,0 +1,143 @@
+"""What a node tells its owner. Plain records; none of them asks for anything.
+
+Peers failing is normal: it ends in one of these, never in an exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..model.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    """A link to a peer is ready."""
+
+    link: int
+    node_id: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDown:
+    """A ready link to a peer has ended."""
+
+    link: int
+    node_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectFailed:
+    """An address could not be reached; it will be tried again, for ever."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Versions became live here. ``source`` is the peer that they came from, None for this node."""
+
+    change_id: bytes
+    gained: tuple[Version, ...]
+    retired: int
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A local publish is on disk: the acknowledgement. ``token`` is the caller's."""
+
+    token: int
+    change_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFailed:
+    """A local publish was refused, and nothing of it was kept. ``error`` says why."""
+
+    token: int
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRejected:
+    """A peer sent a change that must not enter the store."""
+
+    node_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForkFound:
+    """Two different changes with one writer and number are known: an alarm, not proof of guilt."""
+
+    writer_id: bytes
+    seq: int
+    branches: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAccepted:
+    """A new policy is in force for changes that name it."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFork:
+    """Two valid successors of one policy: the first is kept, the roots must end it."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """A sync with a peer ended: equal roots, or the reason why not. Counts are of changes and bytes."""
+
+    node_id: str
+    equal: bool
+    reason: str
+    received: int
+    sent: int
+    walked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFailed:
+    """Writing failed; nothing is lost from memory and the write is tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRecovered:
+    """Writing works again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateNode:
+    """Another agent runs under this node's own name: one of the two must be renamed."""
+
+    address: str
+
+
+Event: TypeAlias = (
+    PeerUp
+    | PeerDown
+    | ConnectFailed
+    | Applied
+    | Published
+    | PublishFailed
+    | ChangeRejected
+    | ForkFound
+    | PolicyAccepted
+    | PolicyFork
+    | Synced
+    | DiskFailed
+    | DiskRecovered
+    | DuplicateNode
+)

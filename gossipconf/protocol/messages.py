@@ -1,0 +1,474 @@
+"""The messages between nodes: records, and their encoding.
+
+A message is a msgpack array: its type number, then its fields. A reader skips
+types it does not know and fields beyond those it knows, so that a newer node can
+say more to an older one; a missing or malformed field is a violation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeAlias
+
+from ..model.clock import Clock, decode_clock
+from ..model.encoding import as_array, as_bytes, as_int, as_text, encode, unpack
+from ..model.errors import FormatError, InvalidInput, ProtocolViolation
+from ..model.hashing import HASH_BYTES
+from ..model.limits import (
+    ADDRESS_BYTES_MAX,
+    CHANGE_BYTES_MAX,
+    FRONTIER_WRITERS_MAX,
+    NODE_ID_BYTES_MAX,
+    POLICY_VERSION_MAX,
+    SEQ_MAX,
+    SYNC_BUDGET_BYTES,
+    TIME_MS_MAX,
+)
+from ..store.hash_tree import DEPTH_MAX, FANOUT, LEAF_ITEMS_MAX, NODE_HASH_BYTES, Inner, Leaf, Prefix
+from .frames import FrameClass
+
+VERSION_MIN: Final = 1
+VERSION_MAX: Final = 1
+"""Protocol versions that this node speaks."""
+
+NONCE_BYTES: Final = 8
+ITEM_BYTES: Final = 16
+"""How much of a tree item is named on the wire; the reader takes all items that begin so."""
+
+BATCH_CHANGES_MAX: Final = 4_096
+"""Changes in one batch: SYNC_BATCH_BYTES of the smallest ones (about 190 bytes) and headroom."""
+WALK_NODES_MAX: Final = 128
+"""Tree nodes asked for at once: an answer of 128 × 16 hashes has about 37 KB."""
+WANTED_ITEMS_MAX: Final = 1_024
+"""Items asked for at once: about 18 KB."""
+ADDRESSES_MAX: Final = 32
+"""Addresses told at once."""
+PRESENCES_MAX: Final = 64
+"""Presence records in one message."""
+TEXT_BYTES_MAX: Final = 256
+"""Zones, software versions and reasons."""
+HOPS_MAX: Final = 255
+
+_Reader: TypeAlias = Callable[[Any], Any]
+
+
+def _int(high: int, low: int = 0) -> _Reader:
+    return lambda value: as_int(value, "a number", low, high)
+
+
+def _bytes(length: int) -> _Reader:
+    return lambda value: as_bytes(value, "a byte string", length)
+
+
+def _text(bytes_max: int) -> _Reader:
+    return lambda value: as_text(value, "a text", bytes_max)
+
+
+def _many(reader: _Reader, length_max: int) -> _Reader:
+    return lambda value: tuple(map(reader, as_array(value, "a list", length_max=length_max)))
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise FormatError("a flag must be true or false")
+    return value
+
+
+def _change_bytes(value: Any) -> bytes:
+    return as_bytes(value, "a change", length_max=CHANGE_BYTES_MAX)
+
+
+def _clock(value: Any) -> Clock:
+    return decode_clock(value, "a frontier", FRONTIER_WRITERS_MAX)
+
+
+def _lacks(value: Any) -> Clock:
+    """Like a frontier, but 0 may stand for a writer of whom nothing was met."""
+    pairs = [as_array(pair, "a pair of a frontier", 2) for pair in as_array(value, "a frontier")]
+    _clock(tuple((writer, max(as_int(seq, "a sequence number", 0, SEQ_MAX), 1)) for writer, seq in pairs))
+    return tuple((writer, seq) for writer, seq in pairs)
+
+
+def _prefix(value: Any) -> Prefix:
+    nibbles = as_array(value, "a prefix", length_max=DEPTH_MAX)
+    return tuple(as_int(nibble, "a nibble", 0, FANOUT - 1) for nibble in nibbles)
+
+
+def _asked(value: Any) -> tuple[Prefix, bytes]:
+    prefix, digest = as_array(value, "a tree node", 2)
+    return _prefix(prefix), as_bytes(digest, "a node hash", NODE_HASH_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A tree node in an answer: its children's hashes, or its items cut to ITEM_BYTES."""
+
+    prefix: Prefix
+    summary: Inner | Leaf
+
+    def to_wire(self) -> list[Any]:
+        """The array inside a message."""
+        if isinstance(self.summary, Inner):
+            return [self.prefix, True, self.summary.hashes]
+        return [self.prefix, False, [item[:ITEM_BYTES] for item in self.summary.items]]
+
+    @classmethod
+    def from_wire(cls, value: Any) -> Told:
+        """Check and read."""
+        prefix, is_inner, hashes = as_array(value, "a tree node", 3)
+        if _flag(is_inner):
+            read = as_array(hashes, "the hashes of a tree node", FANOUT)
+            return cls(_prefix(prefix), Inner(tuple(as_bytes(one, "a node hash", NODE_HASH_BYTES) for one in read)))
+        read = as_array(hashes, "the items of a leaf", length_max=LEAF_ITEMS_MAX)
+        return cls(_prefix(prefix), Leaf(tuple(as_bytes(one, "an item", ITEM_BYTES) for one in read)))
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What a node says of itself. Soft: it is told again and expires.
+
+    ``boot`` is random per start; ``count`` rises with each telling of one boot;
+    ``started_ms`` orders the boots of one node.
+    """
+
+    node_id: str
+    boot: bytes
+    started_ms: int
+    count: int
+    zone: str
+    address: str
+    root: bytes
+    policy: int
+    versions: int
+    degraded: bool
+
+    def to_wire(self) -> list[Any]:
+        """The array inside a message."""
+        return [getattr(self, one.name) for one in dataclasses.fields(self)]
+
+    @classmethod
+    def from_wire(cls, value: Any) -> Presence:
+        """Check and read."""
+        fields = as_array(value, "a presence")
+        if len(fields) < len(_PRESENCE_READERS):
+            raise FormatError(f"a presence has at least {len(_PRESENCE_READERS)} fields")
+        return cls(*(read(one) for read, one in zip(_PRESENCE_READERS, fields, strict=False)))
+
+
+_PRESENCE_READERS: Final[tuple[_Reader, ...]] = (
+    _text(NODE_ID_BYTES_MAX),
+    _bytes(NONCE_BYTES),
+    _int(TIME_MS_MAX),
+    _int(SEQ_MAX),
+    _text(TEXT_BYTES_MAX),
+    _text(ADDRESS_BYTES_MAX),
+    _bytes(NODE_HASH_BYTES),
+    _int(POLICY_VERSION_MAX),
+    _int(SEQ_MAX),
+    _flag,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First on every link, both ways. ``address`` is where this node can be dialled, or empty."""
+
+    version_min: int
+    version_max: int
+    capabilities: int
+    cluster: bytes
+    node_id: str
+    boot: bytes
+    address: str
+    zone: str
+    software: str
+    TYPE: ClassVar = 1
+    CLASS: ClassVar = FrameClass.CONTROL
+    READERS: ClassVar = (
+        _int(1 << 16),
+        _int(1 << 16),
+        _int(SEQ_MAX),
+        _bytes(HASH_BYTES),
+        _text(NODE_ID_BYTES_MAX),
+        _bytes(NONCE_BYTES),
+        _text(ADDRESS_BYTES_MAX),
+        _text(TEXT_BYTES_MAX),
+        _text(TEXT_BYTES_MAX),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Answered by `Pong` with the same token."""
+
+    token: int
+    TYPE: ClassVar = 2
+    CLASS: ClassVar = FrameClass.CONTROL
+    READERS: ClassVar = (_int(SEQ_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """I am."""
+
+    token: int
+    TYPE: ClassVar = 3
+    CLASS: ClassVar = FrameClass.CONTROL
+    READERS: ClassVar = (_int(SEQ_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where other nodes were last reached."""
+
+    addresses: tuple[str, ...]
+    TYPE: ClassVar = 4
+    CLASS: ClassVar = FrameClass.CONTROL
+    READERS: ClassVar = (_many(_text(ADDRESS_BYTES_MAX), ADDRESSES_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The sender closes the link, and why."""
+
+    reason: str
+    TYPE: ClassVar = 5
+    CLASS: ClassVar = FrameClass.CONTROL
+    READERS: ClassVar = (_text(TEXT_BYTES_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Presence records, the sender's own or passed on."""
+
+    presences: tuple[Presence, ...]
+    TYPE: ClassVar = 6
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (_many(Presence.from_wire, PRESENCES_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A whole change, for the first time on this link; ``hops`` links it has come so far."""
+
+    hops: int
+    change: bytes
+    TYPE: ClassVar = 10
+    CLASS: ClassVar = FrameClass.BROADCAST
+    READERS: ClassVar = (_int(HOPS_MAX), _change_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The sender's fingerprint and policy version: a comparison, perhaps the begin of a sync."""
+
+    root: bytes
+    policy: int
+    TYPE: ClassVar = 20
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (_bytes(NODE_HASH_BYTES), _int(POLICY_VERSION_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """Asks for all that ``frontier`` seems to lack, up to ``budget`` bytes. ``complete``: no writer was left out."""
+
+    request: int
+    root: bytes
+    policy: int
+    frontier: Clock
+    complete: bool
+    budget: int
+    TYPE: ClassVar = 21
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (
+        _int(SEQ_MAX),
+        _bytes(NODE_HASH_BYTES),
+        _int(POLICY_VERSION_MAX),
+        _clock,
+        _flag,
+        _int(SYNC_BUDGET_BYTES),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Hinted:
+    """Ends the answer to `Hints`: the answerer's state, what it seems to lack itself, whether there is more to give."""
+
+    request: int
+    root: bytes
+    policy: int
+    lacks: Clock
+    more: bool
+    TYPE: ClassVar = 22
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (
+        _int(SEQ_MAX),
+        _bytes(NODE_HASH_BYTES),
+        _int(POLICY_VERSION_MAX),
+        _lacks,
+        _flag,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Changes, whole or in part."""
+
+    changes: tuple[bytes, ...]
+    TYPE: ClassVar = 23
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (_many(_change_bytes, BATCH_CHANGES_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """After giving: what is your root now? Answered by `Checked`."""
+
+    request: int
+    TYPE: ClassVar = 24
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (_int(SEQ_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The answer to `Check`."""
+
+    request: int
+    root: bytes
+    policy: int
+    TYPE: ClassVar = 25
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (_int(SEQ_MAX), _bytes(NODE_HASH_BYTES), _int(POLICY_VERSION_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Asks for the tree nodes at these prefixes, where their hash is another one."""
+
+    request: int
+    nodes: tuple[tuple[Prefix, bytes], ...]
+    TYPE: ClassVar = 26
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (_int(SEQ_MAX), _many(_asked, WALK_NODES_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """The answer to `Walk`: summaries of the nodes that differ."""
+
+    request: int
+    nodes: tuple[Told, ...]
+    TYPE: ClassVar = 27
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (_int(SEQ_MAX), _many(Told.from_wire, WALK_NODES_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Asks for the changes that carry these items, up to ``budget`` bytes."""
+
+    request: int
+    items: tuple[bytes, ...]
+    budget: int
+    TYPE: ClassVar = 28
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (_int(SEQ_MAX), _many(_bytes(ITEM_BYTES), WANTED_ITEMS_MAX), _int(SYNC_BUDGET_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Ends the answer to `Want`."""
+
+    request: int
+    TYPE: ClassVar = 29
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (_int(SEQ_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class WantPolicies:
+    """Asks for the policies after version ``have``; answered by a `Batch`."""
+
+    have: int
+    TYPE: ClassVar = 30
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (_int(POLICY_VERSION_MAX),)
+
+
+Message: TypeAlias = (
+    Hello
+    | Ping
+    | Pong
+    | Addresses
+    | Goodbye
+    | Roster
+    | Push
+    | Root
+    | Hints
+    | Hinted
+    | Batch
+    | Check
+    | Checked
+    | Walk
+    | Walked
+    | Want
+    | Given
+    | WantPolicies
+)
+
+_TYPES: Final[dict[int, type[Any]]] = {
+    kind.TYPE: kind
+    for kind in (
+        Hello,
+        Ping,
+        Pong,
+        Addresses,
+        Goodbye,
+        Roster,
+        Push,
+        Root,
+        Hints,
+        Hinted,
+        Batch,
+        Check,
+        Checked,
+        Walk,
+        Walked,
+        Want,
+        Given,
+        WantPolicies,
+    )
+}
+
+
+def encode_message(message: Message) -> bytes:
+    """The bytes of ``message``."""
+    fields = (_to_wire(getattr(message, one.name)) for one in dataclasses.fields(message))
+    return encode([message.TYPE, *fields])
+
+
+def decode_message(data: bytes) -> Message | None:
+    """Check and read a message; None for a type that this version does not know. Raises ProtocolViolation."""
+    try:
+        fields = as_array(unpack(data), "a message")
+        kind = _TYPES.get(as_int(fields[0] if fields else None, "a message's type", 0, SEQ_MAX))
+        if kind is None:
+            return None
+        readers = kind.READERS
+        if len(fields) - 1 < len(readers):
+            raise FormatError(f"{kind.__name__} has at least {len(readers)} fields, not {len(fields) - 1}")
+        message: Message = kind(*(read(one) for read, one in zip(readers, fields[1:], strict=False)))
+    except InvalidInput as error:
+        raise ProtocolViolation(f"malformed message: {error}") from None
+    return message
+
+
+def _to_wire(value: Any) -> Any:
+    """Records inside a field, as arrays."""
+    if type(value) is tuple:
+        return [_to_wire(one) for one in value]
+    return value.to_wire() if isinstance(value, Presence | Told) else value

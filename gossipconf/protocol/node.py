@@ -1,0 +1,228 @@
+"""The sans-IO node: every input of the world in, every output out.
+
+    inputs     start · connected · connect_failed · disconnected · received · dropped ·
+               timer · reserve · publish · persisted · stop; each with `now`
+    outputs    Send · Connect · Disconnect · Persist · Show · Emit, and `next_timer_s`
+
+One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
+(what news has missed), `presence` (who is there), over one `replica`. The agent's
+shell and the simulator drive the same class. After each input take the outputs and
+carry them out in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from ..model.change import Change
+from ..model.entry import Slot
+from ..model.errors import ProtocolViolation
+from ..store.journal_ops import PutMeta
+from ..trust.policy import PolicyChain
+from ..trust.signing import Reservation
+from .address_book import AddressBook
+from .broadcast import Broadcast
+from .environment import Environment, LinkId, Now, Output
+from .frames import FrameClass
+from .messages import Message, Push, Roster, decode_message
+from .overlay import Identity, Link, Overlay
+from .presence import Member, PresenceBoard
+from .replica import Replica
+from .sync import Sync
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a journal held: decoded changes, headers of dead ones, and the saved address book."""
+
+    changes: tuple[Change, ...] = ()
+    retired_headers: tuple[Change, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+
+class Node:
+    """One member of a cluster, without any I/O.
+
+    ``chain`` is the policy chain of a verified cluster file; ``policies`` are its
+    policy changes, which the node replicates like any other. ``rng`` is the only
+    source of randomness. Raises what `PolicyChain.judge` raises if ``restored`` holds
+    a change that the policy does not allow.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        chain: PolicyChain,
+        *,
+        rng: Random,
+        seeds: Iterable[str] = (),
+        policies: Iterable[Change] = (),
+        restored: Restored | None = None,
+    ) -> None:
+        restored = restored or Restored()
+        self.environment = Environment(rng)
+        self.replica = Replica(self.environment, chain)
+        self.overlay = Overlay(
+            self.environment,
+            identity,
+            chain.cluster_id,
+            AddressBook(seeds, restored.addresses),
+            on_up=self._link_up,
+            on_down=self._link_down,
+            write_meta=self._write_meta,
+            member_count=lambda: len(self.presence),
+        )
+        self.broadcast = Broadcast(self.environment, self.replica, self.overlay)
+        self.sync = Sync(self.environment, self.replica, self.overlay)
+        self.presence = PresenceBoard(self.environment, self.replica, self.overlay)
+        self._policies = tuple(policies)
+        self._shown_root = b""
+        self._policy_version = 0
+        self.replica.restore(restored.changes, restored.retired_headers)
+
+    @property
+    def identity(self) -> Identity:
+        """What this node says of itself."""
+        return self.overlay.identity
+
+    @property
+    def root(self) -> bytes:
+        """The fingerprint of the replicated set: 16 bytes."""
+        return self.replica.root
+
+    @property
+    def next_timer_s(self) -> float | None:
+        """Monotonic time at which `timer` wants to be called, or None."""
+        return self.environment.next_timer_s
+
+    def links(self) -> list[Link]:
+        """Ready links, oldest first."""
+        return self.overlay.ready_links()
+
+    def members(self) -> list[Member]:
+        """All other members that were heard of, by name."""
+        return self.presence.members()
+
+    def take_outputs(self) -> list[Output]:
+        """The outputs since the last call, in order."""
+        return self.environment.take_outputs()
+
+    # -- inputs -----------------------------------------------------------------------------------
+
+    def start(self, now: Now) -> None:
+        """Begin. Called once, before any other input."""
+        self.environment.now = now
+        self.replica.add_policies(self._policies)
+        self.presence.start()
+        self.overlay.start()
+        self._settle()
+
+    def connected(self, now: Now, link_id: LinkId, node_id: str, *, outbound: bool, address: str) -> None:
+        """A connection is open; the peer's certificate names ``node_id``. ``address`` is the one that was dialled."""
+        self.environment.now = now
+        self.overlay.connected(link_id, node_id, outbound, address)
+        self._settle()
+
+    def connect_failed(self, now: Now, address: str, reason: str) -> None:
+        """A `Connect` has failed."""
+        self.environment.now = now
+        self.overlay.connect_failed(address, reason)
+        self._settle()
+
+    def disconnected(self, now: Now, link_id: LinkId, reason: str) -> None:
+        """A connection has ended, for whatever reason."""
+        self.environment.now = now
+        self.overlay.disconnected(link_id, reason)
+        self._settle()
+
+    def received(self, now: Now, link_id: LinkId, data: bytes) -> None:
+        """A message has come over a link."""
+        self.environment.now = now
+        link = self.overlay.link(link_id)
+        if link is None or link.closing:
+            return
+        try:
+            message = decode_message(data)
+            if message is not None:
+                self._handle(link, message)
+        except ProtocolViolation as error:
+            self.overlay.close(link, str(error), goodbye=True)
+        self._settle()
+
+    def dropped(self, now: Now, link_id: LinkId, frame_class: FrameClass) -> None:
+        """A `Send` found the link's queue full: that message is lost. Config comes back by sync."""
+        self.environment.now = now
+        link = self.overlay.link(link_id)
+        if link is None or link.closing:
+            return
+        if frame_class is FrameClass.CONTROL:
+            self.overlay.close(link, "the peer does not read")
+        elif link.ready:
+            self.sync.dropped(link)
+        self._settle()
+
+    def timer(self, now: Now) -> None:
+        """Time has passed; may be called at any time."""
+        self.environment.now = now
+        self.environment.run_due()
+        self._settle()
+
+    def reserve(self, now: Now, signer: bytes, slots: Iterable[Slot]) -> Reservation:
+        """The number under which ``signer`` (32 bytes) can publish to ``slots``. See `Replica.reserve`."""
+        self.environment.now = now
+        return self.replica.reserve(signer, slots)
+
+    def publish(self, now: Now, token: int, change: Change) -> None:
+        """Publish a signed change. `Published` or `PublishFailed` with ``token`` follows, once."""
+        self.environment.now = now
+        self.replica.publish(token, change)
+        self._settle()
+
+    def persisted(self, now: Now, token: int, error: str | None = None) -> None:
+        """A `Persist` is on disk, or has failed with ``error`` and left nothing."""
+        self.environment.now = now
+        change = self.replica.persisted(token, error)
+        if change is not None:
+            self.broadcast.spread(change)
+        self._settle()
+
+    def stop(self, now: Now) -> None:
+        """Say goodbye; no output but sends, disconnects and writes under way comes after this."""
+        self.environment.now = now
+        self.overlay.stop()
+        self.environment.clear_timers()
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _handle(self, link: Link, message: Message) -> None:
+        if self.overlay.handle(link, message):
+            return
+        if isinstance(message, Push):
+            self.broadcast.handle(link, message)
+        elif isinstance(message, Roster):
+            self.presence.handle(link, message)
+        else:
+            handled = self.sync.handle(link, message)
+            assert handled, f"no machine takes {type(message).__name__}"
+
+    def _link_up(self, link: Link) -> None:
+        self.sync.link_up(link)
+        self.presence.link_up(link)
+
+    def _link_down(self, link: Link) -> None:
+        self.sync.link_down(link)
+        self.broadcast.link_down(link)
+
+    def _write_meta(self, op: PutMeta) -> None:
+        self.replica.write_meta(op)
+
+    def _settle(self) -> None:
+        """After each input: what follows from a changed state, whichever machine has changed it."""
+        if self.replica.policy_version != self._policy_version:
+            self._policy_version = self.replica.policy_version
+            self.broadcast.policy_arrived()
+        if self.replica.root != self._shown_root:
+            self._shown_root = self.replica.root
+            self.presence.state_changed()

@@ -1,0 +1,155 @@
+"""Presence: who is there, and which state each node holds.
+
+Each node tells of itself now and then, and soon after its state has changed; the
+record is passed on once to every link. Soft state: it is no proof of anything, it
+expires, and no decision about config rests on it.
+
+A first form for clusters of up to MEMBERS_MAX nodes behind its final interface.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .environment import Environment
+from .events import DuplicateNode
+from .messages import PRESENCES_MAX, Presence, Roster
+from .overlay import Link, Overlay
+from .replica import Replica
+
+TELL_S: Final = 10.0
+"""How often a node tells of itself when nothing happens."""
+SETTLE_S: Final = 0.2
+"""Quiet time after a change before its new root is told: a burst is told once."""
+TELL_MIN_S: Final = 1.0
+"""At most one telling a second, however fast the state changes."""
+SILENT_S: Final = 3.5 * TELL_S
+"""A member not heard of for three tellings is called silent."""
+FORGET_S: Final = 24 * 3600.0
+"""A silent member is listed for a day, so that an admin sees who is missing."""
+MEMBERS_MAX: Final = 2_000
+"""Above it the roster would cost more than the config that it reports on."""
+
+
+@dataclass(slots=True)
+class Member:
+    """The latest presence of a node. Times are monotonic seconds.
+
+    heard_s: when the latest record came; equal_s: when its root last equalled this node's own
+    """
+
+    presence: Presence
+    heard_s: float
+    equal_s: float
+
+
+class PresenceBoard:
+    """Records of all members that were heard of, and the telling of one's own."""
+
+    def __init__(self, environment: Environment, replica: Replica, overlay: Overlay) -> None:
+        self._environment = environment
+        self._replica = replica
+        self._overlay = overlay
+        self._members: dict[str, Member] = {}
+        self._started_ms = 0
+        self._count = 0
+        self._told_root = b""
+        self._told_s = float("-inf")
+        self._planned = False
+
+    def __len__(self) -> int:
+        return len(self._members) + 1
+
+    def members(self) -> list[Member]:
+        """All other members, by name."""
+        return [self._members[name] for name in sorted(self._members)]
+
+    def start(self) -> None:
+        """Begin to tell."""
+        self._started_ms = self._environment.now.wall_ms
+        self._tell_regularly()
+
+    def own(self) -> Presence:
+        """What this node says of itself now."""
+        identity = self._overlay.identity
+        return Presence(
+            node_id=identity.node_id,
+            boot=self._overlay.boot,
+            started_ms=self._started_ms,
+            count=self._count,
+            zone=identity.zone,
+            address=identity.address,
+            root=self._replica.root,
+            policy=self._replica.policy_version,
+            versions=len(self._replica.live),
+            degraded=self._replica.disk_error is not None,
+        )
+
+    def link_up(self, link: Link) -> None:
+        """Tell a new peer all that is known."""
+        known = [self.own(), *(member.presence for member in self.members())]
+        for first in range(0, len(known), PRESENCES_MAX):
+            self._overlay.send(link, Roster(tuple(known[first : first + PRESENCES_MAX])))
+
+    def state_changed(self) -> None:
+        """The root is another one: tell soon."""
+        now_s = self._environment.now.monotonic_s
+        for member in self._members.values():
+            if member.presence.root == self._replica.root:
+                member.equal_s = now_s
+        if not self._planned:
+            self._planned = True
+            wait = max(SETTLE_S, self._told_s + TELL_MIN_S - now_s)
+            self._environment.call_later(wait, self._tell_if_changed)
+
+    def handle(self, link: Link, roster: Roster) -> None:
+        """Take in records and pass on those that are new."""
+        fresh = tuple(presence for presence in roster.presences if self._take(presence))
+        if fresh:
+            for other in self._overlay.ready_links():
+                if other.id != link.id:
+                    self._overlay.send(other, Roster(fresh))
+
+    def _take(self, presence: Presence) -> bool:
+        if presence.node_id == self._overlay.identity.node_id:
+            if presence.boot != self._overlay.boot and presence.started_ms > self._started_ms:
+                self._environment.emit(DuplicateNode(presence.address))
+            return False
+        now_s = self._environment.now.monotonic_s
+        member = self._members.get(presence.node_id)
+        if member is None:
+            if len(self._members) >= MEMBERS_MAX:
+                return False
+            member = self._members[presence.node_id] = Member(presence, now_s, now_s)
+        else:
+            old = member.presence
+            if (presence.started_ms, presence.boot, presence.count) <= (old.started_ms, old.boot, old.count):
+                return False
+            member.presence = presence
+            member.heard_s = now_s
+        if presence.root == self._replica.root:
+            member.equal_s = now_s
+        if presence.address:
+            self._overlay.book.learn(presence.address, self._environment.rng)
+        return True
+
+    def _tell_regularly(self) -> None:
+        self._environment.call_later(self._environment.jittered(TELL_S), self._tell_regularly)
+        now_s = self._environment.now.monotonic_s
+        for name in [name for name, member in self._members.items() if now_s - member.heard_s > FORGET_S]:
+            del self._members[name]
+        self._tell()
+
+    def _tell_if_changed(self) -> None:
+        self._planned = False
+        if self._replica.root != self._told_root:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._count += 1
+        self._told_root = self._replica.root
+        self._told_s = self._environment.now.monotonic_s
+        roster = Roster((self.own(),))
+        for link in self._overlay.ready_links():
+            self._overlay.send(link, roster)

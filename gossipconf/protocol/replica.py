@@ -1,0 +1,301 @@
+"""A node's replica: judged changes in, live set and disk writes out.
+
+The one way into the live set, for a publish, a broadcast and a sync alike: decode,
+judge under the policy, add, write. Reads see a change only once it is on disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+
+from ..model.change import INCARNATION_BYTES, Change, Writer
+from ..model.clock import seq_of
+from ..model.entry import Slot
+from ..model.errors import GossipconfError, InvalidInput, JournalWriteFailed, Rejected, StaleReservation
+from ..model.key import covers
+from ..model.version import Version
+from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
+from ..store.live_set import LiveSet, Outcome
+from ..trust.policy import POLICY_PREFIX, PolicyChain, policy_changes, policy_key
+from ..trust.signing import Reservation
+from .environment import Environment, Persist, Reads, Show
+from .events import Applied, DiskFailed, DiskRecovered, ForkFound, PolicyAccepted, PolicyFork, Published, PublishFailed
+
+DISK_RETRY_S = 1.0
+"""How long after a failed write the next one is tried: room on a disk comes back by a human's hand."""
+
+
+RETIREMENTS_WAITING_MAX = 10_000
+"""History rows kept while the disk refuses writes; beyond it the oldest are forgotten, state never is."""
+
+RETIRED_HEADERS_RESTORED_MAX = 1_000
+"""Headers of dead changes recalled at a start: each costs a signature check of 0.1 ms."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Pending:
+    """A write under way, and the publish that it is the acknowledgement of, if any."""
+
+    ops: tuple[JournalOp, ...]
+    reads: Reads
+    publish: tuple[int, Change] | None
+
+
+class _Unwritten:
+    """What a failing disk has not taken: names of what to write, so that it is bounded by the state itself."""
+
+    def __init__(self) -> None:
+        self.changes: dict[bytes, None] = {}
+        self.slots: dict[Slot, None] = {}
+        self.retired: deque[Retire] = deque(maxlen=RETIREMENTS_WAITING_MAX)
+
+    def add(self, ops: tuple[JournalOp, ...], reads: Reads) -> None:
+        for op in ops:
+            if isinstance(op, Retire):
+                self.retired.append(op)
+            elif isinstance(op, PutChange | DropChange):
+                self.changes[op.change_id] = None
+        for slot, _ in reads:
+            self.slots[slot] = None
+
+
+class Replica:
+    """Policy chain, live set, and what is being written."""
+
+    def __init__(self, environment: Environment, chain: PolicyChain) -> None:
+        self.chain = chain
+        self.live = LiveSet()
+        self.disk_error: str | None = None
+        self.last_change_s = float("-inf")
+        self._environment = environment
+        self._pending: dict[int, _Pending] = {}
+        self._unwritten = _Unwritten()
+        self._last_token = 0
+        self._incarnation: bytes | None = None
+        self._reserved_seq = 0
+        self._published_seq = 0
+
+    @property
+    def root(self) -> bytes:
+        """The fingerprint."""
+        return self.live.root
+
+    @property
+    def policy_version(self) -> int:
+        """The newest policy here."""
+        return self.chain.head.version
+
+    # -- restart ----------------------------------------------------------------------------------
+
+    def restore(self, changes: Iterable[Change], retired_headers: Iterable[Change]) -> None:
+        """Take over what the journal had: judged before it was written, and judged again now, signatures too.
+
+        Raises what the judge raises: a journal that holds what the policy does not
+        allow has been tampered with.
+        """
+        kept = list(changes)
+        for change in policy_changes(kept):
+            self._admit(change)
+        for change in kept:
+            self.chain.judge(change)
+            self.live.add(change)
+        for header in islice(retired_headers, RETIRED_HEADERS_RESTORED_MAX):
+            self.chain.judge(header)
+            self.live.remember_header(header)
+
+    def add_policies(self, changes: Iterable[Change]) -> None:
+        """Take over policy changes from a verified cluster file, and write those that are new."""
+        for change in changes:
+            self.receive(change, None)
+
+    # -- publishing -------------------------------------------------------------------------------
+
+    def reserve(self, signer: bytes, slots: Iterable[Slot]) -> Reservation:
+        """The number under which ``signer`` may publish to ``slots`` next.
+
+        The incarnation is minted at the first call after a start, and again if a live
+        version claims to have seen it further than it has come.
+        """
+        if self._incarnation is None:
+            self._mint()
+        assert self._incarnation is not None
+        writer = Writer(signer, self._incarnation).id
+        for slot in slots:
+            if any(seq_of(version.entry.seen, writer) > self._published_seq for version in self.live.slot(slot)):
+                self._mint()
+                break
+        self._reserved_seq += 1
+        return Reservation(self._incarnation, self._reserved_seq)
+
+    def publish(self, token: int, change: Change) -> None:
+        """Judge and write a local publish; `Published` or `PublishFailed` with ``token`` follows."""
+        try:
+            self._check_publish(change)
+        except GossipconfError as error:
+            self._environment.emit(PublishFailed(token, error))
+            return
+        if change.header.writer.incarnation == self._incarnation:
+            self._published_seq = change.header.seq
+        self._persist((PutChange(change.id, change.encode()),), (), (token, change))
+
+    def _check_publish(self, change: Change) -> None:
+        if self.disk_error is not None:
+            raise JournalWriteFailed(f"this agent cannot write ({self.disk_error}), so it takes no publish")
+        if not change.is_whole:
+            raise InvalidInput("only a whole change can be published")
+        self.chain.judge(change)
+        header = change.header
+        if header.writer.incarnation == self._incarnation:
+            if header.seq <= self._published_seq:
+                raise StaleReservation(
+                    f"number {header.seq} has been overtaken by {self._published_seq}; prepare and sign again"
+                )
+            if header.seq > self._reserved_seq:
+                raise Rejected(f"number {header.seq} was not handed out by this agent")
+        elif self.live.highest(change.writer_id) >= header.seq and not self.live.holds(change):
+            raise StaleReservation("this writer's number is taken; prepare and sign again")
+
+    def _mint(self) -> None:
+        self._incarnation = self._environment.rng.randbytes(INCARNATION_BYTES)
+        self._reserved_seq = self._published_seq = 0
+
+    # -- receiving --------------------------------------------------------------------------------
+
+    def decode(self, data: bytes) -> Change:
+        """Read a change of this cluster. Raises InvalidInput or Rejected."""
+        return Change.decode(data, self.chain.cluster_id)
+
+    def receive(self, change: Change, source: str | None) -> Outcome:
+        """Judge and add a change from a peer (or the cluster file). Raises InvalidInput or Rejected."""
+        if self.live.holds(change):
+            return Outcome()
+        outcome = self._admit(change)
+        self._persist(*self._writes(outcome))
+        self._report(change, outcome, source)
+        return outcome
+
+    def _admit(self, change: Change) -> Outcome:
+        self.chain.judge(change)
+        outcome = self.live.add(change)
+        policy = self.chain.accept(change)
+        if policy is not None:
+            self._environment.emit(PolicyAccepted(policy.version))
+        return outcome
+
+    def _report(self, change: Change, outcome: Outcome, source: str | None) -> None:
+        if outcome.is_news:
+            self.last_change_s = self._environment.now.monotonic_s
+            self._environment.emit(Applied(change.id, tuple(outcome.gained), len(outcome.retired), source))
+        for writer, seq in outcome.forks:
+            self._environment.emit(ForkFound(writer, seq, tuple(self.live.forks()[writer, seq])))
+        for version in outcome.gained:
+            if covers(POLICY_PREFIX, version.entry.key) and len(self.live.slot(version.slot)) > 1:
+                self._environment.emit(PolicyFork(change.header.policy + 1))
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def persisted(self, token: int, error: str | None) -> Change | None:
+        """A write ended; return the change that was published by it, now to be spread."""
+        pending = self._pending.pop(token)
+        if error is not None:
+            self._write_failed(pending, error)
+            return None
+        if self.disk_error is not None:
+            self.disk_error = None
+            self._environment.emit(DiskRecovered())
+        if pending.publish is None:
+            return None
+        publish_token, change = pending.publish
+        outcome = self.live.add(change)
+        ops, reads = self._writes(outcome, written=change.id)
+        unsettled = {slot for other in self._pending.values() for slot, _ in other.reads}
+        if unsettled.isdisjoint(slot for slot, _ in reads):
+            # All that these reads rest on is on disk, so the acknowledged value can be read at once.
+            self._environment.output(Show(reads))
+            reads = ()
+        self._persist(ops, reads)
+        self._environment.emit(Published(publish_token, change.id))
+        self._report(change, outcome, None)
+        return change
+
+    def write_meta(self, op: PutMeta) -> None:
+        """Write a small named state; while the disk refuses it is dropped, since it will be written again."""
+        if self.disk_error is None:
+            self._persist((op,), ())
+
+    def _write_failed(self, pending: _Pending, error: str) -> None:
+        if self.disk_error is None:
+            self._environment.emit(DiskFailed(error))
+            self._environment.call_later(DISK_RETRY_S, self._write_again)
+        self.disk_error = error
+        if pending.publish is not None:
+            self._environment.emit(PublishFailed(pending.publish[0], JournalWriteFailed(error)))
+        else:
+            self._unwritten.add(pending.ops, pending.reads)
+
+    def _write_again(self) -> None:
+        """Try to write all that could not be written, as it is now."""
+        if self.disk_error is None:
+            return
+        self._environment.call_later(DISK_RETRY_S, self._write_again)
+        if not self._pending:
+            unwritten, self._unwritten = self._unwritten, _Unwritten()
+            ops = [self._op_for(change_id) for change_id in unwritten.changes]
+            reads = [(slot, self.live.slot(slot)) for slot in unwritten.slots]
+            self._output(_Pending((*ops, *unwritten.retired), tuple(reads), None))
+
+    def _writes(self, outcome: Outcome, written: bytes | None = None) -> tuple[tuple[JournalOp, ...], Reads]:
+        """What must go to disk after ``outcome``, and what readers see then."""
+        ops = [
+            op
+            for change_id in outcome.touched
+            if not (isinstance(op := self._op_for(change_id), PutChange) and change_id == written)
+        ]
+        slots: dict[Slot, None] = {version.slot: None for version in outcome.gained}
+        for version, change in outcome.retired:
+            slots[version.slot] = None
+            ops.append(self._retirement(version, change))
+        return tuple(ops), tuple((slot, self.live.slot(slot)) for slot in slots)
+
+    def _op_for(self, change_id: bytes) -> JournalOp:
+        part = self.live.part(change_id)
+        return DropChange(change_id) if part is None else PutChange(change_id, part.encode())
+
+    def _retirement(self, version: Version, change: Change) -> Retire:
+        return Retire(
+            version_id=version.id,
+            change_id=version.change_id,
+            key=version.entry.key,
+            variant=version.entry.variant,
+            writer=version.writer_id,
+            seq=version.header.seq,
+            time_ms=version.header.time_ms,
+            retired_ms=self._environment.now.wall_ms,
+            data=change.restrict((version.index,)).encode(),
+        )
+
+    def _persist(self, ops: tuple[JournalOp, ...], reads: Reads, publish: tuple[int, Change] | None = None) -> None:
+        if self.disk_error is not None and publish is None:
+            self._unwritten.add(ops, reads)
+        elif ops or reads:
+            self._output(_Pending(ops, reads, publish))
+
+    def _output(self, pending: _Pending) -> None:
+        self._last_token += 1
+        self._pending[self._last_token] = pending
+        self._environment.output(Persist(self._last_token, pending.ops, pending.reads))
+
+    # -- what peers may ask for -------------------------------------------------------------------
+
+    def policies_after(self, version: int) -> list[Change]:
+        """The changes that carry the policies after ``version``, in order."""
+        found = []
+        for number in range(version + 1, self.policy_version + 1):
+            for one in self.live.slot((policy_key(number), "")):
+                part = self.live.part(one.change_id)
+                assert part is not None
+                found.append(part)
+        return found
