@@ -136,6 +136,11 @@ class Change:
         proof = self.tree().proof([index for index, _ in kept])
         return Change(self.header, self.signature, kept, proof, self.approvals)
 
+    def single(self, index: int, tree: SparseTree) -> Change:
+        """The same change with only entry ``index``; ``tree`` is this change's, so that many can be cut from it."""
+        entry = next(pair for pair in self.entries if pair[0] == index)
+        return Change(self.header, self.signature, (entry,), tree.proof((index,)), self.approvals)
+
     def union(self, other: Change) -> Change:
         """The same change with the entries and approvals of both. Raises ValueError for another change."""
         if self.id != other.id:

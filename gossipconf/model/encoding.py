@@ -44,6 +44,7 @@ def unpack(data: bytes) -> Any:
             strict_map_key=True,
             max_array_len=min(ARRAY_LENGTH_MAX, len(data)),
             max_map_len=0,
+            object_hook=_refuse_map,  # the empty map is within a length of 0
             max_ext_len=0,
             ext_hook=_refuse_extension,
         )
@@ -72,6 +73,10 @@ def decode(data: bytes, what: str, bytes_max: int) -> Any:
 
 def _refuse_extension(code: int, data: bytes) -> NoReturn:
     raise FormatError(f"extension type {code} is not part of the format")
+
+
+def _refuse_map(pairs: dict[Any, Any]) -> NoReturn:
+    raise FormatError("maps are not part of the format")
 
 
 def _reason(error: BaseException) -> str:
@@ -117,8 +122,12 @@ def as_text(value: Any, what: str, bytes_max: int) -> str:
     """``value`` if it is a string of at most ``bytes_max`` bytes in UTF-8."""
     if type(value) is not str:
         raise FormatError(f"{what} must be a string, not {_kind(value)}")
-    if len(value) > bytes_max or len(value.encode()) > bytes_max:
-        raise LimitExceeded(f"{what} has {len(value.encode())} bytes, the limit is {bytes_max}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:  # never in decoded bytes: a caller's string with half a surrogate pair
+        raise FormatError(f"{what} is not valid Unicode") from None
+    if size > bytes_max:
+        raise LimitExceeded(f"{what} has {size} bytes, the limit is {bytes_max}")
     return value
 
 

@@ -185,7 +185,11 @@ def put(
     """
     if len(value) > VALUE_BYTES_MAX:
         raise LimitExceeded(f"the value of {key!r} has {len(value)} bytes, the limit is {VALUE_BYTES_MAX}")
-    entry = Entry(check_key(key), value, type, variant=check_variant(variant), match=tuple(sorted(match)))
+    terms = tuple(sorted(match))
+    as_array(terms, f"the match of {key!r}", length_max=MATCH_TERMS_MAX)
+    for term in terms:
+        MatchTerm.from_wire(tuple(term.to_wire()))
+    entry = Entry(check_key(key), value, type, variant=check_variant(variant), match=terms)
     _check_consistent(entry)
     return entry
 

@@ -86,3 +86,7 @@ class ProtocolViolation(TransportError):
 
 class ControlError(GossipconfError):
     """The local agent cannot be reached or refused the request."""
+
+
+class AgentUnreachable(ControlError):
+    """No agent answers on the control socket: not started, another directory, or it has stopped meanwhile."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..model.errors import GossipconfError
 from ..model.version import Version
 
 
@@ -60,7 +61,7 @@ class PublishFailed:
     """A local publish was refused, and nothing of it was kept. ``error`` says why."""
 
     token: int
-    error: Exception
+    error: GossipconfError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Final
 from ..model.change import Change, Header, Writer
 from ..model.encoding import as_array, as_bytes, as_int, decode, encode
 from ..model.entry import Entry, ValueType
-from ..model.errors import FormatError, KeyFileError, Rejected
+from ..model.errors import InvalidInput, KeyFileError, Rejected
 from ..model.limits import CHANGE_BYTES_MAX
 from ..model.merkle import SparseTree
 from .keys import Signer, verify, write_new
@@ -73,7 +73,7 @@ class Cluster:
             raise KeyFileError(f"cluster file {path} cannot be read: {error.strerror}") from None
         try:
             return cls.decode(data)
-        except (FormatError, Rejected) as error:
+        except (InvalidInput, Rejected) as error:
             raise KeyFileError(f"{path} is not a valid cluster file: {error}") from None
 
 

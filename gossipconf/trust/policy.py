@@ -18,7 +18,7 @@ from typing import Any, Final
 from ..model.change import PUBLIC_KEY_BYTES, Change, signed_bytes
 from ..model.encoding import as_array, as_bytes, as_int, as_text, decode, encode
 from ..model.entry import Entry, Operation
-from ..model.errors import FormatError, NotAuthorised, Rejected, UnknownPolicy
+from ..model.errors import FormatError, NotAuthorised, Rejected, UnknownPolicy, WrongCluster
 from ..model.hashing import GENESIS_TAG, tagged_hash
 from ..model.key import check_prefix, covers, is_system_key
 from ..model.limits import (
@@ -212,9 +212,11 @@ class PolicyChain:
     def judge(self, change: Change, *, signatures_checked: bool = False) -> None:
         """Raise unless the policy that ``change`` names allows every entry that is here.
 
-        Raises UnknownPolicy, BadSignature or NotAuthorised. ``signatures_checked``
+        Raises WrongCluster, UnknownPolicy, BadSignature or NotAuthorised. ``signatures_checked``
         skips the signatures (only) of a body that this node has verified before.
         """
+        if change.header.cluster != self.cluster_id:
+            raise WrongCluster(f"the change belongs to cluster {change.header.cluster.hex()[:8]}…")
         policy = self[change.header.policy]
         signers = frozenset(key for key, _ in change.signatures())
         self._check_known(policy, change)
@@ -290,7 +292,7 @@ def decode_roots(roots: Any, threshold: Any) -> tuple[tuple[bytes, ...], int]:
 
 def _ascending(values: Any, what: str) -> Any:
     for left, right in pairwise(values):
-        if type(left) is not type(right) or left >= right:
+        if type(left) is not type(right) or not isinstance(left, str | bytes) or left >= right:
             raise FormatError(f"{what} must be in strictly ascending order")
     return values
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from ..model.change import Change, Header, Writer, signed_bytes
 from ..model.clock import EMPTY, join, seq_of
+from ..model.encoding import as_text
 from ..model.entry import Entry, Slot
 from ..model.errors import InvalidInput, LimitExceeded, StaleReservation
 from ..model.limits import CHANGE_BYTES_MAX, COMMENT_BYTES_MAX, ENTRIES_MAX, SEEN_WRITERS_MAX, TIME_MS_MAX
@@ -50,8 +51,7 @@ def compose(
         raise InvalidInput("a change needs at least one entry")
     if len(entries) > ENTRIES_MAX:
         raise LimitExceeded(f"a change of {len(entries)} entries; the limit is {ENTRIES_MAX}, publish it in parts")
-    if len(comment.encode()) > COMMENT_BYTES_MAX:
-        raise LimitExceeded(f"the comment has {len(comment.encode())} bytes, the limit is {COMMENT_BYTES_MAX}")
+    as_text(comment, "the comment", COMMENT_BYTES_MAX)
     slots = [entry.slot for entry in entries]
     if len(set(slots)) != len(slots):
         raise InvalidInput(f"the key {_first_repeated(slots)!r} is in one change twice")
@@ -90,9 +90,12 @@ def compose(
     )
     change = sign_change(header, tuple(enumerate(signed)), signer)
     chain.judge(change)
-    size = len(change.encode())
-    if size > CHANGE_BYTES_MAX:
-        raise LimitExceeded(f"the change has {size} bytes, the limit is {CHANGE_BYTES_MAX}; publish it in parts")
+    encoded = change.encode()
+    if len(encoded) > CHANGE_BYTES_MAX:
+        raise LimitExceeded(
+            f"the change has {len(encoded)} bytes, the limit is {CHANGE_BYTES_MAX}; publish it in parts"
+        )
+    Change.decode(encoded, chain.cluster_id)  # what no agent would read must not be signed
     return change
 
 

@@ -1,0 +1,33 @@
+"""Exit codes: what a script learns from a command besides its output. Knows errors, not commands."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..model.errors import AgentUnreachable, GossipconfError
+
+ERROR: Final = 1
+DIFFERENCE: Final = 2
+NOT_FOUND: Final = 3
+UNREACHABLE: Final = 4
+INTERRUPTED: Final = 130
+"""128 + SIGINT, as shells have it."""
+
+MEANINGS: Final = {
+    0: "done, or nothing to do",
+    ERROR: "an error, told on stderr in one line that begins with `error:`",
+    DIFFERENCE: "wrong usage; with `--dry-run`: there is something to publish",
+    NOT_FOUND: "no such key",
+    UNREACHABLE: "no agent answers",
+}
+
+
+class NotFound(GossipconfError):
+    """A key that has no value now."""
+
+
+def code_of(error: GossipconfError) -> int:
+    """The exit code that tells of `error`."""
+    if isinstance(error, NotFound):
+        return NOT_FOUND
+    return UNREACHABLE if isinstance(error, AgentUnreachable) else ERROR

@@ -1,0 +1,208 @@
+"""Output: how values, signers and moments look, as text for people and as JSON for programs.
+
+Knows rich and the two streams. What other people wrote (values, comments) is
+escaped before it reaches a terminal, which would obey its control characters.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..model.entry import Operation, ValueType
+from ..model.errors import InvalidInput
+from ..model.version import Version
+from .session import Session
+from .syntax import parse_value
+
+VALUE_CHARACTERS_MAX: Final = 200
+"""Of a value in a table; `get` prints it whole."""
+
+PIPE_COLUMNS: Final = 2_000
+"""Width where there is no terminal: wide enough that no row is cut, so that `grep` sees all of it."""
+
+SHORT_ID_DIGITS: Final = 10
+"""Hex digits of an id that people see: 40 bits name one change among millions."""
+
+
+def stdout() -> Console:
+    """The console for results; made when needed, because tests and pagers replace the stream."""
+    return _console(stderr=False)
+
+
+def stderr() -> Console:
+    """The console for notes and errors."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPE_COLUMNS
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def say(text: str | Text = "") -> None:
+    """One line of result."""
+    stdout().print(text)
+
+
+def note(text: str | Text) -> None:
+    """One line that is no result, on stderr, so that it never gets into a pipe."""
+    stderr().print(text)
+
+
+def print_json(value: Any, *, compact: bool = False) -> None:
+    """One JSON document, or with `compact` one line of a stream of them."""
+    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, **layout) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Aligned columns without lines. `columns`: heading → "left", "right" or "fold", which may be cut with an ellipsis.
+
+    Columns in which no row has anything are left out.
+    """
+    used = [index for index, _ in enumerate(columns) if any(len(row[index]) for row in rows)]
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for index, (heading, kind) in enumerate(columns.items()):
+        if index in used:
+            table.add_column(
+                Text(heading),
+                justify="right" if kind == "right" else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+                min_width=8 if kind == "fold" else None,
+                ratio=None,
+            )
+    for row in rows:
+        table.add_row(*(row[index] for index in used))
+    console = stdout()
+    if console.width == PIPE_COLUMNS:
+        for line in console.render_lines(table, pad=False):
+            sys.stdout.write("".join(segment.text for segment in line).rstrip() + "\n")
+    else:
+        console.print(table, soft_wrap=False)
+
+
+# -- words for things -----------------------------------------------------------------------------
+
+
+def escaped(text: str) -> str:
+    """`text` in one line, with its control and other unprintable characters as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def value_in_line(value_type: ValueType, value: bytes) -> str:
+    """A value in one line, cut at VALUE_CHARACTERS_MAX; its size for bytes and sealed values."""
+    if value_type in {ValueType.BYTES, ValueType.SEALED}:
+        return f"({value_type.name.lower()}, {count(len(value), 'byte')})"
+    text = value.decode(errors="replace")
+    line = escaped(text[: VALUE_CHARACTERS_MAX + 1]) or '""'
+    return line if len(line) <= VALUE_CHARACTERS_MAX else f"{line[:VALUE_CHARACTERS_MAX]}… ({len(value)} bytes)"
+
+
+def version_in_line(version: Version) -> Text:
+    """The value that a version puts, or the word deleted."""
+    if version.entry.operation is Operation.DELETE or version.entry.value is None:
+        return Text("(deleted)", style="dim")
+    return Text(value_in_line(version.entry.type, version.entry.value))
+
+
+def signer_in_words(session: Session, version: Version) -> str:
+    """The role, and where several keys have it the first letters of this one's fingerprint."""
+    role, fingerprint = session.signer_of(version)
+    policy = session.chain[version.header.policy]
+    sharing = next((len(one.keys) for one in policy.roles if one.name == role), len(policy.roots))
+    return escaped(role) if sharing == 1 else f"{escaped(role)} {fingerprint[7:15]}"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 key`, `2 keys`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def ago(time_ms: int, now_ms: int) -> str:
+    """How long before now, or the date if that is more than a day; the future as a date, for clocks differ."""
+    seconds = (now_ms - time_ms) // 1000
+    if -2 <= seconds < 86_400:
+        return f"{duration(max(0, seconds * 1000))} ago"
+    return moment(time_ms)
+
+
+def duration(milliseconds: int) -> str:
+    """A length of time in its largest unit: `350 ms`, `4 s`, `3 min`, `2 h`, `5 days`."""
+    seconds = milliseconds // 1000
+    if 0 < milliseconds < 1000:
+        return f"{milliseconds} ms"
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7_200:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3_600} h" if seconds < 172_800 else f"{seconds // 86_400} days"
+
+
+def moment(time_ms: int) -> str:
+    """A time as `2026-03-01 12:00:05 UTC`; far beyond any calendar as milliseconds."""
+    try:
+        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError):
+        return f"{time_ms} ms"
+
+
+def short(identity: bytes) -> str:
+    """The beginning of an id, in hex."""
+    return identity.hex()[:SHORT_ID_DIGITS]
+
+
+# -- JSON -----------------------------------------------------------------------------------------
+
+
+def json_time(time_ms: int) -> str | int:
+    """RFC 3339 with milliseconds, in UTC; a number of milliseconds where RFC 3339 ends (the year 9999)."""
+    try:
+        moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+    except (OverflowError, ValueError):
+        return time_ms
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+
+
+def json_value(value_type: ValueType, value: bytes | None) -> Any:
+    """A value as JSON says it; text as it is, bytes as {"base64": …}, what does not parse as its text."""
+    if value is None:
+        return None
+    if value_type in {ValueType.BYTES, ValueType.SEALED}:
+        return {"base64": base64.b64encode(value).decode()}
+    try:
+        return parse_value(value_type, value)
+    except InvalidInput:  # published by a program that did not check
+        return value.decode(errors="replace")
+
+
+def json_version(session: Session, version: Version) -> dict[str, Any]:
+    """Everything that a reader may want of one version."""
+    role, fingerprint = session.signer_of(version)
+    entry, header = version.entry, version.header
+    return {
+        "key": entry.key,
+        "variant": entry.variant,
+        "operation": entry.operation.name.lower(),
+        "type": entry.type.name.lower() if entry.value is not None else None,
+        "value": json_value(entry.type, entry.value),
+        "role": role,
+        "signer": fingerprint,
+        "time": json_time(header.time_ms),
+        "comment": header.comment,
+        "change": version.change_id.hex(),
+        "policy": header.policy,
+    }

@@ -1,0 +1,341 @@
+"""Reading commands: get, list, watch, history and conflicts.
+
+Every value shown has been verified by the session; who signed it is shown with it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from ..model.entry import ValueType
+from ..model.key import check_key, check_prefix
+from ..model.version import Version
+from .exits import NotFound
+from .output import (
+    ago,
+    count,
+    escaped,
+    json_time,
+    json_version,
+    moment,
+    note,
+    print_json,
+    print_table,
+    say,
+    short,
+    signer_in_words,
+    version_in_line,
+)
+from .session import Item, Session, now_ms, open_session
+from .target import AgentOption, ClusterOption, JsonOption, Target
+
+PrefixArgument = Annotated[str, typer.Argument(metavar="[PREFIX]", help="Only keys under this one. Default: all.")]
+
+
+def get(
+    key: Annotated[str, typer.Argument(help="The key to read.")],
+    default: Annotated[str | None, typer.Option("--default", help="Print this if the key has no value.")] = None,
+    all_versions: Annotated[
+        bool, typer.Option("--all", help="Show every live version: siblings of a conflict, variants, tombstones.")
+    ] = False,
+    as_json: JsonOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """Print the value of KEY, byte for byte.
+
+    On a terminal a line end is added where the value has none. In a conflict the
+    winner is printed, and a note on stderr says so.
+
+    \b
+    Examples:
+      gossipconf get shop/checkout/timeout_ms
+      gossipconf get shop/checkout/timeout_ms --default 1000
+      gossipconf get shop/checkout/timeout_ms --all --json
+    """
+    check_key(key)
+    with open_session(Target.find(cluster, agent)) as session:
+        item = session.get(key)
+        if all_versions:
+            _show_versions(session, item, as_json=as_json)
+        elif item.winner is None:
+            _show_default(item, default, as_json=as_json)
+        elif as_json:
+            print_json(_json_item(session, item))
+        else:
+            if item.is_conflict:
+                note(f"note: {key!r} is in conflict, this is the winner; see: gossipconf get --all {key}")
+            _write_raw(item.winner)
+
+
+def list_keys(
+    prefix: PrefixArgument = "",
+    deleted: Annotated[bool, typer.Option("--deleted", help="Show deleted keys too.")] = False,
+    as_json: JsonOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """List keys, their values, and who signed them when.
+
+    A ! marks a conflict. Long values are cut; `get` prints them whole.
+
+    \b
+    Examples:
+      gossipconf list
+      gossipconf list shop/checkout
+      gossipconf list --json | jq -r '.[].key'
+    """
+    with open_session(Target.find(cluster, agent)) as session:
+        items = [
+            item
+            for item in session.items(_prefix(prefix))
+            if item.winner is not None or (deleted and item.versions) or (item.is_conflict and item.versions)
+        ]
+        if as_json:
+            print_json([_json_item(session, item) for item in items])
+        elif items:
+            _print_items(session, items)
+        else:
+            note(f"no keys under {prefix!r}" if prefix else "no keys yet; publish one with: gossipconf put KEY VALUE")
+
+
+def watch(
+    prefix: PrefixArgument = "",
+    number: Annotated[int | None, typer.Option("--count", min=1, help="Stop after this many changes.")] = None,
+    as_json: JsonOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """Print changes as they arrive at the agent, one line each.
+
+    \b
+    Examples:
+      gossipconf watch shop
+      gossipconf watch shop/checkout/timeout_ms --count 1
+      gossipconf watch --json
+    """
+    with open_session(Target.find(cluster, agent)) as session:
+        changes = session.watch(_prefix(prefix))
+        note(f"watching {prefix or 'all keys'} at {session.node}; Ctrl-C ends")
+        for item in islice(changes, number):
+            if as_json:
+                print_json(_json_item(session, item), compact=True)
+            else:
+                say(_change_line(session, item))
+            sys.stdout.flush()
+
+
+def history(
+    key: Annotated[str | None, typer.Argument(help="The key.", metavar="[KEY]")] = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", help="Instead of one key: all keys under this one.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Show at most this many versions.")] = 50,
+    as_json: JsonOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """Show earlier values, newest first: who signed them, when, and why.
+
+    History is the agent's own: it goes back as far as this agent was there and
+    keeps it.
+
+    \b
+    Examples:
+      gossipconf history shop/checkout/timeout_ms
+      gossipconf history --prefix shop --limit 10
+    """
+    if (key is None) == (prefix is None):
+        raise typer.BadParameter("name either a KEY or --prefix P", param_hint="'KEY' / '--prefix'")
+    if key is not None:
+        check_key(key)
+    with open_session(Target.find(cluster, agent)) as session:
+        past = session.history(key, None if prefix is None else _prefix(prefix), limit)
+        if as_json:
+            print_json(
+                [
+                    json_version(session, one.version)
+                    | {"retired": None if one.retired_ms is None else json_time(one.retired_ms)}
+                    for one in past
+                ]
+            )
+            return
+        if not past:
+            raise NotFound(f"no history of {key!r}" if key is not None else f"no history under {prefix!r}")
+        rows = [
+            (
+                moment(one.version.header.time_ms),
+                one.version.entry.key if key is None else "",
+                Text("live" if one.retired_ms is None else "replaced", style="" if one.retired_ms is None else "dim"),
+                version_in_line(one.version),
+                signer_in_words(session, one.version),
+                short(one.version.change_id),
+                escaped(one.version.header.comment),
+            )
+            for one in past
+        ]
+        print_table(
+            {
+                "TIME": "left",
+                "KEY": "left",
+                "STATE": "left",
+                "VALUE": "fold",
+                "SIGNED BY": "left",
+                "CHANGE": "left",
+                "COMMENT": "fold",
+            },
+            rows,
+        )
+
+
+def conflicts(
+    prefix: PrefixArgument = "",
+    as_json: JsonOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """List keys that were changed in several places at once, with all their values.
+
+    Reads return the winner, the same on every agent. Publishing the key again
+    (put, delete or apply) settles the conflict, whichever value it has.
+
+    \b
+    Examples:
+      gossipconf conflicts
+      gossipconf conflicts shop --json
+    """
+    with open_session(Target.find(cluster, agent)) as session:
+        items = [item for item in session.items(_prefix(prefix)) if item.is_conflict]
+        if as_json:
+            print_json([_json_item(session, item) for item in items])
+            return
+        if not items:
+            say("no conflicts")
+            return
+        keys = count(len(items), "key")
+        say(f"{keys} in conflict; settle each with: gossipconf put KEY VALUE, or gossipconf delete KEY")
+        for item in items:
+            say()
+            say(Text(item.key, style="bold"))
+            _print_versions(session, item)
+
+
+# -- how items look -------------------------------------------------------------------------------
+
+
+def _prefix(prefix: str) -> str:
+    """`prefix` without the slash that people put at the end of one."""
+    return check_prefix(prefix.removesuffix("/"))
+
+
+def _write_raw(version: Version) -> None:
+    value = version.entry.value or b""
+    textual = version.entry.type not in {ValueType.BYTES, ValueType.SEALED}
+    sys.stdout.flush()
+    sys.stdout.buffer.write(value)
+    if textual and sys.stdout.isatty() and not value.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _show_default(item: Item, default: str | None, *, as_json: bool) -> None:
+    if default is None:
+        raise NotFound(_why_missing(item))
+    if as_json:
+        print_json({"key": item.key, "value": default, "default": True})
+    else:
+        say(default)
+
+
+def _why_missing(item: Item) -> str:
+    if any(not version.entry.variant for version in item.versions):
+        return f"{item.key!r} has been deleted; see: gossipconf history {item.key}"
+    if item.versions:
+        return f"{item.key!r} has variants only, and no value for all; see: gossipconf get --all {item.key}"
+    return f"{item.key!r} has no value; see what there is with: gossipconf list"
+
+
+def _show_versions(session: Session, item: Item, *, as_json: bool) -> None:
+    if not item.versions:
+        raise NotFound(_why_missing(item))
+    if as_json:
+        print_json([json_version(session, version) for version in item.versions])
+    else:
+        _print_versions(session, item)
+
+
+def _print_versions(session: Session, item: Item) -> None:
+    now = now_ms()
+    seen: set[str] = set()
+    rows: list[Sequence[str | Text]] = []
+    for version in item.versions:
+        variant = version.entry.variant
+        rows.append(
+            (
+                Text("also", style="yellow") if variant in seen else "wins" if item.is_conflict else "",
+                variant,
+                version_in_line(version),
+                version.entry.type.name.lower() if version.entry.value is not None else "",
+                signer_in_words(session, version),
+                ago(version.header.time_ms, now),
+                short(version.change_id),
+                escaped(version.header.comment),
+            )
+        )
+        seen.add(variant)
+    print_table(
+        {
+            "": "left",
+            "VARIANT": "left",
+            "VALUE": "fold",
+            "TYPE": "left",
+            "SIGNED BY": "left",
+            "TIME": "left",
+            "CHANGE": "left",
+            "COMMENT": "fold",
+        },
+        rows,
+    )
+
+
+def _print_items(session: Session, items: Sequence[Item]) -> None:
+    now = now_ms()
+    rows = []
+    for item in items:
+        version = item.winner or item.versions[0]
+        rows.append(
+            (
+                Text("!", style="bold red") if item.is_conflict else "",
+                item.key,
+                version_in_line(version),
+                version.entry.type.name.lower() if version.entry.value is not None else "",
+                signer_in_words(session, version),
+                ago(version.header.time_ms, now),
+            )
+        )
+    print_table({"": "left", "KEY": "left", "VALUE": "fold", "TYPE": "left", "SIGNED BY": "left", "TIME": "left"}, rows)
+
+
+def _change_line(session: Session, item: Item) -> Text:
+    if not item.versions:
+        return Text.assemble(item.key, ("  (gone)", "dim"))
+    version = item.winner or item.versions[0]
+    line = Text.assemble((moment(version.header.time_ms)[11:19], "dim"), "  ", item.key, "  ", version_in_line(version))
+    comment = escaped(version.header.comment)
+    line.append(f"  ({signer_in_words(session, version)}{': ' + comment if comment else ''})", style="dim")
+    if item.is_conflict:
+        line.append("  ! conflict", style="bold red")
+    return line
+
+
+def _json_item(session: Session, item: Item) -> dict[str, Any]:
+    """The winner's fields, and the siblings if there are any."""
+    if not item.versions:
+        return {"key": item.key, "operation": None, "value": None, "conflict": []}
+    shown = item.winner or item.versions[0]
+    siblings = [version for version in item.versions if version.slot == shown.slot and version.id != shown.id]
+    return json_version(session, shown) | {"conflict": [json_version(session, version) for version in siblings]}

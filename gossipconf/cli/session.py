@@ -1,0 +1,302 @@
+"""A session: one agent's answers, each verified before anybody sees it.
+
+An agent is trusted to deliver and not to state. The policy chain starts at this
+machine's own cluster file; every change that the agent hands over is decoded and
+judged under it, and which of several versions wins is computed here again.
+
+Knows the requests of the control protocol and what their replies mean. Prints nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..model.change import Change
+from ..model.entry import Entry, Operation, Slot
+from ..model.errors import ControlError, Rejected, StaleReservation, UnknownPolicy, WrongCluster
+from ..model.key import covers
+from ..model.version import Version, versions_of
+from ..trust.cluster import Cluster
+from ..trust.keys import Signer, fingerprint
+from ..trust.policy import PolicyChain
+from ..trust.signing import Reservation, compose
+from .client import Client
+from .target import Target
+
+PAGE_KEYS: Final = 200
+"""Keys asked for at a time: with the largest values still a reply that fits memory."""
+
+PUBLISH_ATTEMPTS: Final = 5
+"""How often a publish is signed again because another one through the same agent came first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One key and its live versions: the default variant's first, within a variant the winner first."""
+
+    key: str
+    versions: tuple[Version, ...]
+
+    @property
+    def winner(self) -> Version | None:
+        """What a read returns: the default variant's winner, if it is not a tombstone."""
+        version = next((version for version in self.versions if not version.entry.variant), None)
+        return version if version is not None and version.entry.operation is Operation.PUT else None
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether a slot of this key has siblings."""
+        return len({version.slot for version in self.versions}) < len(self.versions)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A version of the history; `retired_ms` (since 1970): when this agent saw it replaced, None while it lives."""
+
+    version: Version
+    retired_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One agent as the asked one sees it. `state`: self, equal, differs or silent."""
+
+    node: str
+    zone: str
+    address: str
+    state: str
+    policy: int
+    versions: int
+    age_ms: int
+    """Since it was last heard of."""
+    lag_ms: int | None
+    """For how long its state has differed, if known."""
+    degraded: bool
+    """It serves, but cannot write to its disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A change that is on an agent's disk, and the versions that it replaced."""
+
+    change: Change
+    replaced: tuple[Version, ...]
+
+
+@contextmanager
+def open_session(target: Target) -> Iterator[Session]:
+    """Connect to an agent of `target`. Raises KeyFileError, AgentUnreachable or WrongCluster."""
+    cluster = target.cluster()
+    with target.connect() as client:
+        yield Session(client, cluster)
+
+
+class Session:
+    """A connection and the policy chain that judges what comes over it."""
+
+    def __init__(self, client: Client, cluster: Cluster) -> None:
+        """Learn whom we talk to, and its newer policies. Raises WrongCluster or what verifying these raises."""
+        self._client = client
+        self._judged: set[tuple[bytes, tuple[tuple[bytes, bytes], ...]]] = set()
+        self.chain: PolicyChain = cluster.chain()
+        self.info = client.request("info")
+        self.node: str = _field(self.info, "node", str)
+        theirs = self.info.get("cluster")
+        if theirs not in {self.chain.cluster_id, self.chain.cluster_id.hex()}:
+            raise WrongCluster(
+                f"the agent at {client.path} belongs to another cluster than this directory's "
+                f"{cluster.genesis.name!r} ({self.chain.cluster_id.hex()[:8]}…); choose with --cluster and --agent"
+            )
+        self._learn(_field(client.request("policies"), "changes", list))
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def get(self, key: str) -> Item:
+        """The live versions of `key`; an Item without versions if there are none. Raises Rejected."""
+        return self._item(key, _field(self._client.request("get", key=key), "versions", list))
+
+    def items(self, prefix: str) -> Iterator[Item]:
+        """The keys that `prefix` covers by code point, tombstones included, fetched page by page. Raises Rejected."""
+        after: str | None = None
+        while True:
+            reply = self._client.request("list", prefix=prefix, after=after, limit=PAGE_KEYS)
+            items = _field(reply, "items", list)
+            for raw in items:
+                key = _field(raw, "key", str)
+                if after is not None and key <= after:
+                    raise ControlError(f"the agent lists {key!r} after {after!r}; is it of another version?")
+                after = key
+                if covers(prefix, key):
+                    yield self._item(key, _field(raw, "versions", list))
+            if not _field(reply, "more", bool) or not items:
+                return
+
+    def history(self, key: str | None, prefix: str | None, limit: int) -> Sequence[Past]:
+        """Past and live versions, newest first. Raises Rejected."""
+        reply = self._client.request("history", key=key, prefix=prefix, limit=limit)
+        return [Past(self._version(raw), _field(raw, "retired_ms", int | None)) for raw in _field(reply, "items", list)]
+
+    def watch(self, prefix: str) -> Iterator[Item]:
+        """Keys under `prefix` as they change, for ever. The subscription stands when this returns."""
+        stream = Client(self._client.path)  # of its own: this one may have to ask for a newer policy meanwhile
+        return self._changes(prefix, stream, stream.watch(prefix))
+
+    def _changes(self, prefix: str, stream: Client, events: Iterator[dict[str, Any]]) -> Iterator[Item]:
+        with stream:
+            for event in events:
+                if event.get("event") == "change" and covers(prefix, _field(event, "key", str)):
+                    yield self._item(event["key"], _field(event, "versions", list))
+
+    def status(self) -> Sequence[Member]:
+        """Every agent that the asked one knows, itself first, then by name."""
+        raws = _field(self._client.request("status"), "members", list)
+        members = [
+            Member(
+                node=_field(raw, "node", str),
+                zone=_field(raw, "zone", str),
+                address=_field(raw, "address", str),
+                state=_field(raw, "state", str),
+                policy=_field(raw, "policy", int),
+                versions=_field(raw, "versions", int),
+                age_ms=_field(raw, "age_ms", int),
+                lag_ms=_field(raw, "lag_ms", int | None),
+                degraded=_field(raw, "degraded", bool),
+            )
+            for raw in raws
+        ]
+        return sorted(members, key=lambda member: (member.state != "self", member.node))
+
+    # -- publishing -------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        entries: Sequence[Entry],
+        signer: Signer,
+        *,
+        comment: str = "",
+        expected: frozenset[bytes] | None = None,
+        dry_run: bool = False,
+    ) -> Published:
+        """Sign one change of `entries` over what is live now, and hand it to the agent.
+
+        `expected`: ids of the versions that may be replaced; anything else raises
+        Rejected, so that what was shown is what happens. With `dry_run` all is
+        done but the last step. Returns when the change is on the agent's disk.
+        """
+        slots = [entry.slot for entry in entries]
+        for attempt in range(1, PUBLISH_ATTEMPTS + 1):
+            change, replaced = self._compose(entries, slots, signer, comment)
+            _check_expected(replaced, expected)
+            if not dry_run:
+                try:
+                    self._client.request("publish", change=change.encode())
+                except StaleReservation:
+                    if attempt == PUBLISH_ATTEMPTS:
+                        raise
+                    continue
+            return Published(change, replaced)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _compose(
+        self, entries: Sequence[Entry], slots: Sequence[Slot], signer: Signer, comment: str
+    ) -> tuple[Change, tuple[Version, ...]]:
+        reply = self._client.request("reserve", signer=signer.public, slots=[list(slot) for slot in slots])
+        self._learn(_field(reply, "policies", list))
+        parts = [self._decode(raw) for raw in _field(reply, "replaced", list)]
+        change = compose(
+            entries,
+            parts,
+            chain=self.chain,
+            signer=signer,
+            reservation=Reservation(_field(reply, "incarnation", bytes), _field(reply, "seq", int)),
+            now_ms=now_ms(),
+            comment=comment,
+        )
+        wanted = set(slots)
+        return change, tuple(version for part in parts for version in versions_of(part) if version.slot in wanted)
+
+    # -- verifying --------------------------------------------------------------------------------
+
+    def signer_of(self, version: Version) -> tuple[str, str]:
+        """Who signed: the role's name under the policy that the change names (or "root"), and the fingerprint."""
+        key = version.header.writer.key
+        policy = self.chain[version.header.policy]
+        names = [role.name for role in policy.roles if key in role.keys]
+        covering = [
+            role.name
+            for role in policy.roles
+            if key in role.keys and any(covers(prefix, version.entry.key) for prefix in role.prefixes)
+        ]
+        return (covering or names or ["root"])[0], fingerprint(key)
+
+    def _learn(self, encoded: Sequence[Any]) -> None:
+        """Follow the policy chain as far as the agent knows it."""
+        for data in encoded:
+            change = self._decode(data)
+            if change.header.policy == self.chain.head.version:
+                self.chain.judge(change)
+                self.chain.accept(change)
+
+    def _item(self, key: str, raws: Sequence[Any]) -> Item:
+        versions = [self._version(raw) for raw in raws]
+        stray = next((version.entry.key for version in versions if version.entry.key != key), None)
+        if stray is not None:
+            raise ControlError(f"the agent answers with {stray!r} where {key!r} was meant; is it another version?")
+        versions.sort(key=lambda version: version.precedence, reverse=True)
+        versions.sort(key=lambda version: version.entry.variant)
+        return Item(key, tuple(versions))
+
+    def _version(self, raw: Any) -> Version:
+        change = self._decode(_field(raw, "change", bytes))
+        index = _field(raw, "index", int)
+        found = next((version for version in versions_of(change) if version.index == index), None)
+        if found is None:
+            raise ControlError(f"the agent names entry {index} of a change and does not send it")
+        self._judge(change)
+        return found
+
+    def _judge(self, change: Change) -> None:
+        # One change of many keys comes once per key; its signatures are over the header and need checking once.
+        proof = (change.id, change.signatures())
+        checked = proof in self._judged
+        try:
+            self.chain.judge(change, signatures_checked=checked)
+        except UnknownPolicy:  # published since this session began
+            self._learn(_field(self._client.request("policies"), "changes", list))
+            self.chain.judge(change, signatures_checked=checked)
+        except Rejected as error:
+            raise type(error)(f"the agent delivers what does not verify, and it is not shown: {error}") from None
+        self._judged.add(proof)
+
+    def _decode(self, data: Any) -> Change:
+        if not isinstance(data, bytes):
+            raise ControlError("the agent's reply has no change where one belongs; is it another version?")
+        return Change.decode(data, self.chain.cluster_id)
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970 by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def _check_expected(replaced: Sequence[Version], expected: frozenset[bytes] | None) -> None:
+    if expected is None:
+        return
+    changed = sorted({version.entry.key for version in replaced if version.id not in expected})
+    if changed:
+        raise Rejected(
+            f"{len(changed)} of the keys changed meanwhile, such as {changed[0]!r}; nothing was published: "
+            "run the command again to see the new plan"
+        )
+
+
+def _field(reply: Any, name: str, kind: Any) -> Any:
+    """Field `name` of a reply, if it is of type `kind`."""
+    value = reply.get(name) if isinstance(reply, dict) else None
+    if not isinstance(value, kind):
+        raise ControlError(f"the agent's reply has no proper field {name!r}; is the agent of another version?")
+    return value

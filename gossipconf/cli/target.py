@@ -1,0 +1,136 @@
+"""The target of a command: which cluster directory, which agent's socket and which key.
+
+Knows where `init` and `pki node` put things, and the options and environment
+variables that say otherwise. Opens no connection but to find an agent that answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from ..model.errors import AgentUnreachable, ConfigError
+from ..trust.cluster import Cluster
+from ..trust.keys import Signer, load_signer
+from .client import Client
+
+CLUSTER_FILE: Final = "cluster.gossipconf"
+ADMIN_KEY: Final = Path("keys") / "admin"
+ROOT_KEY: Final = Path("keys") / "root"
+CA: Final = Path("ca")
+NODES: Final = Path("nodes")
+SOCKET: Final = Path("data") / "control.sock"
+
+ClusterOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster",
+        metavar="DIR",
+        envvar="GOSSIPCONF_CLUSTER",
+        help=f"Cluster directory. Default: here, or the nearest directory above that has a {CLUSTER_FILE}.",
+    ),
+]
+AgentOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--agent",
+        metavar="SOCKET|DIR",
+        envvar="GOSSIPCONF_AGENT",
+        help="Agent to ask: its control socket or its directory. Default: the first of the cluster that answers.",
+    ),
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        envvar="GOSSIPCONF_KEY",
+        help=f"Private key to sign with. Default: {ADMIN_KEY} of the cluster directory.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`directory` has the cluster file; `agents` are sockets to try, in order."""
+
+    directory: Path
+    agents: Sequence[Path]
+
+    @classmethod
+    def find(cls, cluster: Path | None, agent: Path | None = None) -> Target:
+        """What the two options, or their absence, mean. Raises ConfigError or AgentUnreachable."""
+        directory = find_directory(cluster, agent)
+        if agent is not None:
+            return cls(directory, (_socket_of(agent),))
+        own = directory / SOCKET  # a node's directory has all that a reader needs
+        return cls(directory, (own,) if own.exists() else _sockets_below(directory))
+
+    def cluster(self) -> Cluster:
+        """The cluster file, verified. Raises KeyFileError."""
+        return Cluster.load(self.directory / CLUSTER_FILE)
+
+    def signer(self, key: Path | None) -> Signer:
+        """The private key to sign with. Raises KeyFileError."""
+        return load_signer(key or home(self.directory) / ADMIN_KEY)
+
+    def connect(self) -> Client:
+        """A connection to the first agent that answers. Raises AgentUnreachable."""
+        if not self.agents:
+            raise AgentUnreachable(
+                f"no agent has been started in {self.directory}; start one with `gossipconf agent run`, "
+                "or name its socket with --agent"
+            )
+        for path in self.agents[:-1]:
+            try:
+                return Client(path)
+            except AgentUnreachable:
+                continue  # the next one may have been started
+        try:
+            return Client(self.agents[-1])
+        except AgentUnreachable as error:
+            if len(self.agents) == 1:
+                raise
+            raise AgentUnreachable(f"none of the {len(self.agents)} agents in {self.directory} answers") from error
+
+
+def find_directory(cluster: Path | None, agent: Path | None = None) -> Path:
+    """The directory of the cluster file: as named, else here or above, else the named agent's. Raises ConfigError."""
+    if cluster is not None:
+        directory = cluster.parent if cluster.name == CLUSTER_FILE else cluster
+        if not (directory / CLUSTER_FILE).is_file():
+            raise ConfigError(f"{directory} has no {CLUSTER_FILE}; make a cluster with: gossipconf init {directory}")
+        return directory
+    starts = [Path.cwd(), *([agent.absolute()] if agent is not None else [])]
+    for start in starts:
+        for directory in (start, *start.parents):
+            if (directory / CLUSTER_FILE).is_file():
+                return directory
+    raise ConfigError(
+        f"no {CLUSTER_FILE} here or in a directory above; name the cluster's directory with --cluster, "
+        "or make a cluster with: gossipconf init DIR"
+    )
+
+
+def home(directory: Path) -> Path:
+    """The cluster directory in which `directory`, a node's own, lies; else `directory` itself."""
+    above = directory.absolute().parent
+    if above.name == NODES.name and (above.parent / CLUSTER_FILE).is_file():
+        return above.parent
+    return directory
+
+
+def _socket_of(agent: Path) -> Path:
+    if not agent.is_dir():
+        return agent
+    inner = agent / SOCKET
+    return inner if inner.exists() or not (agent / SOCKET.name).exists() else agent / SOCKET.name
+
+
+def _sockets_below(directory: Path) -> tuple[Path, ...]:
+    return tuple(sorted((home(directory) / NODES).glob(f"*/{SOCKET}")))

@@ -1,0 +1,47 @@
+"""Addresses as people and peers write them: `host:port`, or `[v6]:port`. Knows no sockets and no DNS."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+from typing import Final
+
+from gossipconf.model.errors import InvalidInput
+from gossipconf.model.limits import ADDRESS_BYTES_MAX
+
+PORT_MAX: Final = 65_535
+
+# Stricter than a resolver, which raises UnicodeError for empty or overlong labels: addresses come from peers.
+_HOST: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split *address* into host (an IPv6 address without its brackets) and port.
+
+    Raises `InvalidInput` naming the address and the form.
+    """
+    host, _, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        host_is_good = _is_ipv6(host)
+    else:
+        host_is_good = _HOST.fullmatch(host) is not None
+    port_is_good = _PORT.fullmatch(port) is not None and 1 <= int(port) <= PORT_MAX
+    if not (host_is_good and port_is_good) or len(address) > ADDRESS_BYTES_MAX:
+        shown = repr(address[:ADDRESS_BYTES_MAX])
+        raise InvalidInput(f"address {shown} is not host:port or [IPv6 address]:port, port 1 to {PORT_MAX}")
+    return host, int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    """The form that `parse_address` takes."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return False
+    return host.isascii()

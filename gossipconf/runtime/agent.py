@@ -1,0 +1,414 @@
+"""The agent: a node with its sockets, its journal and its clocks.
+
+Carries a node's outputs out and the world's events in, all on the trio thread, and
+decides nothing itself. Peers failing end as log lines; a fault of our own leaves
+`run`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from .. import __version__
+from ..model.change import Change
+from ..model.entry import Slot
+from ..model.errors import ConfigError, GossipconfError, JournalCorrupt, JournalError, KeyFileError, Rejected
+from ..protocol import events as ev
+from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send, Show
+from ..protocol.frames import FrameClass
+from ..protocol.node import Node, Restored
+from ..protocol.overlay import SAVED_ADDRESSES, Identity, decode_saved_addresses
+from ..store.journal import Journal
+from ..trust.cluster import Cluster
+from ..trust.signing import Reservation
+from .address import format_address
+from .control import ControlServer
+from .link import Link
+from .pki import client_context, load_identity, server_context
+from .reads import ReadView
+from .settings import AgentSettings
+from .transport import Transport, TransportEvents
+from .writer import JournalWriter
+
+JOURNAL_FILE: Final = "journal.db"
+RETIRED_HEADERS_READ: Final = 1_000
+"""Headers of dead changes recalled at a start; see `protocol.replica`."""
+FAREWELL_S: Final = 3.0
+"""How long a stopping agent tries to send what is queued."""
+
+log = logging.getLogger("gossipconf")
+
+
+class Agent:
+    """One agent. `run` it in a nursery; `stop` ends it gracefully."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self.settings = settings
+        self.started_ms = _wall_ms()
+        self._node: Node | None = None
+        self._reads: ReadView | None = None
+        self._transport: Transport | None = None
+        self._writer: JournalWriter | None = None
+        self._links: dict[int, Link] = {}
+        self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
+        self._tokens = itertools.count(1)
+        self._stop = trio.Event()
+        self._armed_s = float("inf")
+        self._timer_changed = trio.Event()
+        self._busy = False
+
+    # -- what the control interface may ask -------------------------------------------------------
+
+    @property
+    def node(self) -> Node:
+        """The protocol machine. Raises RuntimeError before `run` has started it."""
+        if self._node is None:
+            raise RuntimeError("the agent has not started")
+        return self._node
+
+    @property
+    def reads(self) -> ReadView:
+        """What readers see."""
+        if self._reads is None:
+            raise RuntimeError("the agent has not started")
+        return self._reads
+
+    @property
+    def writer(self) -> JournalWriter:
+        """The journal's writer."""
+        if self._writer is None:
+            raise RuntimeError("the agent has not started")
+        return self._writer
+
+    def transport_link(self, link_id: int) -> Link | None:
+        """The connection behind a protocol link."""
+        return self._links.get(link_id)
+
+    def reserve(self, signer: bytes, slots: list[Slot]) -> Reservation:
+        """The number under which ``signer`` can publish to ``slots``."""
+        return self.node.reserve(self.now(), signer, slots)
+
+    async def publish(self, change: Change) -> None:
+        """Publish a signed change; returns once it is on disk. Raises what refused it."""
+        token = next(self._tokens)
+        done = trio.Event()
+        outcome: list[GossipconfError | None] = []
+
+        def finish(error: GossipconfError | None) -> None:
+            outcome.append(error)
+            done.set()
+
+        self._waiting[token] = finish
+        self._input(lambda: self.node.publish(self.now(), token, change))
+        await done.wait()
+        if outcome[0] is not None:
+            raise outcome[0]
+
+    def stop(self) -> None:
+        """Begin to stop: farewell to peers, what is queued is sent and written."""
+        self._stop.set()
+
+    def now(self) -> Now:
+        """The two clocks."""
+        return Now(trio.current_time(), _wall_ms())
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until `stop`. Started once peers and the command line can connect.
+
+        Raises ConfigError, KeyFileError, JournalError or TransportError for what is
+        wrong at the start, and JournalError for a journal that is found damaged.
+        """
+        settings = self.settings
+        cluster = Cluster.load(settings.cluster)
+        cluster_id = cluster.genesis.cluster_id
+        self._check_certificate(cluster)
+        _make_directory(settings.data)
+        transport = self._transport = Transport(
+            server_context=server_context(settings.files),
+            client_context=client_context(settings.files),
+            cluster_id=cluster_id,
+            events=TransportEvents(self._connected, self._received, self._closed, self._dial_failed, _refused),
+            source_host=settings.source_host,
+        )
+        path = settings.data / JOURNAL_FILE
+        journal = await trio.to_thread.run_sync(
+            lambda: Journal.open(path, cluster_id=cluster_id, node_id=settings.node)
+        )
+        with contextlib.closing(journal):
+            restored = await trio.to_thread.run_sync(lambda: _restore(journal, cluster_id))
+            bound = await transport.listen(*settings.listen)
+            address = settings.advertise or format_address(*bound)
+            self._node = _make_node(settings, cluster, restored, address, path)
+            self._reads = ReadView(self._node.replica.live.slots())
+            self._writer = JournalWriter(journal, self._written)
+            log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
+            with _one_error():
+                await self._run_tasks(task_status)
+        log.info("agent %s has stopped", settings.node)
+
+    async def _run_tasks(self, task_status: trio.TaskStatus[None]) -> None:
+        transport, writer = self._transport, self.writer
+        assert transport is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run)
+            nursery.start_soon(writer.sweep_history, self.settings.history_days, _wall_ms)
+            await nursery.start(transport.run)
+            control = ControlServer(self, self.settings.control_socket)
+            await nursery.start(control.run)
+            self._input(lambda: self.node.start(self.now()))
+            nursery.start_soon(self._tick)
+            task_status.started()
+            await self._stop.wait()
+            control.close()
+            self._input(lambda: self.node.stop(self.now()))
+            with trio.move_on_after(2 * FAREWELL_S):
+                await transport.aclose(grace_s=FAREWELL_S)
+                await writer.flushed()
+            nursery.cancel_scope.cancel()
+
+    def _check_certificate(self, cluster: Cluster) -> None:
+        """The certificate must be this node's and of this cluster, or no peer would talk to it."""
+        settings = self.settings
+        identity = load_identity(settings.files)
+        if identity.node_id != settings.node:
+            raise ConfigError(
+                f"option 'node' is {settings.node!r}, but {settings.files.certificate} names {identity.node_id!r}"
+            )
+        if identity.cluster_id != cluster.genesis.cluster_id:
+            raise KeyFileError(
+                f"{settings.files.certificate} is for cluster {identity.cluster_id.hex()[:8]}…, "
+                f"{settings.cluster} is cluster {cluster.genesis.cluster_id.hex()[:8]}…"
+            )
+
+    async def _tick(self) -> None:
+        """Call the node's timer when it is due."""
+        while True:
+            due_s = self.node.next_timer_s
+            self._armed_s = float("inf") if due_s is None else due_s
+            self._timer_changed = trio.Event()
+            with trio.move_on_at(self._armed_s):
+                await self._timer_changed.wait()
+                continue
+            self._input(lambda: self.node.timer(self.now()))
+
+    # -- inputs -----------------------------------------------------------------------------------
+
+    def _connected(self, link: Link) -> None:
+        self._links[link.id] = link
+        self._input(
+            lambda: self.node.connected(
+                self.now(), link.id, link.peer.node_id, outbound=link.outbound, address=link.address
+            )
+        )
+
+    def _received(self, link: Link, frame_class: FrameClass, message: bytes) -> None:
+        self._input(lambda: self.node.received(self.now(), link.id, message))
+
+    def _closed(self, link: Link, reason: str) -> None:
+        del self._links[link.id]
+        self._input(lambda: self.node.disconnected(self.now(), link.id, reason))
+
+    def _dial_failed(self, address: str, reason: str) -> None:
+        self._input(lambda: self.node.connect_failed(self.now(), address, reason))
+
+    def _written(self, persist: Persist, error: str | None) -> None:
+        if error is None:
+            self.reads.show(persist.reads)
+        self._input(lambda: self.node.persisted(self.now(), persist.token, error))
+
+    # -- outputs ----------------------------------------------------------------------------------
+
+    def _input(self, action: Callable[[], None]) -> None:
+        """Give the node an input, and carry out what it puts out, in order."""
+        action()
+        if self._busy:
+            return  # an output has caused this input: the loop below takes what it puts out
+        self._busy = True
+        try:
+            while outputs := self.node.take_outputs():
+                for output in outputs:
+                    self._carry_out(output)
+            due_s = self.node.next_timer_s
+            if due_s is not None and due_s < self._armed_s:
+                self._timer_changed.set()
+        finally:
+            self._busy = False
+
+    def _carry_out(self, output: Output) -> None:
+        assert self._transport is not None
+        match output:
+            case Send():
+                link = self._links.get(output.link)
+                if link is not None and not link.send(output.frame_class, output.message) and not link.closing:
+                    self.node.dropped(self.now(), output.link, output.frame_class)
+            case Connect():
+                self._transport.dial(output.address)
+            case Disconnect():
+                link = self._links.get(output.link)
+                if link is not None:
+                    link.close(output.reason)
+            case Persist():
+                self.writer.write(output)
+            case Show():
+                self.reads.show(output.reads)
+            case Emit():
+                self._tell(output.event)
+
+    def _tell(self, event: ev.Event) -> None:
+        match event:
+            case ev.Published():
+                self._waiting.pop(event.token)(None)
+            case ev.PublishFailed():
+                self._waiting.pop(event.token)(event.error)
+            case ev.PeerUp():
+                log.info("linked to %s at %s", event.node_id, event.address)
+            case ev.PeerDown():
+                log.info("lost the link to %s: %s", event.node_id, event.reason)
+            case ev.ConnectFailed():
+                log.debug("cannot reach %s: %s", event.address, event.reason)
+            case ev.Applied():
+                source = event.source or "here"
+                log.debug("change %s from %s: %d new versions", event.change_id.hex()[:8], source, len(event.gained))
+            case ev.ChangeRejected():
+                log.warning("refused a change from %s: %s", event.node_id, event.reason)
+            case ev.ForkFound():
+                branches = ", ".join(branch.hex()[:8] for branch in event.branches)
+                log.warning(
+                    "FORK: writer %s used number %d for changes %s", event.writer_id.hex()[:8], event.seq, branches
+                )
+            case ev.PolicyAccepted():
+                log.info("policy %d is in force", event.version)
+            case ev.PolicyFork():
+                log.warning("POLICY FORK: there are two policies %d; the roots must end it", event.version)
+            case ev.Synced():
+                log.debug(
+                    "sync with %s: %s; %d received, %d sent", event.node_id, event.reason, event.received, event.sent
+                )
+            case ev.DiskFailed():
+                log.error(
+                    "the disk refuses writes (%s): reads and relaying go on, publishing here does not", event.reason
+                )
+            case ev.DiskRecovered():
+                log.info("the disk takes writes again")
+            case ev.DuplicateNode():
+                log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")
+
+
+def run(settings: AgentSettings, ready: Callable[[Agent], None] = lambda agent: None) -> None:
+    """Run an agent until SIGTERM or SIGINT, in a trio loop of its own. Calls ``ready`` once it serves.
+
+    Raises GossipconfError for what is wrong at the start.
+    """
+
+    async def main() -> None:
+        agent = Agent(settings)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, _one_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, signals, agent, nursery.cancel_scope)
+                await nursery.start(_run_and_cancel, agent, nursery.cancel_scope)
+                ready(agent)
+
+    trio.run(main)
+
+
+async def _run_and_cancel(
+    agent: Agent, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await agent.run(task_status=task_status)
+    scope.cancel()
+
+
+async def _stop_on_signal(signals: object, agent: Agent, scope: trio.CancelScope) -> None:
+    """The first signal stops gracefully, the second at once."""
+    count = 0
+    async for _ in signals:  # type: ignore[attr-defined]
+        count += 1
+        if count == 1:
+            agent.stop()
+        else:
+            scope.cancel()
+
+
+@contextlib.contextmanager
+def _one_error() -> Iterator[None]:
+    """Let one error of ours leave a nursery as itself and not as a group."""
+    try:
+        yield
+    except* GossipconfError as group:
+        leaves = list(_leaves(group))
+        raise leaves[0] from None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _make_node(settings: AgentSettings, cluster: Cluster, restored: Restored, address: str, journal: Path) -> Node:
+    identity = Identity(settings.node, address, settings.zone, f"gossipconf/{__version__}")
+    try:
+        return Node(
+            identity,
+            cluster.chain(),
+            rng=random.SystemRandom(),
+            seeds=settings.join,
+            policies=cluster.policies,
+            restored=restored,
+        )
+    except (Rejected, GossipconfError) as error:
+        raise JournalCorrupt(
+            f"{journal} holds a change that must not be there ({error}); "
+            "move the file aside and start again: the agent boots from its neighbours"
+        ) from None
+
+
+def _restore(journal: Journal, cluster_id: bytes) -> Restored:
+    try:
+        return Restored(
+            changes=tuple(Change.decode(data, cluster_id) for data in journal.changes()),
+            retired_headers=tuple(
+                Change.decode(data, cluster_id).restrict(())
+                for *_, data in journal.retired_headers(RETIRED_HEADERS_READ)
+            ),
+            addresses=tuple(decode_saved_addresses(journal.meta().get(SAVED_ADDRESSES))),
+        )
+    except JournalError:
+        raise
+    except GossipconfError as error:
+        raise JournalCorrupt(
+            f"{journal.path} holds something that is not a change of this cluster ({error}); "
+            "move the file aside and start again: the agent boots from its neighbours"
+        ) from None
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"option 'data': {path} cannot be made: {error.strerror}") from None
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ConfigError(f"option 'data': {path} cannot be read by this user")
+
+
+def _refused(remote: str, reason: str) -> None:
+    log.debug("refused a connection from %s: %s", remote, reason)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,119 @@
+"""What readers see: the live versions that are on this node's disk, and who watches them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Iterator, Mapping
+
+import trio
+
+from ..model.entry import Slot
+from ..model.key import covers, is_system_key
+from ..model.version import Version
+from ..protocol.environment import Reads
+
+
+class Watcher:
+    """A reader that wants to know of changes under a prefix.
+
+    Latest wins: a key that changes twice before it is taken is told once, so that a
+    slow reader holds at most one item a key.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self._changed: dict[str, None] = {}
+        self._wake = trio.Event()
+
+    def notify(self, key: str) -> None:
+        """``key`` has changed."""
+        self._changed[key] = None
+        self._wake.set()
+
+    async def take(self) -> list[str]:
+        """Wait until something has changed; return the keys, in order of their first change."""
+        await self._wake.wait()
+        self._wake = trio.Event()
+        keys, self._changed = list(self._changed), {}
+        return keys
+
+
+class ReadView:
+    """Slots with their live versions, the winner first."""
+
+    def __init__(self, slots: Mapping[Slot, tuple[Version, ...]]) -> None:
+        self._slots = dict(slots)
+        self._keys = sorted({key for key, _ in self._slots})
+        self._variants: dict[str, dict[str, None]] = {}
+        for key, variant in sorted(self._slots):
+            self._variants.setdefault(key, {})[variant] = None
+        self._watchers: list[Watcher] = []
+
+    def show(self, reads: Reads) -> None:
+        """Take over new states of slots, and tell the watchers."""
+        for slot, versions in reads:
+            if self._slots.get(slot, ()) == versions:
+                continue
+            if versions:
+                self._put(slot, versions)
+            else:
+                self._remove(slot)
+            for watcher in self._watchers:
+                if sees(watcher.prefix, slot[0]):
+                    watcher.notify(slot[0])
+
+    def versions(self, key: str) -> list[Version]:
+        """The live versions of ``key``: of each variant the winner first, the default variant first."""
+        return [version for variant in self._variants.get(key, ()) for version in self._slots[key, variant]]
+
+    def keys(self, prefix: str = "", after: str | None = None) -> Iterator[str]:
+        """Keys under ``prefix`` greater than ``after``, in order, tombstones included."""
+        start = 0 if after is None else bisect_right(self._keys, after)
+        for position in range(start, len(self._keys)):
+            if sees(prefix, self._keys[position]):
+                yield self._keys[position]
+
+    def conflicts(self) -> list[str]:
+        """Keys with more than one live version in a slot."""
+        return sorted({key for (key, _), versions in self._slots.items() if len(versions) > 1})
+
+    def watch(self, prefix: str) -> Watcher:
+        """A watcher of keys under ``prefix``; `unwatch` it at the end."""
+        watcher = Watcher(prefix)
+        self._watchers.append(watcher)
+        return watcher
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` nothing more."""
+        self._watchers.remove(watcher)
+
+    def __len__(self) -> int:
+        """Keys of users that have a value."""
+        return sum(
+            1
+            for (key, variant), versions in self._slots.items()
+            if not variant and not is_system_key(key) and versions[0].entry.value is not None
+        )
+
+    def _put(self, slot: Slot, versions: tuple[Version, ...]) -> None:
+        key, variant = slot
+        if key not in self._variants:
+            self._variants[key] = {}
+            insort(self._keys, key)
+        if variant not in self._variants[key]:
+            self._variants[key] = dict.fromkeys(sorted([*self._variants[key], variant]))
+        self._slots[slot] = versions
+
+    def _remove(self, slot: Slot) -> None:
+        key, variant = slot
+        if self._slots.pop(slot, None) is None:
+            return
+        del self._variants[key][variant]
+        if not self._variants[key]:
+            del self._variants[key]
+            self._keys.remove(key)
+
+
+def sees(prefix: str, key: str) -> bool:
+    """Whether a reader of ``prefix`` is shown ``key``: "" shows all but the system's keys."""
+    return covers(prefix, key)

@@ -1,0 +1,162 @@
+"""An agent's settings: a TOML file, overrides, and what is wrong with either.
+
+Knows names, types and paths; opens nothing but the settings file itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from ..model.errors import ConfigError, InvalidInput
+from ..model.key import check_node_id
+from ..model.limits import ADDRESS_BYTES_MAX
+from .address import format_address, parse_address
+from .pki import NodeFiles
+
+SETTINGS_FILE: Final = "agent.toml"
+HISTORY_DAYS: Final = 30
+"""How long superseded versions stay in local history."""
+SEEDS_MAX: Final = 64
+"""Seeds are a way in, not a membership list."""
+ZONE_BYTES_MAX: Final = 128
+"""A path such as `eu-west/a/rack-17`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """What an agent must know to run.
+
+    node:          its name, as in its certificate
+    listen:        host and port to accept peers on; port 0 takes a free one
+    cluster:       the cluster file (genesis and policies)
+    files:         private key, certificate and CA
+    data:          directory of the journal and the control socket
+    advertise:     address that peers are told, if it differs from ``listen``
+    zone:          where it runs, as a path such as `eu-west/a`
+    join:          addresses of some other agents
+    source_host:   local address of outgoing connections, or None
+    history_days:  how long superseded versions are kept, in days
+    """
+
+    node: str
+    listen: tuple[str, int]
+    cluster: Path
+    files: NodeFiles
+    data: Path
+    advertise: str = ""
+    zone: str = ""
+    join: tuple[str, ...] = ()
+    source_host: str | None = None
+    history_days: int = HISTORY_DAYS
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the agent listens for the command line."""
+        return self.data / "control.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options of the file: their names and types."""
+
+    node: str
+    listen: str = "127.0.0.1:7946"
+    advertise: str = ""
+    zone: str = ""
+    join: tuple[str, ...] = ()
+    cluster: str = "cluster.gossipconf"
+    certificate: str = "node.crt"
+    private_key: str = "node.key"
+    ca: str = "ca.crt"
+    data: str = "data"
+    source_host: str = ""
+    history_days: int = HISTORY_DAYS
+
+
+OPTIONS: Final = tuple(field.name for field in fields(_Options))
+"""The options that a settings file may have."""
+
+
+def load(path: Path, overrides: Mapping[str, object] | None = None) -> AgentSettings:
+    """Read ``path``, a settings file or a directory with an `agent.toml`, then ``overrides``.
+
+    Relative paths are relative to the file. Raises ConfigError naming the file and
+    the option.
+    """
+    file = path / SETTINGS_FILE if path.is_dir() else path
+    try:
+        with file.open("rb") as stream:
+            table = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"settings file {file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from None
+    options = _checked({**table, **(overrides or {})}, str(file))
+    return _resolved(options, file)
+
+
+def _checked(table: Mapping[str, Any], where: str) -> _Options:
+    for name in table:
+        if name not in OPTIONS:
+            near = difflib.get_close_matches(name, OPTIONS, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(f"{where}: unknown option {name!r}; {hint}Options are: {', '.join(OPTIONS)}")
+    if "node" not in table:
+        raise ConfigError(f"{where}: option 'node' is missing: the name in this agent's certificate")
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name == "join":
+            if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+                raise ConfigError(f"{where}: option 'join' must be a list of addresses, like ['10.0.0.1:7946']")
+            values[name] = tuple(value)
+        elif name == "history_days":
+            if type(value) is not int or not 0 <= value <= 36_500:
+                raise ConfigError(f"{where}: option 'history_days' must be a whole number of days, 0 to 36500")
+            values[name] = value
+        elif not isinstance(value, str):
+            raise ConfigError(f"{where}: option {name!r} must be a string, not {value!r}")
+        else:
+            values[name] = value
+    return _Options(**values)
+
+
+def _resolved(options: _Options, file: Path) -> AgentSettings:
+    base = file.parent
+    try:
+        check_node_id(options.node)
+        host, port = _parse_listen(options.listen)
+        for address in (*options.join, *([options.advertise] if options.advertise else [])):
+            parse_address(address)
+    except InvalidInput as error:
+        raise ConfigError(f"{file}: {error}") from None
+    if len(options.join) > SEEDS_MAX:
+        raise ConfigError(
+            f"{file}: option 'join' has {len(options.join)} addresses; {SEEDS_MAX} are enough to find all"
+        )
+    if len(options.zone.encode()) > ZONE_BYTES_MAX:
+        raise ConfigError(f"{file}: option 'zone' is longer than {ZONE_BYTES_MAX} bytes")
+    return AgentSettings(
+        node=options.node,
+        listen=(host, port),
+        cluster=base / options.cluster,
+        files=NodeFiles(base / options.private_key, base / options.certificate, base / options.ca),
+        data=base / options.data,
+        advertise=options.advertise,
+        zone=options.zone,
+        join=options.join,
+        source_host=options.source_host or None,
+        history_days=options.history_days,
+    )
+
+
+def _parse_listen(listen: str) -> tuple[str, int]:
+    """Like an address, but port 0 is allowed: the system chooses."""
+    host, _, port = listen.rpartition(":")
+    if port == "0" and len(listen) <= ADDRESS_BYTES_MAX:
+        return parse_address(format_address(host.strip("[]"), 1))[0], 0
+    return parse_address(listen)

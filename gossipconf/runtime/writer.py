@@ -1,0 +1,97 @@
+"""Group commit: what waits for the disk is written in one transaction, in order.
+
+A publish waits for one commit; whatever comes while that is under way shares the
+next. SQLite runs in a worker thread, one call at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from ..model.errors import JournalWriteFailed
+from ..protocol.environment import Persist
+from ..store.journal import Journal
+from ..store.journal_ops import JournalOp, Retire
+
+GROUP_OPS_MAX: Final = 2_000
+"""Rows in one transaction: about 0.2 s of writing, the longest that a publish waits behind a sync."""
+HISTORY_SWEEP_S: Final = 3_600.0
+"""How often history is looked through for what is too old."""
+
+Done = Callable[[Persist, str | None], None]
+"""done(write, error): called once for each write, in order, on the trio thread."""
+
+
+class JournalWriter:
+    """Writes to the journal on behalf of a node."""
+
+    def __init__(self, journal: Journal, done: Done) -> None:
+        self._journal = journal
+        self._done = done
+        self._queue: list[Persist] = []
+        self._wake = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
+        self._lock = trio.Lock()
+
+    def write(self, persist: Persist) -> None:
+        """Queue a write; `done` will be called for it."""
+        self._queue.append(persist)
+        self._idle = trio.Event() if self._idle.is_set() else self._idle
+        self._wake.set()
+
+    async def flushed(self) -> None:
+        """Wait until nothing waits for the disk."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write until cancelled. Raises JournalError for a damaged journal."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            while self._queue:
+                group = self._take_group()
+                ops = [op for persist in group for op in persist.ops]
+                with trio.CancelScope(shield=True):  # a write that has begun is finished, and told of
+                    error = await self._commit(ops)
+                    for persist in group:
+                        self._done(persist, error)
+            self._idle.set()
+
+    async def history(self, *, key: str | None, prefix: str | None, limit: int) -> list[Retire]:
+        """Superseded versions, newest first."""
+        async with self._lock:
+            return await trio.to_thread.run_sync(lambda: self._journal.history(key=key, prefix=prefix, limit=limit))
+
+    async def sweep_history(self, days: int, now_ms: Callable[[], int]) -> None:
+        """Forget history older than ``days``, for ever."""
+        while True:
+            async with self._lock:
+                before_ms = now_ms() - days * 86_400_000
+                try:
+                    await trio.to_thread.run_sync(lambda: self._journal.expire_history(before_ms))  # noqa: B023
+                except JournalWriteFailed:
+                    pass  # a full disk is reported by the next write; the sweep comes again
+            await trio.sleep(HISTORY_SWEEP_S)
+
+    def _take_group(self) -> list[Persist]:
+        group: list[Persist] = []
+        rows = 0
+        while self._queue and (not group or rows + len(self._queue[0].ops) <= GROUP_OPS_MAX):
+            persist = self._queue.pop(0)
+            rows += len(persist.ops)
+            group.append(persist)
+        return group
+
+    async def _commit(self, ops: list[JournalOp]) -> str | None:
+        if not ops:
+            return None
+        async with self._lock:
+            try:
+                await trio.to_thread.run_sync(self._journal.commit, ops)
+            except JournalWriteFailed as error:
+                return str(error)
+        return None
