@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,8 +25,8 @@ REPLY_BYTES_MAX: Final = 256 << 20
 TIMEOUT_S: Final = 30.0
 """An agent answers from memory; publishing waits for its disk, which may be a busy one."""
 
-SOCKET_PATH_BYTES_MAX: Final = 107
-"""What Linux's `sockaddr_un` holds; others hold three less, and say so themselves."""
+SOCKET_PATH_BYTES_MAX: Final = 103
+"""What every system takes as a socket path (Linux 107, macOS 103); the way around for longer ones is the runtime's."""
 
 _LENGTH_BYTES: Final = 4
 
@@ -45,14 +46,9 @@ class Client:
             raise
 
     def _connect(self) -> None:
-        size = len(bytes(self.path))
-        if size > SOCKET_PATH_BYTES_MAX:
-            raise AgentUnreachable(
-                f"the socket path {self.path} has {size} bytes and a socket's may have {SOCKET_PATH_BYTES_MAX}; "
-                "name it by a shorter path with --agent"
-            )
         try:
-            self._socket.connect(str(self.path))
+            with _socket_name(self.path) as name:
+                self._socket.connect(name)
         except FileNotFoundError:
             raise AgentUnreachable(f"no agent at {self.path}: there is no such socket; start it first") from None
         except ConnectionRefusedError:
@@ -130,6 +126,14 @@ class Client:
         if isinstance(error, TimeoutError):
             return AgentUnreachable(f"the agent at {self.path} does not answer in time; look at its log")
         return AgentUnreachable(f"the connection to the agent at {self.path} is lost: {error.strerror or error}")
+
+
+def _socket_name(path: Path) -> AbstractContextManager[str]:
+    if len(bytes(path)) <= SOCKET_PATH_BYTES_MAX:
+        return nullcontext(str(path))
+    from ..runtime.control import short_path  # noqa: PLC0415 - trio takes as long to import as a command to run
+
+    return short_path(path)
 
 
 def _named_error(reply: dict[str, Any]) -> GossipconfError:

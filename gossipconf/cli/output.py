@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +29,12 @@ VALUE_CHARACTERS_MAX: Final = 200
 
 PIPE_COLUMNS: Final = 2_000
 """Width where there is no terminal: wide enough that no row is cut, so that `grep` sees all of it."""
+
+GAP: Final = 2
+"""Spaces between columns."""
+
+COLUMN_CHARACTERS_MIN: Final = {"cut": 8, "fold": 24}
+"""What is left of a column that gives way to the others on a narrow terminal: a word, a few key segments."""
 
 SHORT_ID_DIGITS: Final = 10
 """Hex digits of an id that people see: 40 bits name one change among millions."""
@@ -66,31 +73,57 @@ def print_json(value: Any, *, compact: bool = False) -> None:
     sys.stdout.flush()
 
 
-def print_table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]]) -> None:
-    """Aligned columns without lines. `columns`: heading → "left", "right" or "fold", which may be cut with an ellipsis.
+def table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]], width: int) -> Table:
+    """Aligned columns without lines, fitted to `width` characters.
 
-    Columns in which no row has anything are left out.
+    `columns`: heading → "left", "right", "cut" (may lose its end) or "fold" (may
+    take several lines). Columns in which no row has anything are left out.
     """
     used = [index for index, _ in enumerate(columns) if any(len(row[index]) for row in rows)]
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    for index, (heading, kind) in enumerate(columns.items()):
-        if index in used:
-            table.add_column(
-                Text(heading),
-                justify="right" if kind == "right" else "left",
-                no_wrap=True,
-                overflow="ellipsis",
-                min_width=8 if kind == "fold" else None,
-                ratio=None,
-            )
-    for row in rows:
-        table.add_row(*(row[index] for index in used))
+    headings = [list(columns)[index] for index in used]
+    kinds = [columns[heading] for heading in headings]
+    cells = [[Text(cell) if isinstance(cell := row[index], str) else cell for index in used] for row in rows]
+    natural = [
+        max(cell_len(heading), *(row[position].cell_len for row in cells)) for position, heading in enumerate(headings)
+    ]
+    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    for heading, kind, size in zip(headings, kinds, _fitted(natural, kinds, width), strict=True):
+        made.add_column(
+            Text(heading),
+            justify="right" if kind == "right" else "left",
+            no_wrap=kind != "fold",
+            overflow="fold" if kind == "fold" else "ellipsis",
+            width=size,
+        )
+    for row in cells:
+        made.add_row(*row)
+    return made
+
+
+def _fitted(natural: Sequence[int], kinds: Sequence[str], width: int) -> list[int]:
+    """Column widths: first what may be cut gives way, the widest first, then what may be folded."""
+    sizes = list(natural)
+    excess = sum(sizes) + GAP * (len(sizes) - 1) - width
+    for yielding in ("cut", "fold"):
+        positions = [position for position, kind in enumerate(kinds) if kind == yielding]
+        while excess > 0 and positions:
+            widest = max(positions, key=lambda position: sizes[position])
+            if sizes[widest] <= COLUMN_CHARACTERS_MIN[yielding]:
+                break
+            sizes[widest] -= 1
+            excess -= 1
+    return sizes
+
+
+def print_table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Print `table`, without trailing spaces where it goes into a pipe."""
     console = stdout()
-    if console.width == PIPE_COLUMNS:
-        for line in console.render_lines(table, pad=False):
-            sys.stdout.write("".join(segment.text for segment in line).rstrip() + "\n")
-    else:
-        console.print(table, soft_wrap=False)
+    made = table(columns, rows, console.width)
+    if console.is_terminal:
+        console.print(made, soft_wrap=False)
+        return
+    for line in console.render_lines(made, pad=False):
+        sys.stdout.write("".join(segment.text for segment in line).rstrip() + "\n")
 
 
 # -- words for things -----------------------------------------------------------------------------
@@ -132,12 +165,10 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def ago(time_ms: int, now_ms: int) -> str:
+def age(time_ms: int, now_ms: int) -> str:
     """How long before now, or the date if that is more than a day; the future as a date, for clocks differ."""
     seconds = (now_ms - time_ms) // 1000
-    if -2 <= seconds < 86_400:
-        return f"{duration(max(0, seconds * 1000))} ago"
-    return moment(time_ms)
+    return duration(max(0, seconds * 1000)) if -2 <= seconds < 86_400 else moment(time_ms)[:10]
 
 
 def duration(milliseconds: int) -> str:

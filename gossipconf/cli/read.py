@@ -18,7 +18,7 @@ from ..model.key import check_key, check_prefix
 from ..model.version import Version
 from .exits import NotFound
 from .output import (
-    ago,
+    age,
     count,
     escaped,
     json_time,
@@ -32,15 +32,17 @@ from .output import (
     signer_in_words,
     version_in_line,
 )
-from .session import Item, Session, now_ms, open_session
+from .session import Item, Past, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
-PrefixArgument = Annotated[str, typer.Argument(metavar="[PREFIX]", help="Only keys under this one. Default: all.")]
+PrefixArgument = Annotated[str, typer.Argument(metavar="PREFIX", help="Only keys under this one. Default: all.")]
 
 
 def get(
-    key: Annotated[str, typer.Argument(help="The key to read.")],
-    default: Annotated[str | None, typer.Option("--default", help="Print this if the key has no value.")] = None,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key to read.")],
+    default: Annotated[
+        str | None, typer.Option("--default", metavar="TEXT", help="Print this if the key has no value.")
+    ] = None,
     all_versions: Annotated[
         bool, typer.Option("--all", help="Show every live version: siblings of a conflict, variants, tombstones.")
     ] = False,
@@ -107,7 +109,9 @@ def list_keys(
 
 def watch(
     prefix: PrefixArgument = "",
-    number: Annotated[int | None, typer.Option("--count", min=1, help="Stop after this many changes.")] = None,
+    number: Annotated[
+        int | None, typer.Option("--count", metavar="N", min=1, help="Stop after this many changes.")
+    ] = None,
     as_json: JsonOption = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
@@ -132,14 +136,20 @@ def watch(
 
 
 def history(
-    key: Annotated[str | None, typer.Argument(help="The key.", metavar="[KEY]")] = None,
-    prefix: Annotated[str | None, typer.Option("--prefix", help="Instead of one key: all keys under this one.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Show at most this many versions.")] = 50,
+    key: Annotated[str | None, typer.Argument(help="The key.", metavar="KEY")] = None,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", metavar="PREFIX", help="Instead of one key: all keys under this one.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="Show at most this many versions.")
+    ] = 50,
     as_json: JsonOption = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
 ) -> None:
-    """Show earlier values, newest first: who signed them, when, and why.
+    """Show earlier values, newest first.
+
+    Each with who signed it, when, and why.
 
     History is the agent's own: it goes back as far as this agent was there and
     keeps it.
@@ -166,30 +176,7 @@ def history(
             return
         if not past:
             raise NotFound(f"no history of {key!r}" if key is not None else f"no history under {prefix!r}")
-        rows = [
-            (
-                moment(one.version.header.time_ms),
-                one.version.entry.key if key is None else "",
-                Text("live" if one.retired_ms is None else "replaced", style="" if one.retired_ms is None else "dim"),
-                version_in_line(one.version),
-                signer_in_words(session, one.version),
-                short(one.version.change_id),
-                escaped(one.version.header.comment),
-            )
-            for one in past
-        ]
-        print_table(
-            {
-                "TIME": "left",
-                "KEY": "left",
-                "STATE": "left",
-                "VALUE": "fold",
-                "SIGNED BY": "left",
-                "CHANGE": "left",
-                "COMMENT": "fold",
-            },
-            rows,
-        )
+        (_print_history_of_key if key is not None else _print_history_of_prefix)(session, past)
 
 
 def conflicts(
@@ -198,7 +185,9 @@ def conflicts(
     cluster: ClusterOption = None,
     agent: AgentOption = None,
 ) -> None:
-    """List keys that were changed in several places at once, with all their values.
+    """List keys in conflict, with all their values.
+
+    A key that was changed in several places at once has several values.
 
     Reads return the winner, the same on every agent. Publishing the key again
     (put, delete or apply) settles the conflict, whichever value it has.
@@ -281,7 +270,7 @@ def _print_versions(session: Session, item: Item) -> None:
                 version_in_line(version),
                 version.entry.type.name.lower() if version.entry.value is not None else "",
                 signer_in_words(session, version),
-                ago(version.header.time_ms, now),
+                age(version.header.time_ms, now),
                 short(version.change_id),
                 escaped(version.header.comment),
             )
@@ -291,12 +280,12 @@ def _print_versions(session: Session, item: Item) -> None:
         {
             "": "left",
             "VARIANT": "left",
-            "VALUE": "fold",
+            "VALUE": "cut",
             "TYPE": "left",
-            "SIGNED BY": "left",
-            "TIME": "left",
+            "BY": "left",
+            "AGE": "left",
             "CHANGE": "left",
-            "COMMENT": "fold",
+            "COMMENT": "cut",
         },
         rows,
     )
@@ -312,12 +301,48 @@ def _print_items(session: Session, items: Sequence[Item]) -> None:
                 Text("!", style="bold red") if item.is_conflict else "",
                 item.key,
                 version_in_line(version),
-                version.entry.type.name.lower() if version.entry.value is not None else "",
                 signer_in_words(session, version),
-                ago(version.header.time_ms, now),
+                age(version.header.time_ms, now),
             )
         )
-    print_table({"": "left", "KEY": "left", "VALUE": "fold", "TYPE": "left", "SIGNED BY": "left", "TIME": "left"}, rows)
+    print_table({"": "left", "KEY": "fold", "VALUE": "cut", "BY": "left", "AGE": "left"}, rows)
+
+
+def _print_history_of_key(session: Session, past: Sequence[Past]) -> None:
+    rows = [
+        (
+            moment(one.version.header.time_ms).removesuffix(" UTC"),
+            _state_in_words(one),
+            version_in_line(one.version),
+            signer_in_words(session, one.version),
+            short(one.version.change_id),
+            escaped(one.version.header.comment),
+        )
+        for one in past
+    ]
+    print_table(
+        {"TIME (UTC)": "left", "STATE": "left", "VALUE": "cut", "BY": "left", "CHANGE": "left", "COMMENT": "cut"}, rows
+    )
+
+
+def _print_history_of_prefix(session: Session, past: Sequence[Past]) -> None:
+    now = now_ms()
+    rows = [
+        (
+            age(one.version.header.time_ms, now),
+            one.version.entry.key,
+            _state_in_words(one),
+            version_in_line(one.version),
+            signer_in_words(session, one.version),
+            escaped(one.version.header.comment),
+        )
+        for one in past
+    ]
+    print_table({"AGE": "left", "KEY": "fold", "STATE": "left", "VALUE": "cut", "BY": "left", "COMMENT": "cut"}, rows)
+
+
+def _state_in_words(one: Past) -> Text:
+    return Text("live") if one.retired_ms is None else Text("replaced", style="dim")
 
 
 def _change_line(session: Session, item: Item) -> Text:

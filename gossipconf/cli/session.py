@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ..model.change import Change
 from ..model.entry import Entry, Operation, Slot
-from ..model.errors import ControlError, Rejected, StaleReservation, UnknownPolicy, WrongCluster
+from ..model.errors import ControlError, InvalidInput, Rejected, StaleReservation, UnknownPolicy, WrongCluster
 from ..model.key import covers
 from ..model.version import Version, versions_of
 from ..trust.cluster import Cluster
@@ -69,6 +69,8 @@ class Member:
     zone: str
     address: str
     state: str
+    root: bytes
+    """Fingerprint of its replicated set, 16 bytes."""
     policy: int
     versions: int
     age_ms: int
@@ -136,9 +138,11 @@ class Session:
                 return
 
     def history(self, key: str | None, prefix: str | None, limit: int) -> Sequence[Past]:
-        """Past and live versions, newest first. Raises Rejected."""
+        """At most `limit` past and live versions of one key or all under a prefix, newest first. Raises Rejected."""
         reply = self._client.request("history", key=key, prefix=prefix, limit=limit)
-        return [Past(self._version(raw), _field(raw, "retired_ms", int | None)) for raw in _field(reply, "items", list)]
+        past = [Past(self._version(raw), _field(raw, "retired_ms", int | None)) for raw in _field(reply, "items", list)]
+        past.sort(key=lambda one: (-one.version.header.time_ms, one.version.entry.key, one.version.id))
+        return past[:limit]
 
     def watch(self, prefix: str) -> Iterator[Item]:
         """Keys under `prefix` as they change, for ever. The subscription stands when this returns."""
@@ -160,6 +164,7 @@ class Session:
                 zone=_field(raw, "zone", str),
                 address=_field(raw, "address", str),
                 state=_field(raw, "state", str),
+                root=_field(raw, "root", bytes),
                 policy=_field(raw, "policy", int),
                 versions=_field(raw, "versions", int),
                 age_ms=_field(raw, "age_ms", int),
@@ -275,7 +280,10 @@ class Session:
     def _decode(self, data: Any) -> Change:
         if not isinstance(data, bytes):
             raise ControlError("the agent's reply has no change where one belongs; is it another version?")
-        return Change.decode(data, self.chain.cluster_id)
+        try:
+            return Change.decode(data, self.chain.cluster_id)
+        except InvalidInput as error:
+            raise ControlError(f"the agent delivers what is no change, and it is not shown: {error}") from None
 
 
 def now_ms() -> int:

@@ -23,6 +23,17 @@ ARRAY_LENGTH_MAX = 32_768
 """Twice ENTRIES_MAX (indices and entries of the largest change). msgpack reserves an array by its claimed
 length before it reads the elements, so the claim must be bounded."""
 
+DEPTH_MAX = 16
+"""Arrays within arrays where they could reserve much; the deepest body, a match in a change, has 6 levels. Claims
+add up over the levels, and msgpack itself stops at 1,024 of them only."""
+
+_RESERVED_BYTES_MAX = 4 << 20
+"""Below this the claims of all nested arrays together do no harm, and the depth is not looked at: most bodies."""
+
+_FIXED_BYTES = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8}
+_FIXED_BYTES |= {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+_LENGTH_BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+
 
 def encode(value: Any) -> bytes:
     """The canonical encoding of ``value`` (None, bool, int, str, bytes, lists and tuples of these)."""
@@ -36,13 +47,16 @@ def unpack(data: bytes) -> Any:
     Arrays become tuples. Raises FormatError for anything that is not exactly one
     msgpack value of the permitted types.
     """
+    length_max = min(ARRAY_LENGTH_MAX, len(data))
+    if (data.count(b"\xdc") + data.count(b"\xdd")) * length_max * 8 > _RESERVED_BYTES_MAX:
+        _check_depth(data)
     try:
         return msgpack.unpackb(
             data,
             raw=False,
             use_list=False,
             strict_map_key=True,
-            max_array_len=min(ARRAY_LENGTH_MAX, len(data)),
+            max_array_len=length_max,
             max_map_len=0,
             object_hook=_refuse_map,  # the empty map is within a length of 0
             max_ext_len=0,
@@ -69,6 +83,37 @@ def decode(data: bytes, what: str, bytes_max: int) -> Any:
     if encode(value) != data:
         raise FormatError(f"{what} is not in canonical form (every value has one encoding, the shortest)")
     return value
+
+
+def _check_depth(data: bytes) -> None:
+    """Refuse arrays nested deeper than DEPTH_MAX, reading headers only. All other faults are left to msgpack."""
+    missing = [1]  # elements still to come of each open array, the innermost last
+    at = 0
+    while missing and at < len(data):
+        code, elements = data[at], 0
+        at += 1
+        missing[-1] -= 1
+        if 0x90 <= code < 0xA0:
+            elements = code & 15
+        elif code in (0xDC, 0xDD):
+            width = 2 if code == 0xDC else 4
+            elements = int.from_bytes(data[at : at + width], "big")
+            at += width
+        elif 0xA0 <= code < 0xC0:
+            at += code & 31
+        elif code in _LENGTH_BYTES:
+            width = _LENGTH_BYTES[code]
+            at += width + int.from_bytes(data[at : at + width], "big")
+        elif code in _FIXED_BYTES:
+            at += _FIXED_BYTES[code]
+        elif 0x80 <= code < 0xE0:
+            return  # a map, an extension or nothing at all: msgpack refuses it here
+        if elements:
+            missing.append(elements)
+            if len(missing) > DEPTH_MAX + 1:
+                raise FormatError(f"arrays are nested deeper than {DEPTH_MAX} levels")
+        while missing and not missing[-1]:
+            missing.pop()
 
 
 def _refuse_extension(code: int, data: bytes) -> NoReturn:

@@ -14,6 +14,7 @@ from typing import Final
 
 from ..model.change import Change
 from ..model.errors import InvalidInput, ProtocolViolation, Rejected, UnknownPolicy
+from ..model.limits import CHANGE_BYTES_MAX
 from .environment import Environment
 from .events import ChangeRejected
 from .messages import HOPS_MAX, Push, WantPolicies
@@ -24,6 +25,8 @@ RECENT_MAX: Final = 10_000
 """Digests of payloads met lately, so that a copy costs a hash and not a decoding: 20 s at 500 changes a second."""
 WAITING_MAX: Final = 64
 """Changes held while the policy that they name is fetched; sync brings back what does not fit."""
+WAITING_BYTES_MAX: Final = 2 * CHANGE_BYTES_MAX
+"""Their bytes: nobody can verify them yet, so a peer could fill the memory with whatever it likes."""
 
 
 class Broadcast:
@@ -81,7 +84,8 @@ class Broadcast:
             self._forward(Push(min(push.hops + 1, HOPS_MAX), push.change), link)
 
     def _wait(self, link: Link, push: Push) -> None:
-        if len(self._waiting) < WAITING_MAX:
+        held_bytes = sum(len(waiting.change) for _, waiting in self._waiting.values())
+        if len(self._waiting) < WAITING_MAX and held_bytes + len(push.change) <= WAITING_BYTES_MAX:
             self._waiting[_digest(push.change)] = (link, push)
         self._overlay.send(link, WantPolicies(self._replica.policy_version))
 

@@ -210,8 +210,10 @@ class Replica:
             return None
         publish_token, change = pending.publish
         outcome = self.live.add(change)
-        ops, reads = self._writes(outcome, written=change.id)
-        unsettled = {slot for other in self._pending.values() for slot, _ in other.reads}
+        others = list(self._pending.values())
+        overwritten = any(isinstance(op, PutChange) and op.change_id == change.id for one in others for op in one.ops)
+        ops, reads = self._writes(outcome, written=None if overwritten else change.id)
+        unsettled = {slot for one in others for slot, _ in one.reads}
         if unsettled.isdisjoint(slot for slot, _ in reads):
             # All that these reads rest on is on disk, so the acknowledged value can be read at once.
             self._environment.output(Show(reads))

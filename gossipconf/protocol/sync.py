@@ -65,6 +65,9 @@ NEWS_S: Final = 0.05
 """Delay before a root changed by sync is shown to other peers, so that a stream of batches is shown once."""
 REPLY_LIMIT_S: Final = 10.0
 """A session that hears nothing for so long is given up; the link itself may live."""
+SESSION_LIMIT_S: Final = 60.0
+"""While others wait no session lasts longer, whatever comes: a peer that answers for ever must not keep them from
+theirs. What a long one has brought so far stays."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_CAP_S: Final = 30.0
 """Wait before a peer is tried again with which no sync ends equal: it may withhold, or refuse, for ever."""
@@ -88,6 +91,7 @@ class _Session:
 
     link: Link
     deadline_s: float
+    limit_s: float
     step: _Step = _Step.HINTED
     request: int = 0
     received: int = 0
@@ -113,6 +117,7 @@ class _Peer:
     unequal_since_s: float | None = None
     retry_s: float = RETRY_FIRST_S
     not_before_s: float = float("-inf")
+    show_s: float = float("inf")
 
 
 class Sync:
@@ -152,7 +157,9 @@ class Sync:
 
     def dropped(self, link: Link) -> None:
         """A message to this peer found its queue full: let it find out by its root what it lacks."""
-        self._environment.call_later(RETRY_FIRST_S, lambda: self._show_root(link))
+        peer = self._peers.get(link.id)
+        if peer is not None:
+            self._show_root_later(peer, RETRY_FIRST_S)
 
     def handle(self, link: Link, message: Message) -> bool:
         """Take a message that is sync's; False if it is another machine's. Raises ProtocolViolation."""
@@ -190,6 +197,18 @@ class Sync:
         if link.ready:
             self._overlay.send(link, Root(self._replica.root, self._replica.policy_version))
 
+    def _show_root_later(self, peer: _Peer, delay_s: float) -> None:
+        """Show the root once, however often this is asked for until then: a flood of roots arms one timer."""
+        at_s = self._environment.now.monotonic_s + delay_s
+        if at_s < peer.show_s:
+            peer.show_s = at_s
+            self._environment.call_later(delay_s, lambda: self._show_planned_root(peer, at_s))
+
+    def _show_planned_root(self, peer: _Peer, at_s: float) -> None:
+        if peer.show_s == at_s:  # or an earlier one has taken its place
+            peer.show_s = float("inf")
+            self._show_root(peer.link)
+
     def _compare_regularly(self, peer: _Peer) -> None:
         if self._peers.get(peer.link.id) is peer:
             self._show_root(peer.link)
@@ -211,9 +230,9 @@ class Sync:
             peer.unequal_since_s = now_s
         in_flight = now_s - self._replica.last_change_s < IN_FLIGHT_S and now_s - peer.unequal_since_s < PATIENCE_S
         if in_flight and not first:
-            self._environment.call_later(IN_FLIGHT_S, lambda: self._show_root(peer.link))
+            self._show_root_later(peer, IN_FLIGHT_S)
         elif now_s < peer.not_before_s:
-            self._environment.call_later(peer.not_before_s - now_s, lambda: self._show_root(peer.link))
+            self._show_root_later(peer, peer.not_before_s - now_s)
         else:
             self._waiting[peer.link.id] = None
             self._begin_next()
@@ -285,6 +304,8 @@ class Sync:
             except (InvalidInput, Rejected) as error:
                 self._environment.emit(ChangeRejected(link.node_id, str(error)))
                 self._overlay.fault(link, str(error))
+                if link.closing:
+                    break  # it has had its chances; the rest is not even verified
                 continue
             news = news or outcome.is_news
             if session is not None:
@@ -315,17 +336,21 @@ class Sync:
             del self._waiting[link_id]
             peer = self._peers.get(link_id)
             if peer is not None and peer.link.ready:
-                session = _Session(peer.link, self._environment.now.monotonic_s + REPLY_LIMIT_S)
+                now_s = self._environment.now.monotonic_s
+                session = _Session(peer.link, now_s + REPLY_LIMIT_S, now_s + SESSION_LIMIT_S)
                 self._session = session
                 self._watch(session)
                 self._send_hints(session)
 
     def _watch(self, session: _Session) -> None:
-        """End the session when it has heard nothing for too long."""
+        """End the session when it has heard nothing for too long, or keeps others waiting for too long."""
         if self._session is not session:
             return
-        left_s = session.deadline_s - self._environment.now.monotonic_s
-        if left_s <= 0:
+        now_s = self._environment.now.monotonic_s
+        left_s = session.deadline_s - now_s
+        if self._waiting and now_s >= session.limit_s:
+            self._end(equal=False, reason=f"not done within {SESSION_LIMIT_S:g} s, and others wait")
+        elif left_s <= 0:
             self._end(equal=False, reason=f"no answer within {REPLY_LIMIT_S:g} s")
         else:
             self._environment.call_later(left_s, lambda: self._watch(session))
@@ -436,7 +461,8 @@ class Sync:
         tree = self._replica.live.tree
         for told in reply.nodes:
             if told.prefix not in session.asked:
-                raise ProtocolViolation("a tree node that was not asked for")
+                raise ProtocolViolation("a tree node that was not asked for, or told already")
+            del session.asked[told.prefix]
             if isinstance(told.summary, Inner):
                 for nibble, digest in enumerate(told.summary.hashes):
                     child = (*told.prefix, nibble)
@@ -465,7 +491,7 @@ class Sync:
                 peer.not_before_s = float("-inf")
             else:
                 peer.not_before_s = self._environment.now.monotonic_s + peer.retry_s
-                self._environment.call_later(peer.retry_s, lambda: self._show_root(session.link))
+                self._show_root_later(peer, peer.retry_s)
                 peer.retry_s = min(RETRY_CAP_S, 2 * peer.retry_s)
         if session.received or session.sent or not equal:
             self._environment.emit(

@@ -168,6 +168,11 @@ class LiveSet:
         """The forks known: (writer, seq) -> change id -> bare header."""
         return self._forks
 
+    @property
+    def retired_count(self) -> int:
+        """How many headers of dead changes are remembered."""
+        return len(self._retired)
+
     def under(self, prefix: str) -> list[Slot]:
         """Slots whose key ``prefix`` covers, sorted."""
         return sorted(slot for slot in self._slots if covers(prefix, slot[0]))

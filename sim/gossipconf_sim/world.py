@@ -8,6 +8,7 @@ is iterated, so that the same seed gives the same run.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ from random import Random
 
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, Slot
+from gossipconf.model.errors import InvalidInput, Rejected
 from gossipconf.model.version import Version
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send, Show
 from gossipconf.protocol.events import Event, Published, PublishFailed
@@ -66,7 +68,11 @@ class Disk:
 
 @dataclass(slots=True)
 class Host:
-    """Where a node runs: its disk, its links, what its readers see and what it has told."""
+    """Where a node runs: its disk, its links, what its readers see and what it has told.
+
+    returned:    winners that readers were given since the disk was new, in order
+    violations:  what went wrong the moment it did, for the checkers to report
+    """
 
     name: str
     address: str
@@ -74,10 +80,14 @@ class Host:
     disk: Disk = field(default_factory=Disk)
     node: Node | None = None
     boot: int = 0
+    wiped_s: float = 0.0
     links: dict[int, _Wire] = field(default_factory=dict)
     reads: dict[Slot, tuple[Version, ...]] = field(default_factory=dict)
+    returned: dict[Slot, list[Version]] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
     events: list[tuple[float, Event]] = field(default_factory=list)
     disk_full: bool = False
+    disk_free_s: float = 0.0
     bytes_sent: int = 0
     timer_at_s: float | None = None
 
@@ -113,6 +123,9 @@ class World:
         self._group: dict[str, int] = {}
         self._verified: set[tuple[bytes, bytes, bytes]] = set()
         self._outcomes: dict[int, Event] = {}
+        self.mutilated: dict[bytes, None] = {}
+        self.acknowledged: list[tuple[str, float, Change]] = []
+        self.submitted: dict[int, tuple[str, int, Change]] = {}
 
     # -- hosts ------------------------------------------------------------------------------------
 
@@ -128,6 +141,8 @@ class World:
         assert host.node is None, f"{name} runs already"
         if empty_disk:
             host.disk = Disk()
+            host.wiped_s = self.now_s
+            host.returned = {}
         host.boot += 1
         cluster_id = self.cluster.genesis.cluster_id
         restored = Restored(
@@ -136,13 +151,17 @@ class World:
         )
         host.node = Node(
             Identity(name, host.address),
-            PolicyChain(self.cluster.genesis, self._verify),
+            PolicyChain(self.cluster.genesis, self.verify),
             rng=Random(self._rng.getrandbits(64)),
             seeds=host.seeds,
             policies=self.cluster.policies,
             restored=restored,
         )
-        host.reads = dict(host.node.replica.live.slots())
+        host.reads = {}
+        self._show(host, tuple(host.node.replica.live.slots().items()))
+        host.violations += [
+            f"{name} has lost {slot} over a restart" for slot in host.returned if slot not in host.reads
+        ]
         host.node.start(self._now())
         self._settle(host)
 
@@ -151,6 +170,7 @@ class World:
         host = self.hosts[name]
         host.node = None
         host.timer_at_s = None
+        host.disk_free_s = 0.0
         host.reads = {}
         for wire in list(host.links.values()):
             self._cut(wire, "the peer has crashed")
@@ -168,6 +188,16 @@ class World:
             for wire in list(host.links.values()):
                 if not self._reachable(*wire.ends):
                     self._cut(wire, "the network is partitioned")
+
+    def inject(self, name: str, change: Change) -> None:
+        """Put a change into a running node as if a peer that nobody trusts had sent it; what is invalid is refused."""
+        host = self.hosts[name]
+        assert host.node is not None
+        if not change.is_whole:
+            self.mutilated[change.id] = None
+        with contextlib.suppress(Rejected, InvalidInput):
+            host.node.replica.receive(host.node.replica.decode(change.encode()), "a stranger")
+        self._settle(host)
 
     def heal(self) -> None:
         """Everybody reaches everybody."""
@@ -201,10 +231,17 @@ class World:
             now_ms=self._now().wall_ms,
             comment=comment,
         )
+        return self.submit(name, change), change
+
+    def submit(self, name: str, change: Change) -> int:
+        """Hand a signed change to a host's agent, whoever made it; returns the token of its outcome."""
+        host = self.hosts[name]
+        assert host.node is not None
         token = next(self._tokens)
+        self.submitted[token] = (name, host.boot, change)
         host.node.publish(self._now(), token, change)
         self._settle(host)
-        return token, change
+        return token
 
     def outcome(self, token: int) -> Event | None:
         """`Published`, `PublishFailed`, or None while it is open or after a crash."""
@@ -274,23 +311,27 @@ class World:
                     self._close(host, wire, output.reason)
             case Persist():
                 boot = host.boot
-                self._later(self._between(self.physics.disk_s), lambda: self._persist(host, boot, output))
+                host.disk_free_s = max(host.disk_free_s, self.now_s) + self._between(self.physics.disk_s)
+                self._later(host.disk_free_s - self.now_s, lambda: self._persist(host, boot, output))
             case Show():
-                _show(host, output.reads)
+                self._show(host, output.reads)
             case Emit():
                 host.events.append((self.now_s, output.event))
                 if isinstance(output.event, Published | PublishFailed):
                     self._outcomes[output.event.token] = output.event
+                if isinstance(output.event, Published):
+                    name, _, change = self.submitted[output.event.token]
+                    self.acknowledged.append((name, self.now_s, change))
 
     def _persist(self, host: Host, boot: int, persist: Persist) -> None:
-        """A write is done. Writes of one host end in order, since each starts after those before it."""
+        """A write is done."""
         if host.node is None or host.boot != boot:
             return
         if host.disk_full:
             host.node.persisted(self._now(), persist.token, "no space left on device")
         else:
             host.disk.write(persist.ops)
-            _show(host, persist.reads)
+            self._show(host, persist.reads)
             host.node.persisted(self._now(), persist.token)
         self._settle(host)
 
@@ -361,17 +402,22 @@ class World:
             host.node.disconnected(self._now(), wire.id, reason)
             self._settle(host)
 
-    def _verify(self, public: bytes, signature: bytes, message: bytes) -> None:
+    def _show(self, host: Host, reads: Iterable[tuple[Slot, tuple[Version, ...]]]) -> None:
+        for slot, versions in reads:
+            if not versions:
+                host.reads.pop(slot, None)
+                host.violations.append(f"{host.name} has nothing to return for {slot} any more")
+                continue
+            host.reads[slot] = versions
+            before = host.returned.setdefault(slot, [])
+            if any(earlier.supersedes(versions[0]) for earlier in before):
+                host.violations.append(f"{host.name} returns an older version of {slot} than before")
+            if not before or before[-1].id != versions[0].id:
+                before.append(versions[0])
+
+    def verify(self, public: bytes, signature: bytes, message: bytes) -> None:
         """Real verification, once for identical bytes: thousands of nodes check the same signature."""
         key = (public, signature, message)
         if key not in self._verified:
             verify(public, signature, message)
             self._verified.add(key)
-
-
-def _show(host: Host, reads: Iterable[tuple[Slot, tuple[Version, ...]]]) -> None:
-    for slot, versions in reads:
-        if versions:
-            host.reads[slot] = versions
-        else:
-            host.reads.pop(slot, None)

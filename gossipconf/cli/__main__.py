@@ -1,0 +1,5 @@
+"""`python -m gossipconf.cli`."""
+
+from .main import main
+
+main()

@@ -1,0 +1,83 @@
+"""Running an agent: `agent run`. Reads options, sets up logging and hands over to ``runtime.agent``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..model.errors import ConfigError
+from ..runtime.settings import SETTINGS_FILE, load
+
+app = typer.Typer(help="Run agents.", no_args_is_help=True)
+
+
+@app.command()
+def run(
+    path: Annotated[Path, typer.Argument(metavar="DIR|TOML", help="A node's directory, or its settings file.")],
+    listen: Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT", help="Instead of `listen`.")] = None,
+    advertise: Annotated[
+        str | None, typer.Option("--advertise", metavar="HOST:PORT", help="Instead of `advertise`.")
+    ] = None,
+    join: Annotated[
+        list[str] | None, typer.Option("--join", metavar="HOST:PORT", help="Instead of `join`; may be repeated.")
+    ] = None,
+    zone: Annotated[str | None, typer.Option("--zone", metavar="ZONE", help="Instead of `zone`.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Instead of `data`.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
+) -> None:
+    """Run an agent until SIGTERM or Ctrl-C. It logs to stderr.
+
+    \b
+    Examples:
+      gossipconf agent run shop/nodes/a
+      gossipconf agent run /etc/gossipconf --join 10.0.0.1:7946 --log-json
+    """
+    if path.is_dir() and not (path / SETTINGS_FILE).is_file():
+        raise ConfigError(f"{path} has no {SETTINGS_FILE}; make a node's directory with: gossipconf pki node NAME")
+    given = {
+        "listen": listen,
+        "advertise": advertise,
+        "join": join or None,
+        "zone": zone,
+        "data": None if data is None else str(data.absolute()),
+    }
+    from ..runtime import agent as runtime  # noqa: PLC0415 - trio and the protocol; no other command needs them
+
+    settings = load(path, {name: value for name, value in given.items() if value is not None})
+    _log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_json)
+    runtime.run(settings)
+
+
+def _log_to_stderr(level: int, *, as_json: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if as_json else _text_formatter())
+    logger = logging.getLogger("gossipconf")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+def _text_formatter() -> logging.Formatter:
+    return logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+class JsonFormatter(logging.Formatter):
+    """A log record as one JSON object: time (RFC 3339, UTC), level, message, and a traceback if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        fields = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)

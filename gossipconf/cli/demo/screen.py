@@ -1,0 +1,172 @@
+"""The screen: what a person is shown while the story goes on, and the table at its end.
+
+On a terminal of 80 × 24 or more, sentences scroll above a live picture of the
+agents; elsewhere there are only lines. Shows what it is told and what the fleet
+sees; decides and measures nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
+from rich.live import Live
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from .fleet import Fleet
+from .relay import Relay
+from .report import Act
+from .story import EAST, NODES, WEST
+
+COLUMNS_MAX: Final = 96
+"""Longer lines are hard to read."""
+PICTURES_PER_S: Final = 20
+READING_S: Final = 1.2
+"""Pause after an act on a terminal, for the reader; no measured time includes one."""
+BAR_COLUMNS: Final = 24
+STATE_STYLES: Final = ("green", "yellow", "magenta", "cyan", "blue")
+"""One for each different fingerprint in the picture; equal colours are equal states."""
+
+
+class Silence:
+    """An audience that shows nothing: for `--json`."""
+
+    def __init__(self) -> None:
+        self.keys = 0
+        self.full_ms: dict[str, int] = {}
+
+    def act(self, title: str) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def saw(self, text: str) -> None:
+        """Nothing."""
+
+    async def breathe(self) -> None:
+        """No pause."""
+        await trio.lowlevel.checkpoint()
+
+
+class Lines(Silence):
+    """Sentences, one under the other."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._acts = 0
+
+    def act(self, title: str) -> None:
+        """A heading."""
+        self._acts += 1
+        self._console.print()
+        self._console.print(Text(f"{self._acts}  {title}", style="bold"))
+
+    def say(self, text: str) -> None:
+        """A sentence."""
+        self._console.print(Padding(Text(text), (0, 0, 0, 3)))
+
+    def saw(self, text: str) -> None:
+        """A sentence with a tick."""
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_row("  ", Text("✓", style="green"), Text(text))
+        self._console.print(grid)
+
+
+class Picture(Lines):
+    """Sentences above a live picture of the agents."""
+
+    def __init__(self, console: Console, fleet: Fleet, relay: Relay) -> None:
+        super().__init__(console)
+        self._fleet = fleet
+        self._relay = relay
+        self._live = Live(console=console, auto_refresh=False, transient=True, get_renderable=self._render)
+
+    async def run(self) -> None:
+        """Draw until cancelled; the picture is wiped at the end."""
+        with self._live:
+            while True:
+                self._live.refresh()
+                await trio.sleep(1 / PICTURES_PER_S)
+
+    async def breathe(self) -> None:
+        """Leave time to read."""
+        await trio.sleep(READING_S)
+
+    def _render(self) -> RenderableType:
+        is_cut = self._relay.is_cut
+        parts: list[RenderableType] = [Text(), _grid([_HEADINGS])]
+        for side, label in ((WEST, "west"), (EAST, "east")):
+            style = "red" if is_cut else "dim"
+            title = Text(f"{label}, cut off" if is_cut else label, style)
+            parts.append(Rule(title, characters="╌" if is_cut else "─", style=style, align="left"))
+            parts.append(_grid([self._row(node) for node in side]))
+        return Constrain(Group(*parts), min(self._console.width, COLUMNS_MAX))
+
+    def _row(self, node: str) -> tuple[Text, ...]:
+        sight = self._fleet.sights.get(node)
+        if sight is None:
+            state = "starting" if self._fleet.is_running(node) else "not running"
+            return Text(node, "dim"), Text(state, "dim" if self._fleet.is_running(node) else "red")
+        share = min(1.0, sight.keys / self.keys) if self.keys else 0.0
+        filled = round(share * BAR_COLUMNS)
+        style = self._style_of(sight.root)
+        links = Text()
+        for other in NODES:
+            links.append(other if other in sight.peers else "·", "dim" if other not in sight.peers else "")
+            links.append(" ")
+        full = f"{self.full_ms[node]} ms" if node in self.full_ms else ""
+        return (
+            Text(node, "bold"),
+            Text.assemble(("━" * filled, style), ("━" * (BAR_COLUMNS - filled), "bright_black")),
+            Text(str(sight.keys)),
+            Text(sight.root.hex()[:8], style),
+            links,
+            Text(full, "dim"),
+        )
+
+    def _style_of(self, root: bytes) -> str:
+        roots = [sight.root for sight in self._fleet.sights.values() if sight]
+        order = sorted(set(roots), key=lambda one: (-roots.count(one), roots.index(one)))
+        return STATE_STYLES[order.index(root) % len(STATE_STYLES)]
+
+
+_HEADINGS: Final = (
+    Text(),
+    Text("keys that its readers see", "dim"),
+    Text(),
+    Text("fingerprint", "dim"),
+    Text("linked to", "dim"),
+    Text("all after", "dim"),
+)
+
+
+def _grid(rows: Sequence[Sequence[Text]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for width in (1, BAR_COLUMNS, 4, 11, 9):
+        grid.add_column(width=width, no_wrap=True)
+    grid.add_column(width=9, no_wrap=True, justify="right")
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def print_acts(console: Console, acts: Sequence[Act], total_ms: int) -> None:
+    """The table of what happened and how long each part took."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table.add_column("what happened")
+    table.add_column("what was checked")
+    table.add_column("took", justify="right", no_wrap=True)
+    for act in acts:
+        table.add_row(act.what, act.result, f"{act.took_ms:,} ms")
+    console.print()
+    console.print(table)
+    console.print(Text(f"Every line was checked against the agents. In all {total_ms / 1000:.1f} s."))

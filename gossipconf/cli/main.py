@@ -1,0 +1,88 @@
+"""The command `gossipconf`: its subcommands put together, and errors turned into exit codes.
+
+Only what gossipconf raises on purpose, a closed pipe and Ctrl-C end without a
+traceback; a fault of our own shows one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from .. import __version__
+from ..model.errors import GossipconfError
+from . import agent, exits, init, pki, publish, read, status
+from .demo.command import demo
+from .output import escaped, note
+
+EPILOG = """\b
+Exit codes: 0 done; 1 error; 2 wrong usage, or a dry run with differences;
+3 no such key; 4 no agent answers."""
+
+app = typer.Typer(
+    name="gossipconf",
+    help="A config centre without a centre: publish signed configuration at any agent, read it at every agent.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(init.init)
+app.add_typer(pki.app, name="pki")
+app.add_typer(agent.app, name="agent")
+app.command()(publish.put)
+app.command()(publish.delete)
+app.command()(publish.apply)
+app.command()(read.get)
+app.command("list")(read.list_keys)
+app.command()(read.watch)
+app.command()(read.history)
+app.command()(read.conflicts)
+app.command()(status.status)
+app.command()(demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"gossipconf {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A config centre without a centre: publish signed configuration at any agent, read it at every agent.
+
+    \b
+    Example, a cluster of one:
+      gossipconf init shop
+      gossipconf pki node a --cluster shop
+      gossipconf agent run shop/nodes/a &
+      cd shop
+      gossipconf put shop/greeting hello
+      gossipconf get shop/greeting
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command of `arguments` (default: the process's own) and exit with its code."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="gossipconf")
+    except GossipconfError as error:
+        note(Text.assemble(("error:", "red"), " ", escaped(str(error))))
+        sys.exit(exits.code_of(error))
+    except BrokenPipeError:
+        # Whoever read the output has gone. Python would complain again when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(exits.ERROR)
+    except KeyboardInterrupt:
+        sys.exit(exits.INTERRUPTED)

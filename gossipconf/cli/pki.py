@@ -1,0 +1,264 @@
+"""Certificates and node directories: `pki ca`, `pki node` and `pki show`.
+
+A node's directory is all that its machine needs: certificate, cluster file and
+settings. The CA's key stays behind. Knows files; the X.509 is ``runtime.pki``'s.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from ..model.errors import ConfigError, GossipconfError, KeyFileError, TransportError
+from ..model.key import check_node_id
+from ..runtime.address import parse_address
+from ..runtime.pki import create_ca, issue_node, read_identity
+from ..runtime.settings import SETTINGS_FILE, load
+from ..trust.cluster import Cluster
+from ..trust.keys import fingerprint, load_public
+from .output import count, escaped, moment, print_json, say
+from .target import CA, CLUSTER_FILE, NODES, ClusterOption, JsonOption, find_directory
+
+app = typer.Typer(help="Issue and inspect certificates.", no_args_is_help=True)
+
+DEFAULT_LISTEN: Final = "127.0.0.1:7946"
+"""Loopback, so that a first try is not open to the network; 7946 is the port of gossip by custom (Serf)."""
+
+
+@app.command("ca")
+def make_ca(
+    days: Annotated[int, typer.Option("--days", metavar="N", help="How long it is valid.")] = 3650,
+    cluster: ClusterOption = None,
+) -> None:
+    """Make a certificate authority.
+
+    `init` has made the first one; this is for when that is lost or expires.
+
+    \b
+    Example:
+      gossipconf pki ca --cluster shop --days 1825
+    """
+    directory = find_directory(cluster)
+    create_ca(directory / CA, Cluster.load(directory / CLUSTER_FILE).genesis.cluster_id, days=days)
+    say(f"made {directory / CA / 'ca.key'} (SECRET: issues node certificates) and {directory / CA / 'ca.crt'}")
+
+
+@app.command("node")
+def make_node(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The node's name: lower-case letters, digits, dots and dashes.")
+    ],
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Where it accepts peers; port 0 takes a free one.")
+    ] = DEFAULT_LISTEN,
+    advertise: Annotated[
+        str | None,
+        typer.Option("--advertise", metavar="HOST:PORT", help="Where peers reach it, if not where it listens."),
+    ] = None,
+    join: Annotated[
+        list[str] | None, typer.Option("--join", metavar="HOST:PORT", help="Another agent; may be repeated.")
+    ] = None,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="HOST", help="A DNS name or address for the certificate; may be repeated."),
+    ] = None,
+    zone: Annotated[
+        str, typer.Option("--zone", metavar="ZONE", help="Where it runs, as a path such as eu-west/a.")
+    ] = "",
+    days: Annotated[int, typer.Option("--days", metavar="N", help="How long its certificate is valid.")] = 365,
+    cluster: ClusterOption = None,
+) -> None:
+    """Make a node's directory.
+
+    Certificate, cluster file and settings: the directory is all that the node's machine needs; copy it there.
+
+    \b
+    Examples:
+      gossipconf pki node a --listen 10.0.0.1:7946
+      gossipconf pki node b --listen 10.0.0.2:7946 --join 10.0.0.1:7946 --zone eu-west/a
+    """
+    check_node_id(name)
+    home = find_directory(cluster)
+    trusted = Cluster.load(home / CLUSTER_FILE)
+    out = home / NODES / name
+    if out.exists():
+        raise KeyFileError(f"{out} exists already and is not overwritten; move it away or choose another name")
+    for address in (*(join or ()), *([advertise] if advertise else ())):
+        parse_address(address)
+    _check_reachable(listen, advertise)
+    settings: dict[str, object] = {"node": name, "listen": listen}
+    settings |= {"advertise": advertise} if advertise else {}
+    settings |= {"zone": zone, "join": list(join or ())}
+    _check_settings(out, settings)
+    try:
+        issue_node(home / CA, name, out, hosts=hosts or (), days=days)
+        trusted.save(out / CLUSTER_FILE)
+        (out / SETTINGS_FILE).write_text(_settings_text(settings), encoding="utf-8")
+    except OSError as error:
+        raise KeyFileError(f"{out} cannot be written: {error.strerror}") from None
+    say(f"made {out}: certificate for {count(days, 'day')}, cluster file and {SETTINGS_FILE}")
+    if not join:
+        say("it joins nobody by itself; for the next nodes say --join with this one's address")
+    say(f"start it with: gossipconf agent run {out}")
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate, public key or cluster file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a certificate, public key or cluster file says.
+
+    \b
+    Examples:
+      gossipconf pki show shop/nodes/a/node.crt
+      gossipconf pki show shop/cluster.gossipconf
+      gossipconf pki show shop/keys/admin.pub
+    """
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(64)
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+    if b"PRIVATE KEY" in beginning:
+        raise KeyFileError(f"{path} is a private key, which is never shown; show the .pub or .crt beside it")
+    if beginning.startswith(b"-----BEGIN CERTIFICATE"):
+        facts = _certificate_facts(path)
+    elif beginning.startswith(b"ssh-"):
+        facts = {"kind": "public key", "fingerprint": fingerprint(load_public(path))}
+    else:
+        facts = _cluster_facts(path)
+    if as_json:
+        print_json(facts)
+    else:
+        _print_facts(facts)
+
+
+# -- making ---------------------------------------------------------------------------------------
+
+
+def _check_reachable(listen: str, advertise: str | None) -> None:
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        is_wildcard = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        is_wildcard = False
+    if is_wildcard and advertise is None:
+        raise ConfigError(f"{listen} is no address that peers can dial; add --advertise HOST:PORT with one that is")
+
+
+def _check_settings(out: Path, settings: Mapping[str, object]) -> None:
+    """Let the agent's own loader find what is wrong before anything is written."""
+    directory = next(parent for parent in out.parents if parent.is_dir())
+    probe = directory / f".{out.name}.{SETTINGS_FILE}"
+    try:
+        probe.write_text(_settings_text(settings), encoding="utf-8")
+    except OSError as error:
+        raise KeyFileError(f"{directory} cannot be written: {error.strerror}") from None
+    try:
+        load(probe)
+    except GossipconfError as error:
+        raise ConfigError(str(error).replace(f"{probe}: ", "")) from None
+    finally:
+        probe.unlink()
+
+
+def _settings_text(settings: Mapping[str, object]) -> str:
+    # JSON's strings and lists of strings are TOML's, but for DEL, which no option may have.
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
+    head = "# Settings of a gossipconf agent; relative paths are relative to this file."
+    return "\n".join([head, *lines, ""])
+
+
+# -- showing --------------------------------------------------------------------------------------
+
+
+def _certificate_facts(path: Path) -> dict[str, Any]:
+    try:
+        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        der = certificate.public_bytes(serialization.Encoding.DER)
+        expires_ms = int(certificate.not_valid_after_utc.timestamp() * 1000)
+        facts: dict[str, Any] = {"subject": certificate.subject.rfc4514_string()}
+    except ValueError as error:
+        raise KeyFileError(f"{path}: not a PEM certificate: {error}") from None
+    try:
+        peer = read_identity(der)
+        facts = {"kind": "node certificate", "node": peer.node_id, "cluster": peer.cluster_id.hex()} | facts
+    except TransportError:
+        facts = {"kind": "certificate authority" if _is_ca(certificate) else "certificate of another kind"} | facts
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    return facts | {
+        "issuer": certificate.issuer.rfc4514_string(),
+        "hosts": _hosts(certificate),
+        "valid_from": moment(int(certificate.not_valid_before_utc.timestamp() * 1000)),
+        "valid_until": moment(expires_ms),
+        "days_left": left.days,
+        "fingerprint": "SHA256:" + certificate.fingerprint(hashes.SHA256()).hex(),
+    }
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _hosts(certificate: x509.Certificate) -> list[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [
+        *names.get_values_for_type(x509.DNSName),
+        *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+    ]
+
+
+def _cluster_facts(path: Path) -> dict[str, Any]:
+    cluster = Cluster.load(path)
+    policy = cluster.chain().head
+    return {
+        "kind": "cluster file",
+        "name": cluster.genesis.name,
+        "cluster": cluster.genesis.cluster_id.hex(),
+        "created": moment(cluster.genesis.created_ms),
+        "policy": policy.version,
+        "threshold": f"{policy.threshold} of {count(len(policy.roots), 'root key')}",
+        "roots": [fingerprint(root) for root in policy.roots],
+        "roles": [
+            {
+                "name": role.name,
+                "prefixes": [prefix or "(all keys)" for prefix in role.prefixes],
+                "operations": list(role.operations),
+                "approvals": role.approvals,
+                "keys": [fingerprint(key) for key in role.keys],
+            }
+            for role in policy.roles
+        ],
+    }
+
+
+def _print_facts(facts: Mapping[str, Any], indent: str = "") -> None:
+    shown = {name: value for name, value in facts.items() if value not in ("", [], None)}
+    width = max(len(name) for name in shown)
+    for name, value in shown.items():
+        label = f"{indent}{name.replace('_', ' '):<{width}}"
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            for one in value:
+                say(f"{indent}{name.removesuffix('s')}")
+                _print_facts(one, indent + "  ")
+        else:
+            say(f"{label}  {_in_words(value)}")
+
+
+def _in_words(value: str | int | Sequence[str]) -> str:
+    return escaped(", ".join(value) if isinstance(value, list) else str(value))

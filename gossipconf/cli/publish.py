@@ -1,0 +1,319 @@
+"""Publishing commands: put, delete and apply.
+
+The private key is used here and never reaches an agent. What is shown before a
+publish is what happens, or the publish is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Final
+
+import typer
+from rich.text import Text
+
+from ..model import entry as entries
+from ..model.entry import Entry, ValueType
+from ..model.errors import InvalidInput, LimitExceeded
+from ..model.key import check_key, is_system_key
+from ..model.limits import VALUE_BYTES_MAX
+from . import exits
+from .documents import Documents, TypedValue, load
+from .exits import NotFound
+from .output import count, note, say, short, value_in_line, version_in_line
+from .plan import Plan, plan
+from .session import Item, Session, open_session
+from .syntax import parse_value
+from .target import AgentOption, ClusterOption, KeyOption, Target
+
+SUFFIX_TYPES: Final = {
+    ".json": ValueType.JSON,
+    ".yaml": ValueType.YAML,
+    ".yml": ValueType.YAML,
+    ".toml": ValueType.TOML,
+}
+
+CommentOption = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; kept with the change for ever.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would be published; exit 2 if there is something.")
+]
+
+
+def put(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key to write.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE|-|@FILE", help="The value, or - for stdin, or @ and a file.")],
+    type_name: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            metavar="TYPE",
+            help="text, json, yaml, toml or bytes. Default: the type the key has, else the file's by its suffix, "
+            "else text.",
+        ),
+    ] = None,
+    comment: CommentOption = "",
+    dry_run: DryRunOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Publish even if the value is the same.")] = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+    key_file: KeyOption = None,
+) -> None:
+    """Publish one value.
+
+    JSON, YAML and TOML are checked before anything is signed. A value that begins
+    with a dash follows `--`.
+
+    \b
+    Examples:
+      gossipconf put shop/checkout/timeout_ms 1200 --comment "OPS-17: slow bank"
+      gossipconf put shop/banner @banner.json
+      gossipconf put shop/offset -- -5
+      printf %s "$TEMPLATE" | gossipconf put shop/mail/template -
+    """
+    _check_own_key(key)
+    chosen = None if type_name is None else _type_named(type_name)
+    content = _read_value(value)
+    target = Target.find(cluster, agent)
+    with open_session(target) as session:
+        signer = target.signer(key_file)
+        item = session.get(key)
+        value_type = _default_type(value, item) if chosen is None else chosen
+        if chosen is None and value_type is ValueType.SEALED:
+            raise InvalidInput(f"{key!r} is a sealed value; name the type of the new one with --type")
+        _check_syntax(key, value_type, content, is_told=chosen is not None)
+        wanted = entries.put(key, content, value_type)
+        before = item.winner
+        if (
+            not force
+            and not item.is_conflict
+            and before is not None
+            and (before.entry.type, before.entry.value) == (value_type, content)
+        ):
+            say(f"{key} has this value already; nothing to publish")
+            return
+        published = session.publish([wanted], signer, comment=comment, dry_run=dry_run)
+        _print_step(
+            "+" if before is None else "~",
+            key,
+            _before_after(None if before is None else version_in_line(before), value_in_line(value_type, content)),
+        )
+        _finish(session, published.change.id, 1, dry_run=dry_run)
+
+
+def delete(
+    keys: Annotated[list[str], typer.Argument(metavar="KEY", help="The keys to delete.")],
+    comment: CommentOption = "",
+    dry_run: DryRunOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+    key_file: KeyOption = None,
+) -> None:
+    """Delete keys, all in one change or none.
+
+    The old values stay in the agents' history.
+
+    \b
+    Examples:
+      gossipconf delete shop/banner
+      gossipconf delete shop/a shop/b --comment "moved to shop/c"
+    """
+    for key in keys:
+        _check_own_key(key)
+    keys = list(dict.fromkeys(keys))
+    target = Target.find(cluster, agent)
+    with open_session(target) as session:
+        signer = target.signer(key_file)
+        items = [session.get(key) for key in keys]
+        missing = [item.key for item in items if item.winner is None and not item.is_conflict]
+        if missing:
+            raise NotFound(f"nothing is deleted: no value at {', '.join(map(repr, missing))}")
+        published = session.publish([entries.delete(key) for key in keys], signer, comment=comment, dry_run=dry_run)
+        for item in items:
+            _print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
+        _finish(session, published.change.id, len(items), dry_run=dry_run)
+
+
+def apply(
+    path: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="YAML, TOML, JSON or .properties, or a directory.")],
+    prefix: Annotated[
+        str | None,
+        typer.Option("--prefix", metavar="PREFIX", help="Put a file's tree, or a whole directory, under this key."),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete keys under the same prefixes that the files do not have.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Publish without asking.")] = False,
+    comment: CommentOption = "",
+    dry_run: DryRunOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+    key_file: KeyOption = None,
+) -> None:
+    """Publish a file or a directory of files as one change.
+
+    shop/checkout.yaml below the directory goes under shop/checkout; nested
+    mappings become key segments. The plan is shown first: + created, ~ updated,
+    - deleted. Every agent applies all of it at once.
+
+    \b
+    Examples:
+      gossipconf apply config/
+      gossipconf apply checkout.yaml --prefix shop/checkout --prune
+      gossipconf apply config/ --dry-run
+    """
+    documents = load(path, prefix=None if prefix is None else prefix.removesuffix("/"))
+    target = Target.find(cluster, agent)
+    with open_session(target) as session:
+        signer = target.signer(key_file)
+        items = _items_under(session, documents)
+        current = {
+            item.key: (version.entry.type, version.entry.value)
+            for item in items.values()
+            if (version := item.winner) is not None and version.entry.value is not None
+        }
+        made = _with_conflicts(
+            plan(current, documents.entries, prune_prefixes=documents.prefixes if prune else ()), items
+        )
+        if documents.skipped:
+            note(f"skipped: {', '.join(documents.skipped)}")
+        if made.is_empty:
+            say(f"nothing to do: {count(len(made.unchanged), 'key')} as in {path}")
+            return
+        _print_plan(made, items, documents)
+        changes = _entries_of(made, documents.entries)
+        if not dry_run and not yes:
+            _ask(len(changes))
+        expected = frozenset(
+            version.id for entry in changes if entry.key in items for version in items[entry.key].versions
+        )
+        published = session.publish(changes, signer, comment=comment, expected=expected, dry_run=dry_run)
+        _finish(session, published.change.id, len(changes), dry_run=dry_run)
+
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+def _check_own_key(key: str) -> None:
+    check_key(key)
+    if is_system_key(key):
+        raise InvalidInput(f"key {key!r}: keys that begin with _ are the system's; choose another name")
+
+
+def _type_named(name: str) -> ValueType:
+    types = [one for one in ValueType if one is not ValueType.SEALED]
+    for one in types:
+        if one.name.lower() == name:
+            return one
+    raise typer.BadParameter(
+        f"{name!r} is not a type; types are {', '.join(one.name.lower() for one in types)}", param_hint="'--type'"
+    )
+
+
+def _read_value(argument: str) -> bytes:
+    """The bytes that VALUE stands for. Raises InvalidInput or LimitExceeded."""
+    if argument == "-":
+        content = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1)
+        what = "stdin"
+    elif argument.startswith("@"):
+        path = Path(argument[1:])
+        what = str(path)
+        try:
+            with path.open("rb") as file:
+                content = file.read(VALUE_BYTES_MAX + 1)
+        except OSError as error:
+            raise InvalidInput(
+                f"{path} cannot be read: {error.strerror}; for a value that begins with @ use stdin"
+            ) from None
+    else:
+        content, what = argument.encode(errors="surrogateescape"), "the value"
+    if len(content) > VALUE_BYTES_MAX:
+        raise LimitExceeded(f"{what} is larger than {VALUE_BYTES_MAX} bytes, the limit of a value")
+    return content
+
+
+def _default_type(argument: str, item: Item) -> ValueType:
+    if item.winner is not None:
+        return item.winner.entry.type
+    return SUFFIX_TYPES.get(PurePosixPath(argument).suffix, ValueType.TEXT) if argument[:1] == "@" else ValueType.TEXT
+
+
+def _check_syntax(key: str, value_type: ValueType, content: bytes, *, is_told: bool) -> None:
+    try:
+        parse_value(value_type, content)
+    except InvalidInput as error:
+        name = value_type.name.lower()
+        hint = "" if is_told else f"; the type is {name} because the key or the file is, --type says otherwise"
+        raise type(error)(f"{key!r}: {error}{hint}") from None
+
+
+# -- plans ----------------------------------------------------------------------------------------
+
+
+def _items_under(session: Session, documents: Documents) -> Mapping[str, Item]:
+    """What is published under the prefixes that the files speak for: all wanted keys are among them."""
+    return {item.key: item for prefix in documents.prefixes for item in session.items(prefix)}
+
+
+def _with_conflicts(made: Plan, items: Mapping[str, Item]) -> Plan:
+    """A key in conflict is published even if its winner is as wanted: that settles the conflict."""
+    settled = tuple(key for key in made.unchanged if items[key].is_conflict)
+    return Plan(
+        create=made.create,
+        update=tuple(sorted((*made.update, *settled))),
+        delete=made.delete,
+        unchanged=tuple(key for key in made.unchanged if key not in settled),
+    )
+
+
+def _entries_of(made: Plan, wanted: Mapping[str, TypedValue]) -> Sequence[Entry]:
+    puts = [entries.put(key, wanted[key][1], wanted[key][0]) for key in (*made.create, *made.update)]
+    return [*puts, *(entries.delete(key) for key in made.delete)]
+
+
+def _print_plan(made: Plan, items: Mapping[str, Item], documents: Documents) -> None:
+    steps = [
+        *(("+", key) for key in made.create),
+        *(("~", key) for key in made.update),
+        *(("-", key) for key in made.delete),
+    ]
+    for sign, key in sorted(steps, key=lambda step: step[1]):
+        item = items.get(key)
+        before = version_in_line(item.winner) if item is not None and item.winner is not None else None
+        after = value_in_line(*documents.entries[key]) if sign != "-" else None
+        what = before or Text() if after is None else _before_after(before, after)
+        if item is not None and item.is_conflict:
+            what.append("  (settles a conflict)", style="dim")
+        _print_step(sign, key, what)
+    counts = [
+        f"{len(keys):,} to {verb}"
+        for keys, verb in ((made.create, "create"), (made.update, "update"), (made.delete, "delete"))
+        if keys
+    ]
+    say()
+    say(", ".join([*counts, f"{len(made.unchanged):,} unchanged"]))
+
+
+def _before_after(before: Text | None, after: str) -> Text:
+    return Text(after) if before is None else Text.assemble((before.plain, "dim"), (" → ", "dim"), after)
+
+
+_COLOURS: Final = {"+": "green", "~": "yellow", "-": "red"}
+
+
+def _print_step(sign: str, key: str, what: Text) -> None:
+    say(Text.assemble((sign, _COLOURS[sign]), " ", key, "  ", what))
+
+
+def _ask(number: int) -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInput("not published: there is no terminal to ask on; add --yes to publish, or --dry-run to look")
+    typer.confirm(f"Publish {'this change' if number == 1 else f'these {number:,} changes'}?", abort=True)
+
+
+def _finish(session: Session, change_id: bytes, number: int, *, dry_run: bool) -> None:
+    if dry_run:
+        say("dry run: nothing was published")
+        raise typer.Exit(exits.DIFFERENCE)
+    say(f"published {count(number, 'key')} at {session.node}, change {short(change_id)}")

@@ -1,0 +1,165 @@
+"""The cluster as one agent sees it: `status`. Who holds the same state, who lags, who is silent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from .output import count, duration, print_json, print_table, say, stdout, table
+from .session import Member, Session, open_session
+from .target import AgentOption, ClusterOption, JsonOption, Target
+
+NAMED_MAX = 5
+"""Agents of one kind that the summary names; the table names all."""
+
+COLUMNS = {
+    "NODE": "left",
+    "ZONE": "left",
+    "STATE": "left",
+    "VERSIONS": "right",
+    "POLICY": "right",
+    "HEARD": "left",
+    "ADDRESS": "cut",
+    "NOTE": "cut",
+}
+STYLES = {"differs": "yellow", "silent": "red"}
+
+
+def status(
+    keep_watching: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
+    every_s: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.1, help="How often to look.")] = 1.0,
+    number: Annotated[
+        int | None, typer.Option("--count", metavar="N", min=1, help="With --watch: stop after this many.")
+    ] = None,
+    as_json: JsonOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """Show who holds which state, lags or is silent.
+
+    Agents with the same root hold exactly the same entries.
+
+    \b
+    Examples:
+      gossipconf status
+      gossipconf status --watch
+      gossipconf status --json | jq '.members[] | select(.state != "equal")'
+    """
+    with open_session(Target.find(cluster, agent)) as session:
+        rounds = _rounds(every_s, number) if keep_watching else iter(range(1))
+        if as_json:
+            for _ in rounds:
+                print_json(_document(session, session.status()), compact=keep_watching)
+        elif keep_watching and stdout().is_terminal:
+            _watch_live(session, rounds)
+        else:
+            for index in rounds:
+                if index:
+                    say()
+                _print(session, session.status())
+
+
+def summary(node: str, members: Sequence[Member]) -> str:
+    """One sentence: how many hold the same state as `node`, and who does not."""
+    agents = count(len(members), "agent")
+    same = sum(member.state in {"self", "equal"} for member in members)
+    differing = [member for member in members if member.state == "differs"]
+    silent = [member for member in members if member.state == "silent"]
+    if len(members) == 1:
+        sentence = f"{agents}: {node}, which knows of no other"
+    elif same == len(members):
+        sentence = f"{agents}: all hold the same state"
+    else:
+        parts = [f"{same} hold{'s' if same == 1 else ''} the same state as {node}" if same > 1 else f"{node} by itself"]
+        if differing:
+            named = _named([f"{m.node}{'' if m.lag_ms is None else ', for ' + duration(m.lag_ms)}" for m in differing])
+            parts.append(f"{len(differing)} differ{'s' if len(differing) == 1 else ''} ({named})")
+        if silent:
+            named = _named([f"{m.node}, last heard {duration(m.age_ms)} ago" for m in silent])
+            parts.append(f"{len(silent)} silent ({named})")
+        sentence = f"{agents}: {', '.join(parts)}"
+    degraded = [member.node for member in members if member.degraded]
+    return sentence + (f"; cannot write to disk: {_named(degraded)}" if degraded else "")
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - NAMED_MAX
+    return "; ".join(names[:NAMED_MAX]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _rounds(every_s: float, number: int | None) -> Iterator[int]:
+    index = 0
+    while True:
+        yield index
+        index += 1
+        if index == number:
+            return
+        time.sleep(every_s)
+
+
+def _print(session: Session, members: Sequence[Member]) -> None:
+    say(summary(session.node, members))
+    say()
+    print_table(COLUMNS, _rows(members))
+
+
+def _watch_live(session: Session, rounds: Iterator[int]) -> None:
+    with Live(console=stdout(), auto_refresh=False, screen=False) as live:
+        for _ in rounds:
+            members = session.status()
+            group = Group(
+                Text(summary(session.node, members)), Text(), table(COLUMNS, _rows(members), live.console.width)
+            )
+            live.update(group, refresh=True)
+
+
+def _rows(members: Sequence[Member]) -> list[Sequence[str | Text]]:
+    return [
+        (
+            member.node,
+            member.zone,
+            Text(_state_in_words(member), style=STYLES.get(member.state, "")),
+            f"{member.versions:,}",
+            str(member.policy),
+            "" if member.state == "self" else f"{duration(member.age_ms)} ago",
+            member.address,
+            Text("disk does not take writes", style="red") if member.degraded else "",
+        )
+        for member in members
+    ]
+
+
+def _state_in_words(member: Member) -> str:
+    if member.state == "self":
+        return "asked"
+    if member.state == "differs" and member.lag_ms is not None:
+        return f"differs, {duration(member.lag_ms)}"
+    return member.state
+
+
+def _document(session: Session, members: Sequence[Member]) -> dict[str, Any]:
+    return {
+        "node": session.node,
+        "summary": summary(session.node, members),
+        "members": [
+            {
+                "node": member.node,
+                "zone": member.zone,
+                "address": member.address,
+                "state": member.state,
+                "root": member.root.hex(),
+                "policy": member.policy,
+                "versions": member.versions,
+                "age_ms": member.age_ms,
+                "lag_ms": member.lag_ms,
+                "degraded": member.degraded,
+            }
+            for member in members
+        ],
+    }
