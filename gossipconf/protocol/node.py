@@ -114,6 +114,7 @@ class Node:
     def start(self, now: Now) -> None:
         """Begin. Called once, before any other input."""
         self.environment.now = now
+        self.replica.retire_left_behind()
         self.replica.add_policies(self._policies)
         self.presence.start()
         self.overlay.start()

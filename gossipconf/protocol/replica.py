@@ -77,6 +77,7 @@ class Replica:
         self._incarnation: bytes | None = None
         self._reserved_seq = 0
         self._published_seq = 0
+        self._left_behind: list[tuple[Version, Change]] = []
 
     @property
     def root(self) -> bytes:
@@ -101,10 +102,17 @@ class Replica:
             self._admit(change)
         for change in kept:
             self.chain.judge(change)
-            self.live.add(change)
+            self._left_behind.extend(self.live.add(change).retired)
         for header in islice(retired_headers, RETIRED_HEADERS_RESTORED_MAX):
             self.chain.judge(header)
             self.live.remember_header(header)
+
+    def retire_left_behind(self) -> None:
+        """Move to history what a crash has left among the live: a publish is written before what it supersedes goes."""
+        left, self._left_behind = self._left_behind, []
+        changes = dict.fromkeys(change.id for _, change in left)
+        retirements = [self._retirement(version, change) for version, change in left]
+        self._persist((*(self._op_for(change_id) for change_id in changes), *retirements), ())
 
     def add_policies(self, changes: Iterable[Change]) -> None:
         """Take over policy changes from a verified cluster file, and write those that are new."""
@@ -210,10 +218,8 @@ class Replica:
             return None
         publish_token, change = pending.publish
         outcome = self.live.add(change)
-        others = list(self._pending.values())
-        overwritten = any(isinstance(op, PutChange) and op.change_id == change.id for one in others for op in one.ops)
-        ops, reads = self._writes(outcome, written=None if overwritten else change.id)
-        unsettled = {slot for one in others for slot, _ in one.reads}
+        ops, reads = self._writes(outcome, written=change.id)
+        unsettled = {slot for other in self._pending.values() for slot, _ in other.reads}
         if unsettled.isdisjoint(slot for slot, _ in reads):
             # All that these reads rest on is on disk, so the acknowledged value can be read at once.
             self._environment.output(Show(reads))
@@ -263,6 +269,10 @@ class Replica:
         return tuple(ops), tuple((slot, self.live.slot(slot)) for slot in slots)
 
     def _op_for(self, change_id: bytes) -> JournalOp:
+        for pending in self._pending.values():
+            if pending.publish is not None and pending.publish[1].id == change_id:
+                # A part of it has come back before its publish was on disk: keep what is about to be acknowledged.
+                return PutChange(change_id, pending.publish[1].encode())
         part = self.live.part(change_id)
         return DropChange(change_id) if part is None else PutChange(change_id, part.encode())
 
