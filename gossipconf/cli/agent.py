@@ -51,7 +51,8 @@ def run(
 
     settings = load(path, {name: value for name, value in given.items() if value is not None})
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_json)
-    runtime.run(settings)
+    log = logging.getLogger("gossipconf")
+    runtime.run(settings, lambda _: log.info("ready for commands at %s", settings.control_socket))
 
 
 def _log_to_stderr(level: int, *, as_json: bool) -> None:

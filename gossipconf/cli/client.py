@@ -20,7 +20,7 @@ from ..model import errors
 from ..model.errors import AgentUnreachable, ControlError, GossipconfError
 
 REPLY_BYTES_MAX: Final = 256 << 20
-"""One page of 200 keys with the largest values, and siblings. The agent is this user's own, yet it may be a stray."""
+"""Far above any page (4 MiB) or set of siblings. The agent is this user's own, yet the socket may be a stray."""
 
 TIMEOUT_S: Final = 30.0
 """An agent answers from memory; publishing waits for its disk, which may be a busy one."""

@@ -19,6 +19,7 @@ MEANINGS: Final = {
     DIFFERENCE: "wrong usage; with `--dry-run`: there is something to publish",
     NOT_FOUND: "no such key",
     UNREACHABLE: "no agent answers",
+    INTERRUPTED: "ended by Ctrl-C",
 }
 
 

@@ -1,12 +1,11 @@
 """The command `gossipconf`: its subcommands put together, and errors turned into exit codes.
 
-Only what gossipconf raises on purpose, a closed pipe and Ctrl-C end without a
-traceback; a fault of our own shows one.
+Only what gossipconf raises on purpose ends without a traceback here (typer sees to
+wrong usage, a closed pipe and Ctrl-C); a fault of our own shows one.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -80,9 +79,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except GossipconfError as error:
         note(Text.assemble(("error:", "red"), " ", escaped(str(error))))
         sys.exit(exits.code_of(error))
-    except BrokenPipeError:
-        # Whoever read the output has gone. Python would complain again when it flushes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(exits.ERROR)
-    except KeyboardInterrupt:
-        sys.exit(exits.INTERRUPTED)

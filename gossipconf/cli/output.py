@@ -28,7 +28,7 @@ VALUE_CHARACTERS_MAX: Final = 200
 """Of a value in a table; `get` prints it whole."""
 
 PIPE_COLUMNS: Final = 2_000
-"""Width where there is no terminal: wide enough that no row is cut, so that `grep` sees all of it."""
+"""Width where there is no terminal: lines are not wrapped there, so that `grep` sees whole ones."""
 
 GAP: Final = 2
 """Spaces between columns."""
@@ -79,13 +79,8 @@ def table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]], widt
     `columns`: heading → "left", "right", "cut" (may lose its end) or "fold" (may
     take several lines). Columns in which no row has anything are left out.
     """
-    used = [index for index, _ in enumerate(columns) if any(len(row[index]) for row in rows)]
-    headings = [list(columns)[index] for index in used]
+    headings, cells, natural = _measured(columns, rows)
     kinds = [columns[heading] for heading in headings]
-    cells = [[Text(cell) if isinstance(cell := row[index], str) else cell for index in used] for row in rows]
-    natural = [
-        max(cell_len(heading), *(row[position].cell_len for row in cells)) for position, heading in enumerate(headings)
-    ]
     made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for heading, kind, size in zip(headings, kinds, _fitted(natural, kinds, width), strict=True):
         made.add_column(
@@ -98,6 +93,36 @@ def table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]], widt
     for row in cells:
         made.add_row(*row)
     return made
+
+
+def print_table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Print `table`; into a pipe whole, one line a row, and without rich, which takes seconds for 10,000 rows."""
+    console = stdout()
+    if console.is_terminal:
+        console.print(table(columns, rows, console.width), soft_wrap=False)
+        return
+    headings, cells, sizes = _measured(columns, rows)
+    for row in ([Text(heading) for heading in headings], *cells):
+        padded = [
+            " " * (size - cell.cell_len) + cell.plain
+            if columns[heading] == "right"
+            else cell.plain + " " * (size - cell.cell_len)
+            for heading, cell, size in zip(headings, row, sizes, strict=True)
+        ]
+        sys.stdout.write((" " * GAP).join(padded).rstrip() + "\n")
+
+
+def _measured(
+    columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]]
+) -> tuple[list[str], list[list[Text]], list[int]]:
+    """The columns in use: their headings, cells and natural widths."""
+    used = [index for index, _ in enumerate(columns) if any(len(row[index]) for row in rows)]
+    headings = [list(columns)[index] for index in used]
+    cells = [[Text(cell) if isinstance(cell := row[index], str) else cell for index in used] for row in rows]
+    sizes = [
+        max(cell_len(heading), *(row[position].cell_len for row in cells)) for position, heading in enumerate(headings)
+    ]
+    return headings, cells, sizes
 
 
 def _fitted(natural: Sequence[int], kinds: Sequence[str], width: int) -> list[int]:
@@ -113,17 +138,6 @@ def _fitted(natural: Sequence[int], kinds: Sequence[str], width: int) -> list[in
             sizes[widest] -= 1
             excess -= 1
     return sizes
-
-
-def print_table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]]) -> None:
-    """Print `table`, without trailing spaces where it goes into a pipe."""
-    console = stdout()
-    made = table(columns, rows, console.width)
-    if console.is_terminal:
-        console.print(made, soft_wrap=False)
-        return
-    for line in console.render_lines(made, pad=False):
-        sys.stdout.write("".join(segment.text for segment in line).rstrip() + "\n")
 
 
 # -- words for things -----------------------------------------------------------------------------

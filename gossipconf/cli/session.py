@@ -27,8 +27,8 @@ from ..trust.signing import Reservation, compose
 from .client import Client
 from .target import Target
 
-PAGE_KEYS: Final = 200
-"""Keys asked for at a time: with the largest values still a reply that fits memory."""
+PAGE_KEYS: Final = 1_000
+"""Keys asked for at a time; an agent sends fewer where values are large."""
 
 PUBLISH_ATTEMPTS: Final = 5
 """How often a publish is signed again because another one through the same agent came first."""

@@ -10,6 +10,7 @@ docs/format.md states the encoding byte by byte.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,6 +115,13 @@ class Change:
         """Whether every entry is here."""
         return len(self.entries) == self.header.count
 
+    def entry(self, index: int) -> Entry | None:
+        """Entry ``index``, or None if it is not here."""
+        position = bisect_left(self.entries, index, key=lambda pair: pair[0])
+        if position < len(self.entries) and self.entries[position][0] == index:
+            return self.entries[position][1]
+        return None
+
     def version_id(self, index: int) -> bytes:
         """Id of the version that entry ``index`` is: 32 bytes."""
         return version_id(self.id, index)
@@ -138,8 +146,10 @@ class Change:
 
     def single(self, index: int, tree: SparseTree) -> Change:
         """The same change with only entry ``index``; ``tree`` is this change's, so that many can be cut from it."""
-        entry = next(pair for pair in self.entries if pair[0] == index)
-        return Change(self.header, self.signature, (entry,), tree.proof((index,)), self.approvals)
+        entry = self.entry(index)
+        if entry is None:
+            raise ValueError(f"entry {index} is not here")
+        return Change(self.header, self.signature, ((index, entry),), tree.proof((index,)), self.approvals)
 
     def union(self, other: Change) -> Change:
         """The same change with the entries and approvals of both. Raises ValueError for another change."""

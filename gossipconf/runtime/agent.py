@@ -151,7 +151,11 @@ class Agent:
             restored = await trio.to_thread.run_sync(lambda: _restore(journal, cluster_id))
             bound = await transport.listen(*settings.listen)
             address = settings.advertise or format_address(*bound)
-            self._node = _make_node(settings, cluster, restored, address, path)
+            try:
+                self._node = _make_node(settings, cluster, restored, address, path)
+            except GossipconfError:
+                await transport.aclose()  # nobody runs it yet, but it listens
+                raise
             self._reads = ReadView(self._node.replica.live.slots())
             self._writer = JournalWriter(journal, self._written)
             log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)

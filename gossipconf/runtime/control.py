@@ -248,7 +248,7 @@ class ControlServer:
         signed = []
         for version in versions:
             change = live.part(version.change_id)
-            if change is None or version.index not in dict(change.entries):
+            if change is None or change.entry(version.index) is None:
                 # Superseded a moment ago, and what supersedes it is not on disk yet.
                 await self._agent.writer.flushed()
                 current = self._agent.reads.versions(version.entry.key)

@@ -25,7 +25,7 @@ from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from ..model.change import Change
 from ..model.clock import Clock
@@ -35,6 +35,9 @@ from ..model.key import covers
 from ..model.limits import FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
 from ..model.version import Version, versions_of
 from .hash_tree import HashTree
+
+WRITERS_REMEMBERED_MAX: Final = 10_000
+"""Writers whose highest number is remembered for the frontier; each start of a publishing agent makes one."""
 
 Number: TypeAlias = tuple[bytes, int]
 """(writer id, seq): what two different changes must never share."""
@@ -85,6 +88,7 @@ class LiveSet:
         self._branches: dict[bytes, Change] = {}  # change id -> bare header, of every fork
         self._retired: OrderedDict[Number, Change] = OrderedDict()  # bare headers of changes without live part
         self._highest: OrderedDict[bytes, int] = OrderedDict()  # writer -> highest seq met, latest writer last
+        self._writers_forgotten = False
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -109,7 +113,8 @@ class LiveSet:
         """What must be kept of a change: its live entries, or the bare header of a fork's branch, or None."""
         kept = self._kept.get(change_id)
         if kept is not None:
-            kept.change = kept.change.restrict(kept.live)
+            if len(kept.live) < len(kept.change.entries):
+                kept.change = kept.change.restrict(kept.live)
             return kept.change
         return self._branches.get(change_id)
 
@@ -148,7 +153,7 @@ class LiveSet:
     def frontier(self, limit: int) -> tuple[Clock, bool]:
         """{writer: highest seq met} of the ``limit`` writers met last, and whether that is all of them."""
         recent = list(self._highest.items())[-limit:]
-        return tuple(sorted(recent)), len(recent) == len(self._highest)
+        return tuple(sorted(recent)), len(recent) == len(self._highest) and not self._writers_forgotten
 
     def highest(self, writer: bytes) -> int:
         """The highest sequence number met of ``writer``, 0 if none."""
@@ -203,6 +208,9 @@ class LiveSet:
         writer = change.writer_id
         self._highest[writer] = max(self._highest.get(writer, 0), change.header.seq)
         self._highest.move_to_end(writer)
+        if len(self._highest) > WRITERS_REMEMBERED_MAX:
+            self._highest.popitem(last=False)
+            self._writers_forgotten = True
 
     def _add_version(self, version: Version, change: Change, outcome: Outcome) -> None:
         rivals = self._slots.get(version.slot, ())

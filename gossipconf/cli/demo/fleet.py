@@ -28,7 +28,7 @@ from ...runtime.settings import SETTINGS_FILE
 from ...trust.cluster import Cluster
 from ...trust.keys import load_signer
 from .. import init, pki
-from ..client import SOCKET_PATH_BYTES_MAX, Client
+from ..client import Client
 from ..documents import TypedValue
 from ..session import Item, Session
 from ..target import ADMIN_KEY, CLUSTER_FILE, NODES, SOCKET
@@ -95,11 +95,8 @@ class Fleet:
     def make(self, name: str, plans: Sequence[AgentPlan]) -> None:
         """Found the cluster and make a directory for each agent, by the code of `init` and `pki node`.
 
-        Raises ConfigError for a directory that is too deep, or what these raise.
+        Raises what these raise, such as InvalidInput for a directory that is not empty.
         """
-        for plan in plans:
-            if len(os.fsencode(self.socket_of(plan.place.node))) > SOCKET_PATH_BYTES_MAX:
-                raise ConfigError(f"{self.directory} is too long for a socket below it; choose a shorter --dir")
         with contextlib.redirect_stdout(io.StringIO()):  # what they would tell a person does not fit the story
             init.init(self.directory, name=name)
             for plan in plans:

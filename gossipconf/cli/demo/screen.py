@@ -20,6 +20,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from ..output import count
 from .fleet import Fleet
 from .relay import Relay
 from .report import Act
@@ -28,9 +29,11 @@ from .story import EAST, NODES, WEST
 COLUMNS_MAX: Final = 96
 """Longer lines are hard to read."""
 PICTURES_PER_S: Final = 20
-READING_S: Final = 1.2
+READING_S: Final = 1.0
 """Pause after an act on a terminal, for the reader; no measured time includes one."""
-BAR_COLUMNS: Final = 24
+SLOW_MOTION_MS: Final = 2_500
+"""How long the first spread takes when it is shown again for human eyes."""
+BAR_COLUMNS: Final = 20
 STATE_STYLES: Final = ("green", "yellow", "magenta", "cyan", "blue")
 """One for each different fingerprint in the picture; equal colours are equal states."""
 
@@ -50,6 +53,10 @@ class Silence:
 
     def saw(self, text: str) -> None:
         """Nothing."""
+
+    async def repeat_slowly(self) -> None:
+        """No repetition."""
+        await trio.lowlevel.checkpoint()
 
     async def breathe(self) -> None:
         """No pause."""
@@ -88,6 +95,7 @@ class Picture(Lines):
         super().__init__(console)
         self._fleet = fleet
         self._relay = relay
+        self._is_repeating = False
         self._live = Live(console=console, auto_refresh=False, transient=True, get_renderable=self._render)
 
     async def run(self) -> None:
@@ -96,6 +104,17 @@ class Picture(Lines):
             while True:
                 self._live.refresh()
                 await trio.sleep(1 / PICTURES_PER_S)
+
+    async def repeat_slowly(self) -> None:
+        """Let the bars fill once more, as they were seen to, so slowly that a person sees it."""
+        slower = max(1.0, SLOW_MOTION_MS / max(self.full_ms.values()))
+        self.say(f"Once more in slow motion, {slower:.0f} times slower:")
+        seen_ms, self.full_ms, begin_s = self.full_ms, {}, trio.current_time()
+        self._is_repeating = True
+        for node in sorted(seen_ms, key=seen_ms.__getitem__):
+            await trio.sleep_until(begin_s + seen_ms[node] * slower / 1000)
+            self.full_ms[node] = seen_ms[node]
+        self._is_repeating = False
 
     async def breathe(self) -> None:
         """Leave time to read."""
@@ -116,21 +135,21 @@ class Picture(Lines):
         if sight is None:
             state = "starting" if self._fleet.is_running(node) else "not running"
             return Text(node, "dim"), Text(state, "dim" if self._fleet.is_running(node) else "red")
-        share = min(1.0, sight.keys / self.keys) if self.keys else 0.0
-        filled = round(share * BAR_COLUMNS)
+        keys = 0 if self._is_repeating and node not in self.full_ms else sight.keys
+        filled = round(min(1.0, keys / self.keys) * BAR_COLUMNS) if self.keys else 0
         style = self._style_of(sight.root)
-        links = Text()
-        for other in NODES:
-            links.append(other if other in sight.peers else "·", "dim" if other not in sight.peers else "")
-            links.append(" ")
-        full = f"{self.full_ms[node]} ms" if node in self.full_ms else ""
+        links = " ".join(other if other in sight.peers else "·" for other in NODES)
+        if sight.conflicts:
+            remark = Text(count(sight.conflicts, "conflict"), "red")
+        else:
+            remark = Text(f"after {self.full_ms[node]:,} ms" if node in self.full_ms else "", "dim")
         return (
             Text(node, "bold"),
-            Text.assemble(("━" * filled, style), ("━" * (BAR_COLUMNS - filled), "bright_black")),
-            Text(str(sight.keys)),
-            Text(sight.root.hex()[:8], style),
-            links,
-            Text(full, "dim"),
+            Text.assemble(("━" * filled, style), ("─" * (BAR_COLUMNS - filled), "dim")),
+            Text(str(keys)),
+            Text(sight.root.hex()[:8] if keys == sight.keys else "", style),
+            Text(links),
+            remark,
         )
 
     def _style_of(self, root: bytes) -> str:
@@ -139,21 +158,13 @@ class Picture(Lines):
         return STATE_STYLES[order.index(root) % len(STATE_STYLES)]
 
 
-_HEADINGS: Final = (
-    Text(),
-    Text("keys that its readers see", "dim"),
-    Text(),
-    Text("fingerprint", "dim"),
-    Text("linked to", "dim"),
-    Text("all after", "dim"),
-)
+_HEADINGS: Final = tuple(Text(words, "dim") for words in ("", "keys", "", "fingerprint", "linked to", ""))
 
 
 def _grid(rows: Sequence[Sequence[Text]]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for width in (1, BAR_COLUMNS, 4, 11, 9):
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    for width in (1, BAR_COLUMNS, 4, 11, 9, 14):
         grid.add_column(width=width, no_wrap=True)
-    grid.add_column(width=9, no_wrap=True, justify="right")
     for row in rows:
         grid.add_row(*row)
     return grid

@@ -15,6 +15,7 @@ import msgpack
 import trio
 
 from ...model.errors import ControlError
+from ...runtime.control import short_path
 
 _LENGTH_BYTES: Final = 4
 
@@ -43,7 +44,8 @@ class Looker:
 
     async def __aenter__(self) -> Self:
         """Connect. Raises OSError."""
-        self._stream = await trio.open_unix_socket(str(self._path))
+        with short_path(self._path) as name:
+            self._stream = await trio.open_unix_socket(name)
         return self
 
     async def __aexit__(

@@ -47,6 +47,9 @@ class Audience(Protocol):
     def saw(self, text: str) -> None:
         """What has been checked just now."""
 
+    async def repeat_slowly(self) -> None:
+        """All agents hold all keys: show again how they came to."""
+
     async def breathe(self) -> None:
         """An act is over: time to read."""
 
@@ -129,7 +132,7 @@ class Story:
             away = await trio.to_thread.run_sync(is_turned_away, place.host, place.port, abandon_on_cancel=True)
             require(away, f"agent {place.node} asks a caller for a certificate, over TLS 1.3")
         audience.saw("each of them turns away a caller without a certificate (TLS 1.3)")
-        await self._end("five agents started", "each linked to all others, mutual TLS", took_ms)
+        await self._end("five agents started", "all linked, mutual TLS", took_ms)
         return took_ms
 
     async def _spread(self) -> tuple[int, int]:
@@ -164,8 +167,10 @@ class Story:
         audience.saw(
             f"on a's disk after {_time(acknowledged_ms)}, at the last agent's readers after {_time(spread_ms)}"
         )
+        await audience.repeat_slowly()
         audience.saw("all values are right at all five, every signature verified, fingerprints equal")
         await self._end("configuration published at a", f"{total} keys read at all five", spread_ms)
+        audience.full_ms.clear()
         return acknowledged_ms, spread_ms
 
     async def _cut(self) -> None:
@@ -201,7 +206,7 @@ class Story:
         self._west, self._east = west, east
         audience.saw(f"west: on disk at a and seen by a b c after {_time(west_ms)}, by none of d e")
         audience.saw(f"east: on disk at d and seen by d e after {_time(east_ms)}, by none of a b c")
-        await self._end("published on both sides", "acknowledged by both, seen by each side", max(west_ms, east_ms))
+        await self._end("published on both sides", "each side sees its own", max(west_ms, east_ms))
 
     async def _publish_at(self, publisher: str, side: Collection[str], wanted: Values) -> int:
         """Publish at `publisher` what makes `wanted` of what all know; how long until all of `side` show it."""
@@ -234,7 +239,7 @@ class Story:
             f"e serves all {len(self._east)} keys {_time(took_ms)} after its start, linked to nobody, "
             "and among them what was published during the cut"
         )
-        await self._end("kill -9, restart without any peer", f"{len(self._east)} keys served from its disk", took_ms)
+        await self._end("kill -9, restart without a peer", f"{len(self._east)} keys from its own disk", took_ms)
         return took_ms
 
     async def _boot_from_neighbour(self) -> int:
@@ -248,7 +253,7 @@ class Story:
         require(_apart(fleet.sights), "d was linked to nobody but e")
         took_ms = _ms(at_s - begin_s)
         audience.saw(f"d holds the same as e {_time(took_ms)} after its start, every signature verified")
-        await self._end("empty disk, boot from a neighbour", f"{len(self._east)} keys, fingerprint as e's", took_ms)
+        await self._end("empty disk, boot from neighbour", f"{len(self._east)} keys, fingerprint as e's", took_ms)
         return took_ms
 
     async def _heal(self) -> tuple[int, list[str]]:
@@ -283,7 +288,7 @@ class Story:
             f"all five show the conflict, {shop.SHARED_WEST[1].decode()} beside {shop.SHARED_EAST[1].decode()}, "
             f"and return {value.decode()}; nothing is lost"
         )
-        await self._end("network healed", "five equal fingerprints, 1 conflict shown by all", took_ms)
+        await self._end("network healed", "equal, 1 conflict, shown by all", took_ms)
         return took_ms, conflicts
 
     async def _settle(self) -> int:
@@ -303,7 +308,7 @@ class Story:
             await self._check_reads(node, {**self._merged, shop.SHARED_KEY: shop.SHARED_SETTLED})
         took_ms = _ms(at_s - begin_s)
         audience.saw(f"after {_time(took_ms)} all five read {shop.SHARED_SETTLED[1].decode()}, and no conflict is left")
-        await self._end("conflict settled by one publish", "no conflict at any of the five", took_ms)
+        await self._end("conflict settled by one publish", "none left at any of the five", took_ms)
         return took_ms
 
     # -- checks -----------------------------------------------------------------------------------

@@ -1,0 +1,147 @@
+"""Directories of configuration files to load, and a cluster to talk to."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+
+from gossipconf.cli.documents import load
+from gossipconf.cli.main import main
+from gossipconf.model.errors import InvalidInput
+from gossipconf.runtime.agent import Agent
+from gossipconf.runtime.settings import load as load_settings
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write files below a fresh directory and return the directory."""
+
+    def write_files(**files: str | bytes) -> Path:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return tmp_path
+
+    return lambda files: write_files(**files)
+
+
+@pytest.fixture
+def entries(write):
+    """The entries of one file, below the prefix `f`."""
+    return lambda suffix, content: dict(load(write({f"f{suffix}": content}) / f"f{suffix}").entries)
+
+
+@pytest.fixture
+def refusal(write):
+    """The message with which a directory of files is refused."""
+
+    def message(files: dict[str, str | bytes], error: type[InvalidInput] = InvalidInput) -> str:
+        directory = write(files)
+        with pytest.raises(error) as caught:
+            load(directory)
+        assert type(caught.value) is error
+        return str(caught.value).replace(f"{directory}/", "")
+
+    return message
+
+
+# -- a cluster of one agent -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one command did."""
+
+    code: int
+    stdout: bytes
+    err: str
+
+    @property
+    def out(self) -> str:
+        return self.stdout.decode()
+
+
+def command(*arguments: str) -> int:
+    """Run a command in this process and return its exit code."""
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    return exit_.value.code or 0
+
+
+@pytest.fixture
+def run(capsysbinary, monkeypatch):
+    """Run a command; `stdin` is what it reads, and no terminal."""
+
+    def call(*arguments: str | Path, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsysbinary.readouterr()
+        code = command(*arguments)
+        captured = capsysbinary.readouterr()
+        return Result(code, captured.out, captured.err.decode())
+
+    for name in ("GOSSIPCONF_CLUSTER", "GOSSIPCONF_AGENT", "GOSSIPCONF_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return call
+
+
+class AgentThread:
+    """A real agent on trio in a thread of its own; `start` returns once it can be asked."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(30)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        self._token.run_sync_soon(self._agent.stop)
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        assert self._failure is None
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._serve)
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._agent = Agent(load_settings(self._directory))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._agent.run)
+            self._ready.set()
+
+
+@pytest.fixture(scope="session")
+def cluster_directory(tmp_path_factory):
+    """A cluster with one running agent, `a`; its admin key may write all keys. Tests use keys of their own."""
+    directory = tmp_path_factory.mktemp("c") / "shop"
+    assert command("init", directory) == 0
+    assert command("pki", "node", "a", "--listen", "127.0.0.1:0", "--cluster", directory) == 0
+    agent = AgentThread(directory / "nodes" / "a")
+    agent.start()
+    yield directory
+    agent.stop()
+
+
+@pytest.fixture
+def cluster(cluster_directory, monkeypatch, run):
+    """The cluster's directory, and the working directory in it."""
+    monkeypatch.chdir(cluster_directory)
+    return cluster_directory

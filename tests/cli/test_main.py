@@ -1,0 +1,358 @@
+"""The command as a whole: help, exit codes, founding, nodes, certificates, output, and running an agent."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gossipconf
+from gossipconf.cli import read
+from gossipconf.cli.agent import JsonFormatter
+from gossipconf.cli.output import age, duration, escaped, json_time, table, value_in_line
+from gossipconf.cli.reference import commands, reference
+from gossipconf.cli.session import Member
+from gossipconf.cli.status import summary
+from gossipconf.model.entry import ValueType
+from gossipconf.model.limits import TIME_MS_MAX
+from gossipconf.trust.cluster import Cluster
+from gossipconf.trust.keys import load_signer
+
+PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+COMMAND = [sys.executable, "-m", "gossipconf.cli"]
+
+
+# -- help -----------------------------------------------------------------------------------------
+
+
+def test_the_reference_is_up_to_date():
+    assert PAGE.read_text(encoding="utf-8") == reference(), "run: python -m gossipconf.cli.reference > docs/cli.md"
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_command_has_help_and_an_example(name, command):
+    text, _, examples = command.help.partition("\b\nExample")
+    assert len(text.strip().splitlines()[0]) <= 72
+    assert f"  {name}" in examples
+    for parameter in command.params:
+        assert parameter.name == "help" or parameter.help
+
+
+def test_help_and_version(run):
+    assert run("--version").out == f"gossipconf {gossipconf.__version__}\n"
+    result = run("put", "-h")
+    assert result.code == 0
+    assert "gossipconf put shop/checkout/timeout_ms 1200" in result.out
+    assert "Exit codes" in run("--help").out
+
+
+def test_completion_is_offered():
+    script = subprocess.run(
+        COMMAND, env=os.environ | {"_GOSSIPCONF_COMPLETE": "source_bash"}, capture_output=True, check=False
+    )
+    assert b"gossipconf" in script.stdout
+
+
+# -- exits ----------------------------------------------------------------------------------------
+
+
+def test_no_agent_has_its_own_code(run, tmp_path):
+    assert run("init", tmp_path / "c").code == 0
+    result = run("get", "a", "--cluster", tmp_path / "c")
+    assert result.code == 4
+    assert result.err.startswith("error: no agent has been started in ")
+
+
+def test_a_fault_of_our_own_gives_a_traceback(run, monkeypatch):
+    def fault(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(read, "check_key", fault)
+    with pytest.raises(ZeroDivisionError):
+        run("get", "a")
+
+
+def test_a_closed_pipe_is_no_fault(cluster):
+    with subprocess.Popen(
+        [*COMMAND, "status"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cluster, env=environment()
+    ) as process:
+        process.stdout.close()
+        error = process.stderr.read()
+        assert process.wait() == 1
+    assert error == b""
+
+
+def test_an_interrupt_is_no_fault(cluster):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": cluster, "env": environment()}
+    with subprocess.Popen([*COMMAND, "watch"], **pipes) as process:
+        process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() in {1, 130}
+        assert b"Traceback" not in process.stderr.read()
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(gossipconf.__file__).parents[1])}
+
+
+# -- founding -------------------------------------------------------------------------------------
+
+
+def test_init_makes_a_cluster_with_the_asked_prefixes(run, tmp_path):
+    directory = tmp_path / "c"
+    result = run("init", directory, "--name", "test", "--prefix", "shop/", "--prefix", "a")
+    assert result.code == 0
+    assert "keep it offline" in result.out
+    assert f"gossipconf pki node a --cluster {directory}" in result.out
+    cluster = Cluster.load(directory / "cluster.gossipconf")
+    admin = load_signer(directory / "keys" / "admin")
+    role = cluster.chain().head.roles[0]
+    assert (cluster.genesis.name, role.name, role.keys, role.prefixes) == (
+        "test",
+        "admins",
+        (admin.public,),
+        ("a", "shop"),
+    )
+    for secret in ("keys/root", "keys/admin", "ca/ca.key"):
+        assert stat.S_IMODE((directory / secret).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--name", ""], "1 to 1024 bytes"),
+        (["--name", "x" * 1025], "1 to 1024 bytes"),
+        (["--prefix", "a//b"], "empty segment"),
+    ],
+)
+def test_init_refuses_before_it_makes_anything(run, tmp_path, arguments, part):
+    result = run("init", tmp_path / "c", *arguments)
+    assert result.code == 1
+    assert part in result.err
+    assert not (tmp_path / "c").exists()
+
+
+def test_init_overwrites_nothing(run, tmp_path):
+    (tmp_path / "mine").touch()
+    result = run("init", tmp_path)
+    assert result.code == 1
+    assert "is not empty" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert "cannot be made" in run("init", tmp_path / "mine").err
+
+
+# -- nodes and certificates -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def founded(run, tmp_path, monkeypatch):
+    assert run("init", tmp_path / "c").code == 0
+    monkeypatch.chdir(tmp_path / "c")
+    return tmp_path / "c"
+
+
+def test_a_nodes_directory_has_all_that_its_machine_needs(founded, run):
+    arguments = ["--listen", "0.0.0.0:7946", "--advertise", "b.example:7946", "--join", "a.example:7946"]
+    assert run("pki", "node", "b", *arguments, "--zone", "eu/1", "--host", "b.example", "--days", "30").code == 0
+    node = founded / "nodes" / "b"
+    assert sorted(path.name for path in node.iterdir()) == [
+        "agent.toml",
+        "ca.crt",
+        "cluster.gossipconf",
+        "node.crt",
+        "node.key",
+    ]
+    assert (node / "agent.toml").read_text().splitlines()[1:] == [
+        'node = "b"',
+        'listen = "0.0.0.0:7946"',
+        'advertise = "b.example:7946"',
+        'zone = "eu/1"',
+        'join = ["a.example:7946"]',
+    ]
+    shown = json.loads(run("pki", "show", node / "node.crt", "--json").out)
+    assert (shown["node"], shown["hosts"], shown["days_left"]) == ("b", ["b.example"], 29)
+    again = run("pki", "node", "b")
+    assert again.code == 1
+    assert "exists already" in again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["B"], "lower-case"),
+        (["b", "--listen", "nowhere"], "not host:port"),
+        (["b", "--listen", "0.0.0.0:1"], "add --advertise"),
+        (["b", "--listen", "[::]:1"], "add --advertise"),
+        (["b", "--join", "x"], "not host:port"),
+        (["b", "--advertise", "x"], "not host:port"),
+        (["b", "--host", "a b"], "neither an IP address nor a DNS name"),
+        (["b", "--days", "0"], "1 to 36500 days"),
+        (["b", "--zone", "z" * 129], "longer than 128 bytes"),
+    ],
+)
+def test_a_node_that_could_not_run_is_not_made(founded, run, arguments, part):
+    result = run("pki", "node", *arguments)
+    assert result.code == 1
+    assert part in result.err
+    assert not list(founded.glob("nodes/*/node.key"))
+    assert not list(founded.glob(".*"))
+
+
+def test_a_second_ca_does_not_replace_the_first(founded, run):
+    result = run("pki", "ca")
+    assert result.code == 1
+    assert "not overwritten" in result.err
+    (founded / "ca" / "ca.key").unlink()
+    (founded / "ca" / "ca.crt").unlink()
+    assert run("pki", "ca", "--days", "10").code == 0
+    assert json.loads(run("pki", "show", "ca/ca.crt", "--json").out)["days_left"] == 9
+
+
+def test_show(founded, run, tmp_path):
+    assert "kind         public key" not in run("pki", "show", "cluster.gossipconf").out
+    facts = json.loads(run("pki", "show", "cluster.gossipconf", "--json").out)
+    assert (facts["name"], facts["policy"], facts["roles"][0]["prefixes"]) == ("c", 1, ["(all keys)"])
+    assert facts["roles"][0]["keys"][0] in run("pki", "show", "keys/admin.pub").out
+    assert "certificate authority" in run("pki", "show", "ca/ca.crt").out
+    for path, part in (
+        ("keys/root", "never shown"),
+        ("ca/ca.key", "never shown"),
+        ("gone", "cannot be read"),
+        (tmp_path, "cannot be read"),
+    ):
+        result = run("pki", "show", path)
+        assert result.code == 1
+        assert part in result.err
+    (tmp_path / "junk").write_bytes(b"junk")
+    assert "not a valid cluster file" in run("pki", "show", tmp_path / "junk").err
+    (tmp_path / "crt").write_bytes(b"-----BEGIN CERTIFICATE-----\njunk")
+    assert "not a PEM certificate" in run("pki", "show", tmp_path / "crt").err
+
+
+# -- agents ---------------------------------------------------------------------------------------
+
+
+def test_agent_run_names_what_is_wrong(founded, run, tmp_path):
+    assert "has no agent.toml" in run("agent", "run", tmp_path).err
+    (founded / "agent.toml").write_text('node = "a"\nlitsen = "x"\n')
+    result = run("agent", "run", founded)
+    assert result.code == 1
+    assert "unknown option 'litsen'; did you mean 'listen'?" in result.err
+
+
+def test_an_agent_runs_until_it_is_told_to_stop_and_watch_sees_changes(founded, run):
+    """Two processes: an agent with JSON logs, and a watch that ends after two changes."""
+    assert run("pki", "node", "a", "--listen", "127.0.0.1:0").code == 0
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment()}
+    with subprocess.Popen([*COMMAND, "agent", "run", "nodes/a", "--log-json"], **pipes) as agent:
+        first = json.loads(agent.stderr.readline())
+        assert first["level"] == "info"
+        assert "agent a serves cluster 'c'" in first["message"]
+        while "ready for commands" not in json.loads(agent.stderr.readline())["message"]:
+            pass
+        with subprocess.Popen([*COMMAND, "watch", "w", "--count", "2", "--json"], **pipes) as watch:
+            assert watch.stderr.readline() == b"watching w at a; Ctrl-C ends\n"
+            assert run("put", "w/a", "1").code == 0
+            assert json.loads(watch.stdout.readline())["value"] == "1"
+            assert run("put", "other", "1").code == 0
+            assert run("delete", "w/a").code == 0
+            assert json.loads(watch.stdout.readline())["operation"] == "delete"
+            assert watch.wait() == 0
+        with subprocess.Popen([*COMMAND, "watch"], **pipes) as watch:
+            watch.stderr.readline()
+            assert run("put", "w/b", "1", "--comment", "new").code == 0
+            assert watch.stdout.readline().endswith(b"  w/b  1  (admins: new)\n")
+            agent.send_signal(signal.SIGTERM)
+            assert watch.wait() == 4
+            assert b"closed the connection" in watch.stderr.read()
+        assert agent.wait() == 0
+        assert b"agent a has stopped" in agent.stderr.read()
+
+
+def test_json_logs_carry_tracebacks():
+    try:
+        raise ValueError("x")
+    except ValueError:
+        record = logging.LogRecord("gossipconf", logging.ERROR, "f", 1, "no %s", ("luck",), sys.exc_info())
+    fields = json.loads(JsonFormatter().format(record))
+    assert (fields["level"], fields["message"]) == ("error", "no luck")
+    assert "ValueError: x" in fields["traceback"]
+    assert fields["time"].endswith("Z")
+
+
+# -- words ----------------------------------------------------------------------------------------
+
+
+def member(node: str, state: str, **more: object) -> Member:
+    facts = {"zone": "", "address": "", "root": b"", "policy": 1, "versions": 1, "age_ms": 0, "lag_ms": None}
+    return Member(node=node, state=state, **{**facts, "degraded": False, **more})
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ([member("a", "self")], "1 agent: a, which knows of no other"),
+        ([member("a", "self"), member("b", "equal")], "2 agents: all hold the same state"),
+        (
+            [
+                member("a", "self"),
+                member("b", "equal"),
+                member("c", "equal"),
+                member("d", "differs", lag_ms=4_000),
+                member("e", "silent", age_ms=31_000),
+            ],
+            "5 agents: 3 hold the same state as a, 1 differs (d, for 4 s), 1 silent (e, last heard 31 s ago)",
+        ),
+        (
+            [member("a", "self", degraded=True), *(member(f"n{n}", "differs") for n in range(7))],
+            "8 agents: a by itself, 7 differ (n0; n1; n2; n3; n4; and 2 more); cannot write to disk: a",
+        ),
+    ],
+)
+def test_the_summary_is_one_sentence(members, expected):
+    assert summary("a", members) == expected
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [(0, "0 s"), (350, "350 ms"), (4_999, "4 s"), (180_000, "3 min"), (7_200_000, "2 h"), (400_000_000, "4 days")],
+)
+def test_durations(milliseconds, expected):
+    assert duration(milliseconds) == expected
+
+
+def test_times():
+    assert age(1_000, 5_000) == "4 s"
+    assert age(0, 1 << 40) == "1970-01-01"
+    assert json_time(1_772_366_405_007) == "2026-03-01T12:00:05.007Z"
+    assert json_time(TIME_MS_MAX) == TIME_MS_MAX
+    assert age(TIME_MS_MAX, 0)
+
+
+def test_values_are_one_line_and_bounded():
+    assert escaped("a\u202eb\x9bc\n") == "a\\u202eb\\x9bc\\n"
+    assert value_in_line(ValueType.TEXT, b"") == '""'
+    assert value_in_line(ValueType.TEXT, b"x" * 500) == "x" * 200 + "… (500 bytes)"
+    assert value_in_line(ValueType.BYTES, b"x") == "(bytes, 1 byte)"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_tables_fit_the_terminal_and_cut_values_first(width):
+    from rich.console import Console  # noqa: PLC0415
+
+    stream = io.StringIO()
+    rows = [("", "some/rather/long/key/of/a/service", "v" * 150, "admins", "3 min")]
+    columns = {"": "left", "KEY": "fold", "VALUE": "cut", "BY": "left", "AGE": "left"}
+    Console(file=stream, width=width).print(table(columns, rows, width))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "some/rather/long/key/of/a/service" in lines[1] or width == 60
+    assert lines[1].rstrip().endswith("…  admins  3 min")
