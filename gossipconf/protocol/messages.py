@@ -8,7 +8,7 @@ say more to an older one; a missing or malformed field is a violation.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -119,6 +119,7 @@ class Told:
         """Check and read."""
         prefix, is_inner, hashes = as_array(value, "a tree node", 3)
         if _flag(is_inner):
+            as_array(prefix, "the prefix of an inner node", length_max=DEPTH_MAX - 1)  # a whole id has no children
             read = as_array(hashes, "the hashes of a tree node", FANOUT)
             return cls(_prefix(prefix), Inner(tuple(as_bytes(one, "a node hash", NODE_HASH_BYTES) for one in read)))
         read = as_array(hashes, "the items of a leaf", length_max=LEAF_ITEMS_MAX)
@@ -461,10 +462,19 @@ def decode_message(data: bytes) -> Message | None:
         readers = kind.READERS
         if len(fields) - 1 < len(readers):
             raise FormatError(f"{kind.__name__} has at least {len(readers)} fields, not {len(fields) - 1}")
-        message: Message = kind(*(read(one) for read, one in zip(readers, fields[1:], strict=False)))
+        message: Message = kind(*_read_fields(kind, fields[1:]))
     except InvalidInput as error:
         raise ProtocolViolation(f"malformed message: {error}") from None
     return message
+
+
+def _read_fields(kind: type[Any], values: Sequence[Any]) -> Iterator[Any]:
+    """The known fields of a message; more may follow."""
+    for field, read, value in zip(dataclasses.fields(kind), kind.READERS, values, strict=False):
+        try:
+            yield read(value)
+        except InvalidInput as error:
+            raise FormatError(f"{field.name} of {kind.__name__}: {error}") from None
 
 
 def _to_wire(value: Any) -> Any:

@@ -31,6 +31,7 @@ from ..model.clock import Clock
 from ..model.errors import InvalidInput, ProtocolViolation, Rejected, UnknownPolicy
 from ..model.limits import FRONTIER_WRITERS_MAX, SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
 from ..store.hash_tree import EMPTY_HASH, Inner, Prefix
+from ..store.live_set import fork_item
 from .environment import Environment, LinkId
 from .events import ChangeRejected, Synced
 from .messages import (
@@ -71,6 +72,9 @@ theirs. What a long one has brought so far stays."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_CAP_S: Final = 30.0
 """Wait before a peer is tried again with which no sync ends equal: it may withhold, or refuse, for ever."""
+WALK_STACK_MAX: Final = 1 << 16
+"""Tree nodes still to be asked for: eight times what a walk through 16 million ids keeps; a peer that invents nodes
+could otherwise go on to the depth of 64."""
 WALKS_MAX: Final = 4
 """Walks in one session: each makes progress or is the last."""
 
@@ -115,6 +119,7 @@ class _Peer:
     leads: bool
     compared: bool = False
     unequal_since_s: float | None = None
+    unequal_seen_s: float = float("-inf")
     retry_s: float = RETRY_FIRST_S
     not_before_s: float = float("-inf")
     show_s: float = float("inf")
@@ -226,8 +231,9 @@ class Sync:
             if not first:
                 self._show_root(peer.link)
             return
-        if peer.unequal_since_s is None:
-            peer.unequal_since_s = now_s
+        if peer.unequal_since_s is None or now_s - peer.unequal_seen_s > PATIENCE_S:
+            peer.unequal_since_s = now_s  # a follower that has become equal meanwhile has said nothing
+        peer.unequal_seen_s = now_s
         in_flight = now_s - self._replica.last_change_s < IN_FLIGHT_S and now_s - peer.unequal_since_s < PATIENCE_S
         if in_flight and not first:
             self._show_root_later(peer, IN_FLIGHT_S)
@@ -258,16 +264,18 @@ class Sync:
     def _lacked(self, frontier: Clock, complete: bool, policy: int) -> Iterator[Change]:
         """What a node with this frontier seems to lack: policies, then each writer's changes in order of number."""
         live = self._replica.live
-        yield from self._replica.policies_after(policy)
+        policies = {change.id: change for change in self._replica.policies_after(policy)}
+        yield from policies.values()
         known = dict(frontier)
         for writer in live.writers():
             seq = known.get(writer, 0 if complete else None)
             if seq is None:
                 continue
             for change_id in live.changes_after(writer, seq):
-                part = live.part(change_id)
-                assert part is not None
-                yield part
+                if change_id not in policies:
+                    part = live.part(change_id)
+                    assert part is not None
+                    yield part
 
     def _stream(self, link: Link, changes: Iterable[Change], budget: int) -> bool:
         """Send ``changes`` in batches until ``budget`` bytes are sent; whether some are left. At least one is sent."""
@@ -335,8 +343,12 @@ class Sync:
             link_id = next(iter(self._waiting))
             del self._waiting[link_id]
             peer = self._peers.get(link_id)
-            if peer is not None and peer.link.ready:
-                now_s = self._environment.now.monotonic_s
+            now_s = self._environment.now.monotonic_s
+            if peer is None or not peer.link.ready:
+                continue
+            if now_s < peer.not_before_s:  # a session with it has failed since it began to wait
+                self._show_root_later(peer, peer.not_before_s - now_s)
+            else:
                 session = _Session(peer.link, now_s + REPLY_LIMIT_S, now_s + SESSION_LIMIT_S)
                 self._session = session
                 self._watch(session)
@@ -454,8 +466,13 @@ class Sync:
         """Stream owed items up to the budget; the rest stays owed."""
         items, session.owed = session.owed[:WANTED_ITEMS_MAX], session.owed[WANTED_ITEMS_MAX:]
         here = [item for item in items if item in self._replica.live.tree]
-        self._stream(session.link, _policies_first(self._replica.live.parts_of_items(here)), SYNC_BUDGET_BYTES)
-        session.progress += len(here)
+        parts = _policies_first(self._replica.live.parts_of_items(here))
+        sent_before = session.sent
+        self._stream(session.link, parts, SYNC_BUDGET_BYTES)
+        given = session.sent - sent_before
+        for part in parts[given:]:
+            session.owed.extend([part.version_id(index) for index, _ in part.entries] or [fork_item(part.id)])
+        session.progress += given
 
     def _walked(self, session: _Session, reply: Walked) -> None:
         tree = self._replica.live.tree
@@ -464,6 +481,8 @@ class Sync:
                 raise ProtocolViolation("a tree node that was not asked for, or told already")
             del session.asked[told.prefix]
             if isinstance(told.summary, Inner):
+                if len(session.stack) > WALK_STACK_MAX:
+                    raise ProtocolViolation("a tree that branches everywhere: ids are hashes and spread evenly")
                 for nibble, digest in enumerate(told.summary.hashes):
                     child = (*told.prefix, nibble)
                     if digest == tree.hash_at(child):

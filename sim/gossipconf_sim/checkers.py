@@ -19,7 +19,7 @@ from gossipconf.model.version import Version, versions_of
 from gossipconf.protocol.node import Node
 from gossipconf.protocol.overlay import ACTIVE_MAX
 from gossipconf.store.live_set import LiveSet
-from gossipconf.trust.policy import PolicyChain
+from gossipconf.trust.policy import PolicyChain, policy_changes
 
 from .world import World
 
@@ -28,10 +28,14 @@ Checker = Callable[[World], list[str]]
 
 def authentic(world: World) -> list[str]:
     """1. A node stores only what the policy authorises: every kept part is judged again, signatures too."""
-    chain = world.cluster.chain(world.verify)
     wrong = []
     for node in world.running():
-        for part in node.replica.live.parts():
+        chain = world.cluster.chain(world.verify)
+        parts = list(node.replica.live.parts())
+        for part in policy_changes(parts):
+            if _refusal(chain, part) is None:
+                chain.accept(part)
+        for part in parts:
             reason = _refusal(chain, part)
             if reason:
                 wrong.append(f"{_name(node)} keeps change {part.id.hex()[:8]}: {reason}")
@@ -73,7 +77,7 @@ def durable(world: World) -> list[str]:
             f"{name} acknowledged {version.entry.key!r} of {change.id.hex()[:8]} and has it no more"
             for version in versions_of(change)
             if not any(kept.id == version.id or kept.supersedes(version) for kept in on_disk[name])
-            and not _is_void(world, version)
+            and not world.is_void(version)
         ]
     return wrong
 
@@ -103,7 +107,7 @@ def atomic(world: World) -> list[str]:
                 for version in versions
                 if version.id not in live.tree
                 and not any(one.supersedes(version) for one in live.slot(version.slot))
-                and not _is_void(world, version)
+                and not world.is_void(version)
             ]
     return wrong
 
@@ -159,15 +163,6 @@ def _refusal(chain: PolicyChain, part: Change) -> str | None:
     except GossipconfError as error:
         return str(error)
     return None
-
-
-def _is_void(world: World, version: Version) -> bool:
-    """Whether some node has pushed this version's change out of an overfull fork."""
-    number = (version.writer_id, version.header.seq)
-    return any(
-        number in node.replica.live.forks() and version.change_id not in node.replica.live.forks()[number]
-        for node in world.running()
-    )
 
 
 def _ids(live: LiveSet) -> dict[tuple[str, str], tuple[bytes, ...]]:

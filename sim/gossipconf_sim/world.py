@@ -160,7 +160,9 @@ class World:
         host.reads = {}
         self._show(host, tuple(host.node.replica.live.slots().items()))
         host.violations += [
-            f"{name} has lost {slot} over a restart" for slot in host.returned if slot not in host.reads
+            f"{name} has lost {slot} over a restart"
+            for slot, returned in host.returned.items()
+            if slot not in host.reads and not self.is_void(returned[-1])
         ]
         host.node.start(self._now())
         self._settle(host)
@@ -178,6 +180,14 @@ class World:
     def running(self) -> list[Node]:
         """The nodes that run."""
         return [host.node for host in self.hosts.values() if host.node is not None]
+
+    def is_void(self, version: Version) -> bool:
+        """Whether some running node has pushed this version's change out of an overfull fork."""
+        number = (version.writer_id, version.header.seq)
+        return any(
+            number in node.replica.live.forks() and version.change_id not in node.replica.live.forks()[number]
+            for node in self.running()
+        )
 
     # -- network ----------------------------------------------------------------------------------
 
@@ -405,12 +415,12 @@ class World:
     def _show(self, host: Host, reads: Iterable[tuple[Slot, tuple[Version, ...]]]) -> None:
         for slot, versions in reads:
             if not versions:
-                host.reads.pop(slot, None)
-                host.violations.append(f"{host.name} has nothing to return for {slot} any more")
+                if not all(map(self.is_void, host.reads.pop(slot, ()))):
+                    host.violations.append(f"{host.name} has nothing to return for {slot} any more")
                 continue
             host.reads[slot] = versions
             before = host.returned.setdefault(slot, [])
-            if any(earlier.supersedes(versions[0]) for earlier in before):
+            if any(earlier.supersedes(versions[0]) and not self.is_void(earlier) for earlier in before):
                 host.violations.append(f"{host.name} returns an older version of {slot} than before")
             if not before or before[-1].id != versions[0].id:
                 before.append(versions[0])

@@ -14,12 +14,16 @@ from pathlib import Path
 
 import pytest
 import trio
+from rich.console import Console
 
 from gossipconf.cli.demo import performance, shop
-from gossipconf.cli.demo.fleet import free_places
+from gossipconf.cli.demo.fleet import Fleet, free_places
 from gossipconf.cli.demo.relay import Place, Relay
 from gossipconf.cli.demo.report import ClaimFailed, require
+from gossipconf.cli.demo.screen import Picture
 from gossipconf.cli.demo.shop import load_shop
+from gossipconf.cli.demo.sight import Sight
+from gossipconf.cli.demo.story import EAST, NODES, WEST
 from gossipconf.cli.demo.stranger import is_turned_away
 from gossipconf.cli.main import main
 from gossipconf.model.errors import ConfigError, InvalidInput
@@ -139,6 +143,36 @@ def test_keep_leaves_the_cluster_up_until_ctrl_c(tmp_path: Path) -> None:
     assert (process.returncode, errors) == (0, "")
     assert processes_of(directory) == []
     assert (directory / "nodes" / "a" / "data" / "journal.db").exists(), "a directory that was named stays"
+
+
+# -- the picture ----------------------------------------------------------------------------------
+
+
+def test_the_picture_fits_a_small_terminal_and_shows_the_sides(tmp_path: Path) -> None:
+    console = Console(width=80, color_system=None)
+    fleet, relay = Fleet(tmp_path, shop.SHARED_KEY), Relay([])
+    picture = Picture(console, fleet, relay)
+    picture.keys = 400
+    seen = {node: set(WEST if node in WEST else EAST) - {node} for node in NODES}
+    for node, peers in seen.items():
+        root = b"W" * 16 if node in WEST else b"E" * 16
+        fleet.sights[node] = Sight(0.0, 1, root, 200, node == "e", (), tuple(sorted(peers)))
+    fleet.sights["d"] = None
+    relay.cut(WEST, EAST)
+    with console.capture() as capture:
+        console.print(picture.render())
+    lines = capture.get().splitlines()
+    assert len(lines) <= 10
+    assert max(map(len, lines)) <= 80
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line}
+    assert rows["a"] == ["━" * 10 + "─" * 10, "200", "57575757", "·", "b", "c", "·", "·"]
+    assert rows["d"] == ["not", "running"]
+    assert rows["e"] == ["━" * 10 + "─" * 10, "200", "45454545", "·", "·", "·", "d", "·", "1", "conflict"]
+    assert "cut off" in capture.get()
+    relay.heal()
+    with console.capture() as capture:
+        console.print(picture.render())
+    assert "cut off" not in capture.get()
 
 
 # -- the relay ------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from gossipconf.protocol.messages import (
     Hinted,
     Hints,
     Message,
+    Ping,
     Push,
     Root,
     Told,
@@ -55,7 +56,7 @@ def pair(seed: int = 0) -> Tapped:
     """Two hosts that share one change and have no link."""
     world = Tapped("a", "b", seed=seed, dials=False, physics=QUICK)
     for name in ("a", "b"):
-        world.inject(name, change("shared", "base"))
+        world.inject(name, change("shared", "base", incarnation=b"the_base"))
     world.run(0.01)
     return world
 
@@ -209,7 +210,7 @@ def test_batches_are_bounded() -> None:
 def test_more_than_a_budget_behind_a_hole_is_walked_to(side: str) -> None:
     """Neither frontier shows them, so the walk must bring all, in pieces."""
     world = pair()
-    lacked = large(40, 100_000)
+    lacked = large(60, 200_000)
     last = change("last", "last", seq=1_000)
     give(world, side, [*lacked, last])
     give(world, {"a": "b", "b": "a"}[side], [last])
@@ -295,3 +296,365 @@ def test_a_pushed_change_fetches_its_policy() -> None:
     assert world.node("b").replica.policy_version == 2
 
 
+
+
+# -- forks ----------------------------------------------------------------------------------------
+
+
+def branches(count: int) -> list[Change]:
+    """Different changes of one writer and number."""
+    return [change(str(number), f"k{number}", incarnation=b"forked__") for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [2, FORK_BRANCHES_MAX, FORK_BRANCHES_MAX + 4])
+def test_forks_end_equal_and_known_to_both(count: int) -> None:
+    world = pair()
+    every = branches(count)
+    give(world, "a", every[: count // 2])
+    give(world, "b", every[count // 2 :])
+    join(world)
+    known = [dict(world.node(name).replica.live.forks()) for name in ("a", "b")]
+    assert known[0].keys() == known[1].keys()
+    (of_a,) = known[0].values()
+    assert list(of_a) == sorted(one.id for one in every)[:FORK_BRANCHES_MAX]
+
+
+# -- when a session begins ------------------------------------------------------------------------
+
+
+def linked(*names: str, latency_s: tuple[float, float] = (0.0005, 0.002)) -> Tapped:
+    """Hosts with every link between them, at rest."""
+    world = Tapped(*names, dials=False, physics=Physics(latency_s=latency_s))
+    for number, name in enumerate(names):
+        for other in names[:number]:
+            world.wire(name, other)
+    world.run(3.0)
+    assert world.converged()
+    return world
+
+
+@pytest.mark.parametrize("spacing_s", [0.02, 0.25])
+def test_pushes_in_flight_begin_no_session(spacing_s: float) -> None:
+    """Roots are compared in the middle of steady publishing, too, and differ, with nothing lost."""
+    world = linked("a", "b", "c", latency_s=(0.02, 0.03))
+    begin_s = world.now_s
+    for number in range(100):
+        world.publish_value("abc"[number % 3], f"k{number % 7}", str(number))
+        world.run(spacing_s)
+    world.run(4 * COMPARE_S)
+    assert world.converged()
+    compared = [one for one in world.since(begin_s, Root)]
+    assert compared
+    assert len(world.since(begin_s, Hints)) <= 3
+
+
+def test_a_lost_push_is_repaired_under_steady_publishing() -> None:
+    """There is always something in flight, and still the hole is closed soon after the next comparison."""
+    world = linked("a", "b")
+    world.run(1.0)
+    world.inject("a", change("lost", "lost", incarnation=b"lost____"))  # as if its push had been dropped
+    begin_s = world.now_s
+    number = 0
+    while not world.node("b").replica.live.slot(("lost", "")) and world.now_s - begin_s < 60:
+        number += 1
+        world.publish_value("a", "busy", str(number))
+        world.run(0.1)
+    assert world.node("b").replica.live.slot(("lost", "")), "PATIENCE_S never ran out"
+    assert world.now_s - begin_s <= 1.25 * COMPARE_S + PATIENCE_S + 2 * IN_FLIGHT_S + 0.2
+    assert len(world.since(begin_s, Hints)) <= 2
+
+
+def test_what_came_by_sync_reaches_third_nodes_at_once() -> None:
+    """A chain of hosts: news that was never pushed passes each link long before the regular comparison."""
+    world = Tapped("a", "b", "c", "d", dials=False, physics=QUICK)
+    for one, other in (("a", "b"), ("b", "c"), ("c", "d")):
+        world.wire(one, other)
+    world.run(1.0)
+    world.inject("d", change("1", "island", incarnation=b"island__"))
+    world.reset_link("c", "d")
+    world.run(0.1)
+    world.wire("c", "d")
+    assert world.run_until(world.converged, 1.5)
+
+
+# -- a scripted peer ------------------------------------------------------------------------------
+
+
+def leading(**restored: Sequence[Change]) -> tuple[Bench, int]:
+    """A node and its link to a peer that it leads."""
+    bench = Bench("m")
+    link = bench.connect("a")
+    bench.said(link)
+    return bench, link
+
+
+def answering() -> tuple[Bench, int]:
+    """A node and its link to a peer that leads."""
+    bench = Bench("m")
+    link = bench.connect("z")
+    bench.said(link)
+    return bench, link
+
+
+OTHER_ROOT = b"another root, 16"
+
+
+def open_session(bench: Bench, link: int) -> Hints:
+    bench.tell(link, Root(OTHER_ROOT, 1))
+    (hints,) = bench.said(link, Hints)
+    return hints
+
+
+def withhold(bench: Bench, link: int) -> int:
+    """Answer every question politely, with nothing; how many there were."""
+    questions = 0
+    while asked := [one for one in bench.said(link) if isinstance(one, Hints | Walk | Want | Check)]:
+        for message in asked:
+            questions += 1
+            answer: Message
+            match message:
+                case Hints():
+                    answer = Hinted(message.request, OTHER_ROOT, 1, (), False)
+                case Walk():
+                    nodes = tuple(Told(prefix, Leaf((bytes(16),))) for prefix, _ in message.nodes)
+                    answer = Walked(message.request, nodes)
+                case Want():
+                    answer = Given(message.request)
+                case _:
+                    answer = Checked(message.request, OTHER_ROOT, 1)
+            bench.tell(link, answer)
+    return questions
+
+
+def test_a_peer_that_withholds_is_tried_ever_less_often() -> None:
+    bench, link = leading()
+    bench.tell(link, Root(OTHER_ROOT, 1))
+    questions = sessions = 0
+    minutes = 10
+    for _ in range(minutes * 600):
+        questions += withhold(bench, link)
+        bench.wait(0.1)
+        if shown := bench.said(link, Root):
+            bench.tell(link, *(Root(OTHER_ROOT, 1) for _ in shown))  # the follower's answer to another root
+    sessions = len(bench.events(Synced))
+    assert not any(one.equal for one in bench.events(Synced))
+    assert questions <= 16 * sessions
+    doublings = 6
+    assert minutes * 60 / (2 * RETRY_CAP_S) <= sessions <= minutes * 60 / RETRY_CAP_S + doublings
+
+
+def test_roots_shown_during_a_session_do_not_begin_the_next_one_at_once() -> None:
+    """A failed session is followed by its wait, whatever the peer has said meanwhile."""
+    bench, link = leading()
+    open_session(bench, link)
+    for _ in range(20):
+        bench.tell(link, Root(OTHER_ROOT, 1))
+    bench.tell(link, Hinted(1, OTHER_ROOT, 1, (), False))
+    assert withhold(bench, link) > 0
+    assert len(bench.events(Synced)) == 1
+    bench.wait(RETRY_FIRST_S / 2)
+    assert bench.said(link, Hints) == []
+
+
+def test_a_flood_of_roots_arms_one_timer() -> None:
+    bench, link = leading()
+    open_session(bench, link)
+    withhold(bench, link)
+    for _ in range(500):
+        bench.tell(link, Root(OTHER_ROOT, 1))
+    bench.wait(RETRY_FIRST_S + 0.1)
+    assert len(bench.said(link, Root)) <= 2
+
+
+def test_a_silent_peer_ends_the_session_and_not_the_link() -> None:
+    bench, link = leading()
+    open_session(bench, link)
+    bench.wait(REPLY_LIMIT_S - 0.1)
+    assert bench.events(Synced) == []
+    bench.wait(0.2)
+    (ended,) = bench.events(Synced)
+    assert (ended.equal, ended.reason) == (False, "no answer within 10 s")
+    assert bench.node.sync.is_idle
+    assert bench.closed(link) is None
+
+
+def test_a_silent_peer_does_not_keep_others_waiting() -> None:
+    bench, link = leading()
+    open_session(bench, link)
+    other = bench.connect("b")
+    bench.tell(other, Root(OTHER_ROOT, 1))
+    assert bench.said(other, Hints) == []
+    bench.wait(REPLY_LIMIT_S + 0.1)
+    assert len(bench.said(other, Hints)) == 1
+
+
+def test_a_peer_that_answers_for_ever_does_not_keep_others_waiting() -> None:
+    bench, link = leading()
+    open_session(bench, link)
+    other = bench.connect("b")
+    bench.tell(other, Root(OTHER_ROOT, 1))
+    for _ in range(int(SESSION_LIMIT_S + REPLY_LIMIT_S)):
+        bench.tell(link, Batch(()))
+        bench.tell(other, Ping(1))
+        bench.wait(1.0)
+    assert len(bench.said(other, Hints)) == 1
+
+
+def test_a_lost_link_ends_the_session() -> None:
+    bench, link = leading()
+    open_session(bench, link)
+    bench.lose(link)
+    assert [one.reason for one in bench.events(Synced)] == ["the link was lost"]
+    assert bench.node.sync.is_idle
+
+
+@pytest.mark.parametrize("answer", [Walked(1, ()), Given(1), Checked(1, OTHER_ROOT, 1)])
+def test_an_answer_of_another_kind_is_a_violation(answer: Message) -> None:
+    bench, link = leading()
+    assert open_session(bench, link).request == 1
+    bench.tell(link, answer)
+    assert "answers another question" in (bench.closed(link) or "")
+
+
+def test_late_and_unasked_answers_are_ignored() -> None:
+    for bench, link in (leading(), answering()):
+        for request in (0, 7):
+            bench.tell(link, Walked(request, ()), Given(request), Checked(request, OTHER_ROOT, 1))
+            bench.tell(link, Hinted(request, OTHER_ROOT, 1, (), False))
+        assert bench.closed(link) is None
+        assert bench.said(link) == []
+
+
+def test_tree_nodes_that_were_not_asked_for_are_a_violation() -> None:
+    for told in (((3,),), ((), ())):
+        bench, link = leading()
+        hints = open_session(bench, link)
+        bench.tell(link, Hinted(hints.request, OTHER_ROOT, 1, (), False))
+        (walk,) = bench.said(link, Walk)
+        bench.tell(link, Walked(walk.request, tuple(Told(prefix, Leaf(())) for prefix in told)))
+        assert "not asked for" in (bench.closed(link) or "")
+
+
+def deep_walk(bench: Bench, link: int, towards: bytes | None, steps: int) -> None:
+    """Answer walks as if every node were an inner one whose children all differ; ``towards`` narrows it to one way."""
+    hints = open_session(bench, link)
+    bench.tell(link, Hinted(hints.request, OTHER_ROOT, 1, (), False))
+    for _ in range(steps):
+        walks = bench.said(link, Walk)
+        if not walks:
+            return
+        (walk,) = walks
+        nodes = []
+        for prefix, _ in walk.nodes:
+            hashes = [b"%02d" % nibble * 8 for nibble in range(FANOUT)]
+            if towards is not None:
+                tree = bench.node.replica.live.tree
+                way = [nibble for byte in towards for nibble in (byte >> 4, byte & 15)]
+                hashes = [tree.hash_at((*prefix, nibble)) for nibble in range(FANOUT)] if len(prefix) < 64 else hashes
+                hashes[way[min(len(prefix), 63)]] = b"a different hash"
+            nodes.append(Told(prefix, Inner(tuple(hashes))))
+        bench.tell(link, Walked(walk.request, tuple(nodes)))
+
+
+def test_a_tree_deeper_than_an_id_is_a_violation() -> None:
+    """Led along an item that is really here, down to its last nibble and beyond."""
+    bench, link = leading()
+    (item, *_) = bench.node.replica.live.tree.items()
+    deep_walk(bench, link, item, DEPTH_MAX + 2)
+    assert bench.closed(link) is not None
+
+
+def test_a_tree_without_end_is_a_violation() -> None:
+    """A peer that answers every tree node with sixteen more fills no memory."""
+    bench, link = leading()
+    deep_walk(bench, link, None, DEPTH_MAX + 2)
+    assert bench.closed(link) is not None
+
+
+# -- answering ------------------------------------------------------------------------------------
+
+
+def test_the_follower_answers_every_question_and_keeps_no_state() -> None:
+    bench, link = answering()
+    root = bench.node.root
+    bench.tell(link, Hints(5, OTHER_ROOT, 0, (), True, 10_000))
+    batch, hinted = bench.said(link)
+    assert batch == Batch(tuple(one.encode() for one in bench.cluster.policies)), "the policy, and that once"
+    assert hinted == Hinted(5, root, 1, (), False)
+    bench.tell(link, Hints(6, root, 1, (), True, 1_000), Check(7), Walk(8, (((), bytes(16)),)), Walk(9, (((), root),)))
+    bench.tell(link, Want(10, (bytes(16),), 1_000), WantPolicies(1), WantPolicies(0))
+    same, checked, walked, unwalked, given, policies = bench.said(link)
+    assert same == Hinted(6, root, 1, (), False)
+    assert checked == Checked(7, root, 1)
+    assert walked == Walked(8, (Told((), Leaf(tuple(one[:16] for one in bench.node.replica.live.tree.items()))),))
+    assert unwalked == Walked(9, ())
+    assert given == Given(10)
+    assert policies == Batch(tuple(one.encode() for one in bench.cluster.policies))
+    assert bench.node.sync.is_idle
+
+
+def test_a_budget_is_kept_and_one_change_always_comes() -> None:
+    bench, link = answering()
+    for one in large(10, 1_000):
+        bench.tell(link, Batch((one.encode(),)))
+    bench.said(link)
+    for budget, expected in ((0, 1), (5_000, 4)):
+        bench.tell(link, Hints(1, OTHER_ROOT, 1, (), True, budget))
+        *batches, hinted = bench.said(link)
+        assert hinted.more
+        assert sum(len(batch.changes) for batch in batches) == expected
+
+
+def test_incomplete_hints_are_not_answered_with_writers_that_were_left_out() -> None:
+    bench, link = answering()
+    bench.tell(link, Batch((change(key="old", incarnation=b"left out").encode(),)))
+    bench.said(link)
+    bench.tell(link, Hints(1, OTHER_ROOT, 1, ((b"w" * 16, 3),), False, 1_000))
+    (hinted,) = bench.said(link)
+    assert hinted.lacks == ((b"w" * 16, 0),)
+
+
+def test_invalid_changes_in_a_batch_are_counted_and_close_the_link() -> None:
+    bench, link = answering()
+    forged = [change(by="mallory", seq=seq).encode() for seq in range(1, FAULTS_MAX + 5)]
+    bench.tell(link, Batch((*forged[:2], change(key="good").encode())))
+    assert bench.node.replica.live.slot(("good", "")), "the rest of the batch is taken"
+    assert bench.closed(link) is None
+    bench.tell(link, Batch(tuple(forged)))
+    assert "8 invalid messages" in (bench.closed(link) or "")
+    assert len(bench.events(ChangeRejected)) == FAULTS_MAX
+
+
+def test_a_batch_before_its_policy_asks_for_it() -> None:
+    bench, link = answering()
+    late = of_policy_2()
+    bench.tell(link, Batch((late.encode(),)))
+    assert bench.said(link) == [WantPolicies(1)]
+    assert bench.events(ChangeRejected) == []
+    bench.tell(link, Batch((second_policy().encode(), late.encode())))
+    assert bench.node.replica.live.slot(("zoo/x", ""))
+
+
+def test_pushes_do_not_keep_a_silent_session_open() -> None:
+    bench, link = leading()
+    open_session(bench, link)
+    for seq in range(1, 12):
+        bench.tell(link, Push(1, change(str(seq), f"k{seq}", seq=seq).encode()))
+        bench.wait(1.0)
+    assert [one.reason for one in bench.events(Synced)] == ["no answer within 10 s"]
+
+
+def test_an_old_inequality_does_not_use_up_the_patience_for_a_new_one() -> None:
+    """A follower that has become equal says nothing, so the leader must not count from the last time it differed."""
+    bench, link = leading()
+    bench.tell(link, Root(bench.node.root, 1))
+    for seq in (1, 2):
+        bench.tell(link, Push(1, change(str(seq), f"k{seq}", seq=seq).encode()))
+        bench.tell(link, Root(OTHER_ROOT, 1))
+        assert bench.said(link, Hints) == [], "a push may be in flight"
+        bench.wait(IN_FLIGHT_S + 0.01)
+        assert len(bench.said(link, Root)) == 1
+        for _ in range(4):
+            bench.wait(PATIENCE_S)
+            bench.tell(link, Ping(1))
+    assert bench.events(Synced) == []

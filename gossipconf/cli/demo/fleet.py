@@ -79,11 +79,12 @@ def free_places(nodes: Sequence[str], network: str = "127.0.1") -> list[Place]:
 class Fleet:
     """Agents below `directory`, a cluster directory as `gossipconf init` makes it.
 
-    `run` looks at them all the time; `end` stops every process, whatever has happened.
+    `run` looks at them all the time, with an eye on `key`; `end` stops every process, whatever has happened.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, key: str) -> None:
         self.directory = directory
+        self._key = key
         self.sights: dict[str, Sight | None] = {}
         self._processes: dict[str, trio.Process] = {}
         self._watchers = 0
@@ -220,7 +221,7 @@ class Fleet:
     async def _watch(self, node: str) -> None:
         while True:
             try:
-                async with Looker(self.socket_of(node)) as looker:
+                async with Looker(self.socket_of(node), self._key) as looker:
                     while True:
                         self._saw(node, await looker.look())
                         await self._pause()

@@ -48,7 +48,7 @@ async def perform(
     stderr, and InvalidInput for a directory or a machine that will not do.
     """
     places = free_places(NODES)
-    relay, fleet = Relay(places), Fleet(directory)
+    relay, fleet = Relay(places), Fleet(directory, SHARED_KEY)
     console = Console(highlight=False, markup=False, emoji=False)
     console.width = min(console.width, COLUMNS_MAX)
     picture = Picture(console, fleet, relay) if console.is_terminal and not as_json else None
@@ -124,6 +124,7 @@ def _print_results(console: Console, story: Story, report: Report, *, as_json: b
 def _print_how_to_talk(directory: Path, fleet: Fleet, tell: Callable[[str], None]) -> None:
     pids = ", ".join(f"{node} {pid}" for node, pid in fleet.pids().items())
     lines = (
+        "",
         "The cluster stays up until Ctrl-C. Talk to it from another terminal:",
         "",
         f"  export GOSSIPCONF_CLUSTER={shlex.quote(str(directory))}",
@@ -131,9 +132,10 @@ def _print_how_to_talk(directory: Path, fleet: Fleet, tell: Callable[[str], None
         "  gossipconf list shop/checkout",
         f"  gossipconf history {SHARED_KEY}",
         f"  gossipconf put {SHARED_KEY} 50",
-        f"  gossipconf get {SHARED_KEY} --agent {shlex.quote(str(directory / NODES_DIRECTORY / 'e'))}",
+        f'  gossipconf get {SHARED_KEY} --agent "$GOSSIPCONF_CLUSTER"/{NODES_DIRECTORY}/e',
         "",
-        f"Processes: {pids}. Their directory stays when they have ended.",
+        f"Processes: {pids}",
+        "Their directory stays when they have ended.",
     )
     for line in lines:
         tell(line)

@@ -30,7 +30,7 @@ COLUMNS_MAX: Final = 96
 """Longer lines are hard to read."""
 PICTURES_PER_S: Final = 20
 READING_S: Final = 1.0
-"""Pause after an act on a terminal, for the reader; no measured time includes one."""
+"""Pause after an act on a terminal, for the reader; the total includes them, no other time does."""
 SLOW_MOTION_MS: Final = 2_500
 """How long the first spread takes when it is shown again for human eyes."""
 BAR_COLUMNS: Final = 20
@@ -96,7 +96,7 @@ class Picture(Lines):
         self._fleet = fleet
         self._relay = relay
         self._is_repeating = False
-        self._live = Live(console=console, auto_refresh=False, transient=True, get_renderable=self._render)
+        self._live = Live(console=console, auto_refresh=False, transient=True, get_renderable=self.render)
 
     async def run(self) -> None:
         """Draw until cancelled; the picture is wiped at the end."""
@@ -120,7 +120,8 @@ class Picture(Lines):
         """Leave time to read."""
         await trio.sleep(READING_S)
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """The picture of this moment: a row for each agent, its side's name above."""
         is_cut = self._relay.is_cut
         parts: list[RenderableType] = [Text(), _grid([_HEADINGS])]
         for side, label in ((WEST, "west"), (EAST, "east")):

@@ -24,7 +24,10 @@ _LENGTH_BYTES: Final = 4
 class Sight:
     """An agent at the moment `at_s` (trio's clock) at which its answer was here.
 
-    root:  its fingerprint; keys: how many its readers see; peers: whom it is linked to
+    root:   its fingerprint, which runs ahead of its readers by the time that its disk takes
+    keys:   how many its readers see; conflicts: how many of them have siblings
+    shown:  the signed versions of one key that its readers see
+    peers:  whom it is linked to
     """
 
     at_s: float
@@ -32,14 +35,16 @@ class Sight:
     root: bytes
     keys: int
     conflicts: int
+    shown: tuple[bytes, ...]
     peers: tuple[str, ...]
 
 
 class Looker:
-    """A connection to one agent, for `look`. An async context manager."""
+    """A connection to one agent, for `look`, with an eye on `key`. An async context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: str) -> None:
         self._path = path
+        self._key = key
         self._stream: trio.SocketStream | None = None
 
     async def __aenter__(self) -> Self:
@@ -56,21 +61,27 @@ class Looker:
 
     async def look(self) -> Sight:
         """Ask once. Raises trio.BrokenResourceError if the agent has gone, ControlError if it refuses."""
-        assert self._stream is not None
-        body = msgpack.packb({"op": "info"})
-        await self._stream.send_all(len(body).to_bytes(_LENGTH_BYTES, "big") + body)
-        size = int.from_bytes(await self._read(_LENGTH_BYTES), "big")
-        reply: dict[str, Any] = msgpack.unpackb(await self._read(size))
-        if not reply["ok"]:
-            raise ControlError(reply["message"])
+        shown = await self._ask({"op": "get", "key": self._key})
+        reply = await self._ask({"op": "info"})
         return Sight(
             at_s=trio.current_time(),
             pid=reply["pid"],
             root=reply["root"],
             keys=reply["keys"],
             conflicts=reply["conflicts"],
+            shown=tuple(version["change"] for version in shown["versions"]),
             peers=tuple(sorted({link["node"] for link in reply["links"]})),
         )
+
+    async def _ask(self, request: dict[str, str]) -> dict[str, Any]:
+        assert self._stream is not None
+        body = msgpack.packb(request)
+        await self._stream.send_all(len(body).to_bytes(_LENGTH_BYTES, "big") + body)
+        size = int.from_bytes(await self._read(_LENGTH_BYTES), "big")
+        reply: dict[str, Any] = msgpack.unpackb(await self._read(size))
+        if not reply["ok"]:
+            raise ControlError(reply["message"])
+        return reply
 
     async def _read(self, count: int) -> bytes:
         assert self._stream is not None

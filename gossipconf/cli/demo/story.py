@@ -149,7 +149,7 @@ class Story:
             for node, sight in sights.items():
                 if sight and sight.keys == total and node not in audience.full_ms:
                     audience.full_ms[node] = _ms(sight.at_s - begin_s)
-            return len(audience.full_ms) == len(NODES)
+            return len(audience.full_ms) == len(NODES) and _equal(sights, NODES)
 
         acknowledged: list[float] = []
 
@@ -159,8 +159,9 @@ class Story:
         with fleet.closely():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(publish)
-                at_s = await fleet.until(f"all readers see {total} keys", note_who_is_full)
-        require(_equal(fleet.sights, NODES), "the five fingerprints are equal")
+                at_s = await fleet.until(
+                    f"all readers see {total} keys, and all fingerprints are equal", note_who_is_full
+                )
         for node in NODES:
             await self._check_reads(node, self._expected)
         acknowledged_ms, spread_ms = _ms(acknowledged[0] - begin_s), _ms(at_s - begin_s)
@@ -212,13 +213,13 @@ class Story:
         """Publish at `publisher` what makes `wanted` of what all know; how long until all of `side` show it."""
         fleet = self._fleet
         changes = {key: value for key, value in wanted.items() if value != self._expected[key]}
-        before = {_root(fleet.sights, node) for node in side}
+        before = fleet.sights[publisher]
         begin_s = trio.current_time()
         with fleet.closely():
             await fleet.publish(publisher, changes, f"published at {publisher} while the network was cut")
             at_s = await fleet.until(
                 f"what was published at {publisher} is at every agent of its side",
-                lambda sights: _equal(sights, side) and _root(sights, publisher) not in before,
+                lambda sights: _equal(sights, side) and _shown(sights, side) not in {None, before and before.shown},
             )
         return _ms(at_s - begin_s)
 
@@ -248,7 +249,10 @@ class Story:
         audience.say("Only e is in reach.")
         fleet.wipe("d")
         begin_s = await fleet.start("d")
-        at_s = await fleet.until("d holds what e holds", lambda sights: _equal(sights, EAST))
+        at_s = await fleet.until(
+            "d's readers see what e's do, and the fingerprints are equal",
+            lambda sights: _equal(sights, EAST) and _keys(sights, EAST) == {len(self._east)},
+        )
         await self._check_reads("d", self._east)
         require(_apart(fleet.sights), "d was linked to nobody but e")
         took_ms = _ms(at_s - begin_s)
@@ -264,7 +268,10 @@ class Story:
         require(_root(fleet.sights, "a") != _root(fleet.sights, "d"), "the two sides differ before the heal")
         begin_s = trio.current_time()
         self._relay.heal()
-        at_s = await fleet.until("all five fingerprints are equal", lambda sights: _equal(sights, NODES))
+        at_s = await fleet.until(
+            "all five fingerprints are equal, and all readers see a conflict",
+            lambda sights: _equal(sights, NODES) and len(_shown(sights, NODES) or ()) == 2,
+        )
         merged = {**self._west, shop.EAST_KEY: shop.EAST_VALUE}
         del merged[shop.SHARED_KEY]
         winners = set()
@@ -342,6 +349,16 @@ def _apart(sights: Sights) -> bool:
 def _equal(sights: Sights, nodes: Collection[str]) -> bool:
     roots = {_root(sights, node) for node in nodes}
     return len(roots) == 1 and None not in roots
+
+
+def _shown(sights: Sights, nodes: Collection[str]) -> tuple[bytes, ...] | None:
+    """The signed versions of the contested key, if the readers at all of `nodes` see the same."""
+    shown = {sight.shown if sight else None for sight in (sights[node] for node in nodes)}
+    return shown.pop() if len(shown) == 1 else None
+
+
+def _keys(sights: Sights, nodes: Collection[str]) -> set[int | None]:
+    return {sight.keys if sight else None for sight in (sights[node] for node in nodes)}
 
 
 def _root(sights: Sights, node: str) -> bytes | None:
