@@ -23,6 +23,7 @@ from ..store.journal_ops import PutMeta
 from .address_book import AddressBook
 from .environment import Connect, Disconnect, Environment, LinkId
 from .events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
+from .frames import FrameClass
 from .messages import (
     ADDRESSES_MAX,
     NONCE_BYTES,
@@ -149,7 +150,11 @@ class Overlay:
         """Say goodbye on every link and dial no more."""
         self._stopping = True
         for link in list(self._links.values()):
-            self.close(link, "the agent is shutting down", goodbye=True)
+            if not link.closing:
+                # In the class that is sent last, for the peer hears nothing after it.
+                farewell = encode_message(Goodbye("the agent is shutting down"))
+                self._environment.send(link.id, FrameClass.SYNC, farewell)
+            self.close(link, "the agent is shutting down")
 
     def connected(self, link_id: LinkId, node_id: str, outbound: bool, address: str) -> None:
         """A connection is open; its peer's certificate says ``node_id``."""

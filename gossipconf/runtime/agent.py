@@ -23,7 +23,15 @@ import trio
 from .. import __version__
 from ..model.change import Change
 from ..model.entry import Slot
-from ..model.errors import ConfigError, GossipconfError, JournalCorrupt, JournalError, KeyFileError, Rejected
+from ..model.errors import (
+    ConfigError,
+    ControlError,
+    GossipconfError,
+    JournalCorrupt,
+    JournalError,
+    KeyFileError,
+    Rejected,
+)
 from ..protocol import events as ev
 from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send, Show
 from ..protocol.frames import FrameClass
@@ -46,6 +54,7 @@ RETIRED_HEADERS_READ: Final = 1_000
 """Headers of dead changes recalled at a start; see `protocol.replica`."""
 FAREWELL_S: Final = 3.0
 """How long a stopping agent tries to send what is queued."""
+STOPPING: Final = "the agent is stopping, and takes no publish any more"
 
 log = logging.getLogger("gossipconf")
 
@@ -100,7 +109,12 @@ class Agent:
         return self.node.reserve(self.now(), signer, slots)
 
     async def publish(self, change: Change) -> None:
-        """Publish a signed change; returns once it is on disk. Raises what refused it."""
+        """Publish a signed change; returns once it is on disk. Raises what refused it.
+
+        Raises ControlError once the agent stops; whether it is on disk then shows at the next start.
+        """
+        if self._stop.is_set():
+            raise ControlError(STOPPING)
         token = next(self._tokens)
         done = trio.Event()
         outcome: list[GossipconfError | None] = []
@@ -159,8 +173,13 @@ class Agent:
             self._reads = ReadView(self._node.replica.live.slots())
             self._writer = JournalWriter(journal, self._written)
             log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
-            with _one_error():
-                await self._run_tasks(task_status)
+            try:
+                with _one_error():
+                    await self._run_tasks(task_status)
+            finally:
+                self._stop.set()
+                for finish in self._waiting.values():
+                    finish(ControlError(STOPPING))
         log.info("agent %s has stopped", settings.node)
 
     async def _run_tasks(self, task_status: trio.TaskStatus[None]) -> None:
@@ -177,6 +196,8 @@ class Agent:
             task_status.started()
             await self._stop.wait()
             control.close()
+            with trio.move_on_after(FAREWELL_S):
+                await writer.flushed()  # what is acknowledged by this is still spread
             self._input(lambda: self.node.stop(self.now()))
             with trio.move_on_after(2 * FAREWELL_S):
                 await transport.aclose(grace_s=FAREWELL_S)
@@ -262,7 +283,11 @@ class Agent:
                 self._transport.dial(output.address)
             case Disconnect():
                 link = self._links.get(output.link)
-                if link is not None:
+                if link is None:
+                    pass
+                elif self._stop.is_set():
+                    link.finish(output.reason, trio.current_time() + FAREWELL_S)  # the last copy may be on its way
+                else:
                     link.close(output.reason)
             case Persist():
                 self.writer.write(output)

@@ -11,12 +11,10 @@ Private keys are ECDSA P-256: the one curve that every TLS stack and HSM has.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 import re
 import ssl
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,7 +29,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, Pub
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gossipconf.model.errors import InvalidInput, KeyFileError, TransportError
+from gossipconf.model.key import check_node_id
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
+from gossipconf.trust.files import write_new
 
 ALPN: Final = "gossipconf/1"
 """Names the protocol inside TLS, so that a certificate of ours cannot be used to talk to another service."""
@@ -44,7 +44,6 @@ DAYS_MAX: Final = 36_500
 
 _SCHEME: Final = "gossipconf://"
 _IDENTITY: Final = re.compile(r"gossipconf://([0-9a-f]{64})/([a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)")
-_NODE_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
 _SKEW: Final = timedelta(hours=1)
 """Certificates are valid from an hour ago, so that a node whose clock is late accepts a new one."""
 
@@ -88,15 +87,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def check_node_id(node_id: str) -> None:
-    """Raise `InvalidInput` unless *node_id* is a name that a certificate may carry."""
-    if len(node_id) > NODE_ID_BYTES_MAX or not _NODE_ID.fullmatch(node_id):
-        raise InvalidInput(
-            f"node id {node_id!r} is not allowed: use 1 to {NODE_ID_BYTES_MAX} of a-z, 0-9, '.', '_' and '-', "
-            "beginning and ending with a letter or digit"
-        )
-
-
 # -- issuing ----------------------------------------------------------------------------------------
 
 
@@ -135,8 +125,8 @@ def create_ca(directory: Path, cluster_id: bytes, *, days: int = 3650) -> None:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own_key_id), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write_new(directory / _CA_KEY, _key_pem(key), 0o600)
-    _write_new(directory / _CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_new(directory / _CA_KEY, _key_pem(key), 0o600)
+    write_new(directory / _CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def issue_node(ca_directory: Path, node_id: str, out: Path, *, hosts: Sequence[str] = (), days: int = 365) -> NodeFiles:
@@ -182,10 +172,10 @@ def issue_node(ca_directory: Path, node_id: str, out: Path, *, hosts: Sequence[s
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    _write_new(files.key, _key_pem(key), 0o600)
-    _write_new(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_new(files.key, _key_pem(key), 0o600)
+    write_new(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     if not ca_is_there:
-        _write_new(files.ca, ca_pem, 0o644)
+        write_new(files.ca, ca_pem, 0o644)
     return files
 
 
@@ -386,23 +376,3 @@ def _prepare(directory: Path, *names: str) -> None:
             raise KeyFileError(
                 f"{directory / name} exists and is not overwritten; move it away or choose another directory"
             )
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that appears whole or not at all, and only if there is none of its name."""
-    temporary = ""
-    try:
-        # mkstemp creates with mode 0600, so a key is at no moment readable by others.
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            os.fchmod(descriptor, mode)
-        os.link(temporary, path)  # unlike a rename it fails if the name is taken meanwhile
-    except FileExistsError:
-        raise KeyFileError(f"{path} exists and is not overwritten; move it away") from None
-    except OSError as error:
-        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        if temporary:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)

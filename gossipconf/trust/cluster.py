@@ -17,7 +17,8 @@ from ..model.entry import Entry, ValueType
 from ..model.errors import InvalidInput, KeyFileError, Rejected
 from ..model.limits import CHANGE_BYTES_MAX
 from ..model.merkle import SparseTree
-from .keys import Signer, verify, write_new
+from .files import write_new
+from .keys import Signer, verify
 from .policy import GENESIS_BYTES_MAX, Genesis, Policy, PolicyChain, Role, Verify, policy_key
 from .signing import Reservation, approve, sign_change
 

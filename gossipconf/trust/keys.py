@@ -8,7 +8,6 @@ OpenSSH shows them, `SHA256:…`.
 from __future__ import annotations
 
 import base64
-import os
 import stat
 from functools import lru_cache
 from hashlib import sha256
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ..model.errors import BadSignature, KeyFileError
+from .files import write_new
 
 KEY_FILE_BYTES_MAX = 16_384
 """An OpenSSH Ed25519 key file has about 400 bytes; anything much larger is another file."""
@@ -63,18 +63,6 @@ class Signer:
 
     def __repr__(self) -> str:
         return f"Signer({fingerprint(self.public)})"
-
-
-def write_new(path: Path, data: bytes, mode: int) -> None:
-    """Create ``path`` with ``data``, never replacing a file. Raises KeyFileError."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        raise KeyFileError(f"{path} exists already and is not overwritten; move it away first") from None
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
 
 
 def load_signer(path: Path) -> Signer:

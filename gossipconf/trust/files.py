@@ -1,0 +1,30 @@
+"""Files that appear whole or not at all, and never in place of another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from ..model.errors import KeyFileError
+
+
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Create ``path`` with ``data`` and ``mode``. Raises KeyFileError if it exists or cannot be written."""
+    temporary = ""
+    try:
+        # mkstemp creates with mode 0600, so a key is at no moment readable by others.
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            os.fchmod(descriptor, mode)
+        os.link(temporary, path)  # unlike a rename it fails if the name is taken meanwhile
+    except FileExistsError:
+        raise KeyFileError(f"{path} exists already and is not overwritten; move it away first") from None
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        if temporary:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
