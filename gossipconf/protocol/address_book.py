@@ -45,11 +45,22 @@ class AddressBook:
         return address in self._addresses
 
     def learn(self, address: str, rng: Random) -> None:
-        """Take in an address; a full book forgets a random one that no node was met at, never a seed."""
+        """Take in an address; a full book forgets a random one that fails, if possible where no node was met.
+
+        Never a seed. Whoever floods a book cannot drive out the other side of a partition: only if nodes were met at
+        all addresses does one of these that fail now make room.
+        """
         if not address or address in self._addresses:
             return
         if len(self._addresses) >= ADDRESS_BOOK_MAX:
-            candidates = [known for known, record in self._addresses.items() if not record.is_seed and record.failures]
+            failing = [
+                (known, record.node_id)
+                for known, record in self._addresses.items()
+                if not record.is_seed and record.failures
+            ]
+            candidates = [known for known, node_id in failing if not node_id]
+            if not candidates and all(record.node_id or record.is_seed for record in self._addresses.values()):
+                candidates = [known for known, _ in failing]
             if not candidates:
                 return
             del self._addresses[rng.choice(candidates)]

@@ -65,6 +65,7 @@ class Disconnect:
 class Persist:
     """Write ``ops`` to disk, in one transaction, after all earlier ones; then call `Node.persisted` with ``token``.
 
+    If a write fails, all that were put out before the node is told of it fail too: their reads rest on it.
     ``reads`` is what readers may see from then on, and not before: a value that was
     read must survive a crash (invariant 5).
     """

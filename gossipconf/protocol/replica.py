@@ -29,6 +29,9 @@ DISK_RETRY_S = 1.0
 """How long after a failed write the next one is tried: room on a disk comes back by a human's hand."""
 
 
+DISK_PROBE = PutMeta("disk probe", b"")
+"""Written when there is nothing else to try: a write of nothing would succeed on a full disk too."""
+
 RETIREMENTS_WAITING_MAX = 10_000
 """History rows kept while the disk refuses writes; beyond it the oldest are forgotten, state never is."""
 
@@ -211,14 +214,19 @@ class Replica:
         if error is not None:
             self._write_failed(pending, error)
             return None
-        if self.disk_error is not None:
+        recovered = self.disk_error is not None
+        if recovered:
             self.disk_error = None
             self._environment.emit(DiskRecovered())
-        if pending.publish is None:
-            return None
-        publish_token, change = pending.publish
+        change = None if pending.publish is None else self._acknowledge(*pending.publish)
+        if recovered:
+            self._write_missed()
+        return change
+
+    def _acknowledge(self, publish_token: int, change: Change) -> Change:
+        """A local publish is on disk: now it lives."""
         outcome = self.live.add(change)
-        ops, reads = self._writes(outcome, written=change.id)
+        ops, reads = self._writes(outcome, written=change)
         unsettled = {slot for other in self._pending.values() for slot, _ in other.reads}
         if unsettled.isdisjoint(slot for slot, _ in reads):
             # All that these reads rest on is on disk, so the acknowledged value can be read at once.
@@ -240,7 +248,10 @@ class Replica:
             self._environment.call_later(DISK_RETRY_S, self._write_again)
         self.disk_error = error
         if pending.publish is not None:
-            self._environment.emit(PublishFailed(pending.publish[0], JournalWriteFailed(error)))
+            publish_token, change = pending.publish
+            self._environment.emit(PublishFailed(publish_token, JournalWriteFailed(error)))
+            if self.live.part(change.id) is not None:  # what came of it from a peer stays, and only that
+                self._unwritten.changes[change.id] = None
         else:
             self._unwritten.add(pending.ops, pending.reads)
 
@@ -250,18 +261,27 @@ class Replica:
             return
         self._environment.call_later(DISK_RETRY_S, self._write_again)
         if not self._pending:
-            unwritten, self._unwritten = self._unwritten, _Unwritten()
-            ops = [self._op_for(change_id) for change_id in unwritten.changes]
-            reads = [(slot, self.live.slot(slot)) for slot in unwritten.slots]
-            self._output(_Pending((*ops, *unwritten.retired), tuple(reads), None))
+            self._write_missed(as_a_probe=True)
 
-    def _writes(self, outcome: Outcome, written: bytes | None = None) -> tuple[tuple[JournalOp, ...], Reads]:
-        """What must go to disk after ``outcome``, and what readers see then."""
-        ops = [
-            op
-            for change_id in outcome.touched
-            if not (isinstance(op := self._op_for(change_id), PutChange) and change_id == written)
-        ]
+    def _write_missed(self, *, as_a_probe: bool = False) -> None:
+        """Write all that the disk has refused, as it is now; ``as_a_probe``: write something even so."""
+        unwritten, self._unwritten = self._unwritten, _Unwritten()
+        ops = (*(self._op_for(change_id) for change_id in unwritten.changes), *unwritten.retired)
+        reads = tuple((slot, self.live.slot(slot)) for slot in unwritten.slots)
+        if as_a_probe and not ops:
+            ops = (DISK_PROBE,)
+        if ops or reads:
+            self._output(_Pending(ops, reads, None))
+
+    def _writes(self, outcome: Outcome, written: Change | None = None) -> tuple[tuple[JournalOp, ...], Reads]:
+        """What must go to disk after ``outcome``, and what readers see then. ``written`` is on disk already."""
+        touched = dict(outcome.touched)
+        if written is not None:
+            if self.live.part(written.id) == written:
+                touched.pop(written.id, None)
+            else:
+                touched[written.id] = None  # it was superseded while it was written, at least in part
+        ops: list[JournalOp] = [self._op_for(change_id) for change_id in touched]
         slots: dict[Slot, None] = {version.slot: None for version in outcome.gained}
         slots.update((version.slot, None) for version, _ in outcome.retired)
         ops.extend(self._retirements(outcome.retired))

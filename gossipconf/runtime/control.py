@@ -71,7 +71,8 @@ class ControlServer:
                 task_status.started()  # bound and listening: a request that comes now waits for the loop below
                 await trio.serve_listeners(self._serve, [listener])
         finally:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # gone already, or read-only by now: the next start replaces it
+                self._path.unlink()
 
     def close(self) -> None:
         """Take no more requests."""

@@ -5,6 +5,7 @@ Knows names, types and paths; opens nothing but the settings file itself.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import tomllib
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Any, Final
 from ..model.errors import ConfigError, InvalidInput
 from ..model.key import check_node_id
 from ..model.limits import ADDRESS_BYTES_MAX
-from .address import format_address, parse_address
+from .address import parse_address
 from .pki import NodeFiles
 
 SETTINGS_FILE: Final = "agent.toml"
@@ -158,5 +159,6 @@ def _parse_listen(listen: str) -> tuple[str, int]:
     """Like an address, but port 0 is allowed: the system chooses."""
     host, _, port = listen.rpartition(":")
     if port == "0" and len(listen) <= ADDRESS_BYTES_MAX:
-        return parse_address(format_address(host.strip("[]"), 1))[0], 0
+        with contextlib.suppress(InvalidInput):  # and then the whole is refused in its own words
+            return parse_address(f"{host}:1")[0], 0
     return parse_address(listen)

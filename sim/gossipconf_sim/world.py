@@ -88,6 +88,8 @@ class Host:
     events: list[tuple[float, Event]] = field(default_factory=list)
     disk_full: bool = False
     disk_free_s: float = 0.0
+    last_write: int = 0
+    refused_to: int = 0
     bytes_sent: int = 0
     timer_at_s: float | None = None
 
@@ -144,6 +146,7 @@ class World:
             host.wiped_s = self.now_s
             host.returned = {}
         host.boot += 1
+        host.last_write = host.refused_to = 0
         cluster_id = self.cluster.genesis.cluster_id
         restored = Restored(
             changes=tuple(Change.decode(data, cluster_id) for data in host.disk.changes.values()),
@@ -321,6 +324,7 @@ class World:
                     self._close(host, wire, output.reason)
             case Persist():
                 boot = host.boot
+                host.last_write = output.token
                 host.disk_free_s = max(host.disk_free_s, self.now_s) + self._between(self.physics.disk_s)
                 self._later(host.disk_free_s - self.now_s, lambda: self._persist(host, boot, output))
             case Show():
@@ -337,7 +341,9 @@ class World:
         """A write is done."""
         if host.node is None or host.boot != boot:
             return
-        if host.disk_full:
+        if host.disk_full or persist.token <= host.refused_to:
+            if host.disk_full:
+                host.refused_to = host.last_write  # what was put out by now rests on this one
             host.node.persisted(self._now(), persist.token, "no space left on device")
         else:
             host.disk.write(persist.ops)

@@ -22,7 +22,6 @@ import trio
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, put
 from gossipconf.model.hashing import HASH_BYTES
-from gossipconf.model.key import is_system_key
 from gossipconf.protocol.frames import FrameClass, FrameDecoder, encode_frames
 from gossipconf.protocol.messages import NONCE_BYTES, Goodbye, Hello, Message, decode_message, encode_message
 from gossipconf.runtime.address import parse_address
@@ -35,7 +34,7 @@ from gossipconf.trust.keys import Signer
 from gossipconf.trust.policy import Role
 from gossipconf.trust.signing import Reservation, compose
 
-HANG_S = 60
+HANG_S = 20
 """Only ends a hang; no test waits for it."""
 NOW_MS = 1_700_000_000_000
 
@@ -81,8 +80,12 @@ class WatchedAgent(Agent):
         versions = self.reads.versions(key)
         return versions[0].entry.value if versions else None
 
+    def shown(self) -> dict[str, list[bytes]]:
+        """The versions of each key that readers see."""
+        return {key: [version.id for version in self.reads.versions(key)] for key, _ in self.reads._slots}
+
     def values(self) -> dict[str, bytes | None]:
-        return {key: self.value(key) for key in self.reads.keys() if not is_system_key(key)}
+        return {key: self.value(key) for key in list(self.reads.keys())}
 
 
 class Site:
@@ -121,7 +124,8 @@ class Fleet:
     async def start(self, name: str, *join: WatchedAgent | str, **options: Any) -> WatchedAgent:
         """Start (again) the agent ``name``, with seeds; returns once it serves."""
         seeds = [one if isinstance(one, str) else one.address for one in join]
-        agent = WatchedAgent(self.site.settings(name, self.data / name, seeds, **options), self.bell)
+        data = options.pop("data", self.data / name)
+        agent = WatchedAgent(self.site.settings(name, data, seeds, **options), self.bell)
         await self._nursery.start(_run, agent)
         return agent
 
@@ -155,7 +159,7 @@ class Fleet:
         await self.until(
             lambda: (
                 len({agent.node.root for agent in agents}) == 1
-                and all(agent.values() == live_values(agent) for agent in agents)
+                and all(agent.shown() == live(agent) for agent in agents)
             )
         )
 
@@ -168,10 +172,12 @@ async def _run(agent: WatchedAgent, *, task_status: trio.TaskStatus[None] = trio
         agent.finished.set()
 
 
-def live_values(agent: WatchedAgent) -> dict[str, bytes | None]:
-    """What the replicated state says, whether it is on disk or not."""
-    slots = agent.node.replica.live.slots()
-    return {key: versions[0].entry.value for (key, _), versions in slots.items() if not is_system_key(key)}
+def live(agent: WatchedAgent) -> dict[str, list[bytes]]:
+    """What the replicated state says, whether it is on disk or not: each key's versions."""
+    found: dict[str, list[bytes]] = {}
+    for (key, _), versions in sorted(agent.node.replica.live.slots().items()):
+        found.setdefault(key, []).extend(version.id for version in versions)
+    return found
 
 
 @contextlib.asynccontextmanager
