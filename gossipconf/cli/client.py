@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,17 +17,13 @@ import msgpack
 
 from ..model import errors
 from ..model.errors import AgentUnreachable, ControlError, GossipconfError
+from ..runtime.control_socket import LENGTH_BYTES, short_path
 
 REPLY_BYTES_MAX: Final = 256 << 20
 """Far above any page (4 MiB) or set of siblings. The agent is this user's own, yet the socket may be a stray."""
 
 TIMEOUT_S: Final = 30.0
 """An agent answers from memory; publishing waits for its disk, which may be a busy one."""
-
-SOCKET_PATH_BYTES_MAX: Final = 103
-"""What every system takes as a socket path (Linux 107, macOS 103); the way around for longer ones is the runtime's."""
-
-_LENGTH_BYTES: Final = 4
 
 
 class Client:
@@ -47,7 +42,7 @@ class Client:
 
     def _connect(self) -> None:
         try:
-            with _socket_name(self.path) as name:
+            with short_path(self.path) as name:
                 self._socket.connect(name)
         except FileNotFoundError:
             raise AgentUnreachable(f"no agent at {self.path}: there is no such socket; start it first") from None
@@ -94,12 +89,12 @@ class Client:
     def _send(self, message: dict[str, Any]) -> None:
         body = msgpack.packb(message, use_bin_type=True)
         try:
-            self._socket.sendall(len(body).to_bytes(_LENGTH_BYTES, "big") + body)
+            self._socket.sendall(len(body).to_bytes(LENGTH_BYTES, "big") + body)
         except OSError as error:
             raise self._lost(error) from None
 
     def _receive(self) -> dict[str, Any]:
-        size = int.from_bytes(self._read(_LENGTH_BYTES), "big")
+        size = int.from_bytes(self._read(LENGTH_BYTES), "big")
         if size > REPLY_BYTES_MAX:
             raise ControlError(f"{self.path} announces a reply of {size} bytes; is it an agent's control socket?")
         try:
@@ -126,14 +121,6 @@ class Client:
         if isinstance(error, TimeoutError):
             return AgentUnreachable(f"the agent at {self.path} does not answer in time; look at its log")
         return AgentUnreachable(f"the connection to the agent at {self.path} is lost: {error.strerror or error}")
-
-
-def _socket_name(path: Path) -> AbstractContextManager[str]:
-    if len(bytes(path)) <= SOCKET_PATH_BYTES_MAX:
-        return nullcontext(str(path))
-    from ..runtime.control import short_path  # noqa: PLC0415 - trio takes as long to import as a command to run
-
-    return short_path(path)
 
 
 def _named_error(reply: dict[str, Any]) -> GossipconfError:

@@ -8,11 +8,8 @@ not believe the agent. Only the socket's owner may connect (mode 0600).
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import socket
-import stat
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,25 +19,21 @@ import trio
 from .. import __version__
 from ..model.change import PUBLIC_KEY_BYTES, Change
 from ..model.entry import Slot
-from ..model.errors import ControlError, GossipconfError, InvalidInput
+from ..model.errors import GossipconfError, InvalidInput
 from ..model.key import check_key, check_prefix, check_variant
-from ..model.limits import ENTRIES_MAX, MESSAGE_BYTES_MAX
+from ..model.limits import ENTRIES_MAX
 from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..protocol.presence import SILENT_S
+from .control_socket import LENGTH_BYTES, REQUEST_BYTES_MAX, listen
 
 if TYPE_CHECKING:
     from .agent import Agent
 
-LENGTH_BYTES: Final = 4
-REQUEST_BYTES_MAX: Final = MESSAGE_BYTES_MAX
-"""A publish of the largest change."""
 PAGE_ITEMS_MAX: Final = 1_000
 """Keys or versions in one reply; the asker comes again for more."""
 PAGE_BYTES_MAX: Final = 4 << 20
 """A reply of values of 1 MiB each ends here."""
-SOCKET_PATH_BYTES_MAX: Final = 107
-"""What the kernel takes as a Unix socket's path (sun_path, without its end)."""
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -65,7 +58,7 @@ class ControlServer:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `close` or cancelled. Raises ControlError if the socket cannot be made."""
-        listener = _listen(self._path)
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listen(self._path)))
         try:
             with self._scope:
                 task_status.started()  # bound and listening: a request that comes now waits for the loop below
@@ -374,52 +367,3 @@ async def _cancel_at_end(stream: trio.SocketStream, scope: trio.CancelScope) -> 
         while await stream.receive_some(1024):
             pass
     scope.cancel()
-
-
-# -- the socket -----------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def short_path(path: Path) -> Iterator[str]:
-    """A name for the socket ``path`` that fits the kernel's limit, however deep the directory."""
-    plain = os.fspath(path)
-    if len(os.fsencode(plain)) <= SOCKET_PATH_BYTES_MAX:
-        yield plain
-        return
-    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{path.name}"
-    finally:
-        os.close(descriptor)
-
-
-def _listen(path: Path) -> trio.SocketListener:
-    """Bind the socket, in place of one that a killed agent left behind. Raises ControlError."""
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        with short_path(path) as name:
-            _remove_stale(path, name)
-            server.bind(name)
-        server.listen(64)
-    except OSError as error:
-        server.close()
-        raise ControlError(f"control socket {path} cannot be made: {error.strerror or error}") from None
-    finally:
-        os.umask(mask)
-    return trio.SocketListener(trio.socket.from_stdlib_socket(server))
-
-
-def _remove_stale(path: Path, name: str) -> None:
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise OSError(errno.EEXIST, "something that is not a socket is in its place")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(name)
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-    raise OSError(errno.EADDRINUSE, "another agent is listening on it")

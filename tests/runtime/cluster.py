@@ -26,7 +26,7 @@ from gossipconf.protocol.frames import FrameClass, FrameDecoder, encode_frames
 from gossipconf.protocol.messages import NONCE_BYTES, Goodbye, Hello, Message, decode_message, encode_message
 from gossipconf.runtime.address import parse_address
 from gossipconf.runtime.agent import Agent
-from gossipconf.runtime.control import short_path
+from gossipconf.runtime.control_socket import short_path
 from gossipconf.runtime.pki import NodeFiles, client_context, create_ca, issue_node
 from gossipconf.runtime.settings import AgentSettings
 from gossipconf.trust.cluster import Cluster, found_cluster

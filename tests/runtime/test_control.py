@@ -27,7 +27,7 @@ from gossipconf.model.limits import (
     VALUE_BYTES_MAX,
 )
 from gossipconf.model.merkle import SparseTree
-from gossipconf.runtime.control import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX
+from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX
 from gossipconf.trust.cluster import found_cluster
 from gossipconf.trust.keys import Signer
 from gossipconf.trust.policy import Role

@@ -23,7 +23,7 @@ import pytest
 
 from gossipconf.model.change import Change
 from gossipconf.model.entry import put
-from gossipconf.runtime.control import short_path
+from gossipconf.runtime.control_socket import short_path
 from gossipconf.trust.signing import Reservation, compose
 
 from .cluster import ADMIN, NOW_MS, Site

@@ -15,7 +15,7 @@ import msgpack
 import trio
 
 from ...model.errors import ControlError
-from ...runtime.control import short_path
+from ...runtime.control_socket import short_path
 
 _LENGTH_BYTES: Final = 4
 
