@@ -9,7 +9,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from gossipconf.cli.client import REPLY_BYTES_MAX, SOCKET_PATH_BYTES_MAX, Client
+from gossipconf.cli.client import REPLY_BYTES_MAX, Client
 from gossipconf.cli.session import PUBLISH_ATTEMPTS, Session, open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.change import Change
@@ -23,6 +23,7 @@ from gossipconf.model.errors import (
     StaleReservation,
     WrongCluster,
 )
+from gossipconf.runtime.control_socket import SOCKET_PATH_BYTES_MAX
 from gossipconf.trust.cluster import found_cluster, sign_policy
 from gossipconf.trust.keys import Signer
 from gossipconf.trust.policy import Policy, Role
