@@ -56,6 +56,8 @@ SAVE_S: Final = 5.0
 """Delay before a changed address book is written, so that a burst of joins is one write."""
 FULL_REST_S: Final = 30.0
 """How long a peer that has dropped this link as one too many is left alone."""
+ALIAS_REST_S: Final = 10.0
+"""How long a seed that leads to a node with a link under another address is left alone: it may lead elsewhere later."""
 FAULTS_MAX: Final = 8
 """Invalid changes or messages after which a link is closed; an honest peer sends none."""
 SAVED_ADDRESSES: Final = "addresses"
@@ -74,7 +76,7 @@ class Identity:
 
 @dataclass(slots=True)
 class Link:
-    """One connection, from the shell's `connected` to its `disconnected`."""
+    """One connection, from the shell's `connected` to its `disconnected`. ``greeted``: its peer's hello was right."""
 
     id: LinkId
     node_id: str
@@ -83,6 +85,7 @@ class Link:
     opened_s: float
     heard_s: float
     hello: Hello | None = None
+    greeted: bool = False
     pings: int = 0
     ping_s: float | None = None
     rtt_s: float | None = None
@@ -187,7 +190,7 @@ class Overlay:
     def disconnected(self, link_id: LinkId, reason: str) -> None:
         """A connection has ended."""
         link = self._links.pop(link_id)
-        if link.outbound and not link.ready and not link.closing:
+        if link.outbound and not link.greeted:
             self.book.failed(link.address, self._environment.now.monotonic_s, self._environment.rng)
         self._lose(link, reason)
 
@@ -253,18 +256,23 @@ class Overlay:
         if hello.node_id == self.identity.node_id:
             self._met_namesake(link, hello)
             return
-        link.hello = hello
-        rivals = [other for other in self.ready_links() if other.node_id == link.node_id and other is not link]
-        for rival in rivals:
-            if self._outlives(rival, link):
-                link.hello = None
-                self.close(link, "a link to this node exists already", goodbye=True)
-                return
-            self.close(rival, "replaced by another link to this node", goodbye=True)
+        link.greeted = True
         if link.outbound:
             self.book.met(link.address, link.node_id, self._environment.rng)
         if hello.address:
             self.book.met(hello.address, link.node_id, self._environment.rng)
+        link.hello = hello
+        rivals = [other for other in self.ready_links() if other.node_id == link.node_id and other is not link]
+        for rival in rivals:
+            if link.outbound and rival.outbound and rival.hello and rival.hello.boot == hello.boot:
+                continue  # dialled twice under two addresses: the peer keeps the one whose hello it has met last
+            if self._outlives(rival, link):
+                link.hello = None
+                if link.address != hello.address:
+                    self.book.rest(link.address, self._environment.now.monotonic_s + ALIAS_REST_S)
+                self.close(link, "a link to this node exists already", goodbye=True)
+                return
+            self.close(rival, "replaced by another link to this node", goodbye=True)
         self._plan_save()
         self._environment.emit(PeerUp(link.id, link.node_id, hello.address or link.address))
         self._on_up(link)
@@ -345,9 +353,6 @@ class Overlay:
         link.pings += 1
         link.ping_s = self._environment.now.monotonic_s
         self.send(link, Ping(link.pings))
-
-    def _pings_of(self, link: Link) -> int:
-        return link.id
 
     def _shuffle(self) -> None:
         if self._stopping:

@@ -99,9 +99,7 @@ class PresenceBoard:
             if member.presence.root == self._replica.root:
                 member.equal_s = now_s
         if not self._planned:
-            self._planned = True
-            wait = max(SETTLE_S, self._told_s + TELL_MIN_S - now_s)
-            self._environment.call_later(wait, self._tell_if_changed)
+            self._plan(SETTLE_S)
 
     def handle(self, link: Link, roster: Roster) -> None:
         """Take in records and pass on those that are new."""
@@ -139,11 +137,21 @@ class PresenceBoard:
         now_s = self._environment.now.monotonic_s
         for name in [name for name, member in self._members.items() if now_s - member.heard_s > FORGET_S]:
             del self._members[name]
-        self._tell()
+        if now_s >= self._told_s + TELL_MIN_S:
+            self._tell()
+
+    def _plan(self, delay_s: float) -> None:
+        self._planned = True
+        soonest_s = self._told_s + TELL_MIN_S - self._environment.now.monotonic_s
+        self._environment.call_later(max(delay_s, soonest_s), self._tell_if_changed)
 
     def _tell_if_changed(self) -> None:
         self._planned = False
-        if self._replica.root != self._told_root:
+        if self._replica.root == self._told_root:
+            return
+        if self._environment.now.monotonic_s < self._told_s + 0.9 * TELL_MIN_S:
+            self._plan(0.0)  # a regular telling has come in between; the tenth keeps rounding from planning for ever
+        else:
             self._tell()
 
     def _tell(self) -> None:

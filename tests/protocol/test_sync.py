@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from gossipconf.model.change import Change
-from gossipconf.model.entry import Entry, put
+from gossipconf.model.entry import put
 from gossipconf.model.limits import FORK_BRANCHES_MAX, SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
 from gossipconf.protocol.events import ChangeRejected, PolicyAccepted, Synced
 from gossipconf.protocol.frames import FrameClass
@@ -296,8 +296,6 @@ def test_a_pushed_change_fetches_its_policy() -> None:
     assert world.node("b").replica.policy_version == 2
 
 
-
-
 # -- forks ----------------------------------------------------------------------------------------
 
 
@@ -343,9 +341,9 @@ def test_pushes_in_flight_begin_no_session(spacing_s: float) -> None:
         world.run(spacing_s)
     world.run(4 * COMPARE_S)
     assert world.converged()
-    compared = [one for one in world.since(begin_s, Root)]
+    compared = world.since(begin_s, Root)
     assert compared
-    assert len(world.since(begin_s, Hints)) <= 3
+    assert len(world.since(begin_s, Hints)) <= 1
 
 
 def test_a_lost_push_is_repaired_under_steady_publishing() -> None:

@@ -1,0 +1,138 @@
+"""The address book: bounds, the order of trying, and waits that double up to a cap and never end."""
+
+from __future__ import annotations
+
+from random import Random
+
+from gossipconf.model.limits import ADDRESS_BOOK_MAX
+from gossipconf.protocol.address_book import RETRY_CAP_S, RETRY_FIRST_S, AddressBook
+
+_RNG = Random(1)
+
+
+def rng() -> Random:
+    return _RNG
+
+
+def due(book: AddressBook, now_s: float = 0.0) -> list[str]:
+    return book.due(now_s, (), ())
+
+
+def test_saved_addresses_come_first_and_seeds_last() -> None:
+    book = AddressBook(["seed:1"], ["saved:1", "saved:2"])
+    book.learn("told:1", rng())
+    assert due(book) == ["saved:1", "saved:2", "told:1", "seed:1"]
+
+
+def test_an_address_that_is_both_is_a_seed() -> None:
+    book = AddressBook(["both:1"], ["saved:1", "both:1"])
+    assert (len(book), due(book)) == (2, ["saved:1", "both:1"])
+
+
+def test_a_seed_where_a_node_was_met_is_as_good_as_any() -> None:
+    book = AddressBook(["seed:1"])
+    book.learn("told:1", rng())
+    book.met("seed:1", "n", rng())
+    assert set(due(book)) == {"seed:1", "told:1"}
+    book.failed("told:1", 0.0, rng())
+    assert due(book, 10.0) == ["seed:1", "told:1"]
+
+
+def test_busy_addresses_and_nodes_are_left_out() -> None:
+    book = AddressBook([], ["a:1", "b:1", "c:1"])
+    book.met("b:1", "b", rng())
+    assert book.due(0.0, {"a:1"}, {"b"}) == ["c:1"]
+
+
+def test_waits_double_up_to_the_cap_and_go_on_for_ever() -> None:
+    book = AddressBook(["a:1"])
+    now_s, waits = 0.0, []
+    for _ in range(5_000):
+        book.failed("a:1", now_s, rng())
+        low, high = 0.0, 2 * RETRY_CAP_S
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (low, middle) if due(book, now_s + middle) else (middle, high)
+        waits.append(high)
+        now_s += high
+    for number, wait in enumerate(waits[:8]):
+        full = min(RETRY_CAP_S, RETRY_FIRST_S * 2**number)
+        assert full / 2 <= wait <= full + 1e-6
+    assert max(waits) <= RETRY_CAP_S + 1e-6
+    assert "a:1" in book
+
+
+def test_a_met_node_is_tried_at_once_after_it_was_lost() -> None:
+    book = AddressBook([], ["a:1"])
+    for _ in range(10):
+        book.failed("a:1", 0.0, rng())
+    book.met("a:1", "a", rng())
+    assert due(book) == ["a:1"]
+
+
+def test_a_node_that_moved_is_remembered_where_it_is() -> None:
+    book = AddressBook(["seed:1"])
+    for address in ("old:1", "seed:1", "new:1"):
+        book.met(address, "n", rng())
+    assert "old:1" not in book
+    assert {"seed:1", "new:1"} == set(due(book))
+    assert "new:1" in book.saved()
+
+
+def test_saved_are_those_where_a_node_was_met() -> None:
+    book = AddressBook(["seed:1"], ["saved:1"])
+    book.met("n:1", "n", rng())
+    assert book.saved() == ["n:1"]
+
+
+def test_a_sample_has_only_what_was_reached_last_time() -> None:
+    book = AddressBook([], ["saved:1"])
+    for number in range(10):
+        book.met(f"n{number}:1", f"n{number}", rng())
+    book.failed("n3:1", 0.0, rng())
+    assert sorted(book.sample(100, rng())) == sorted(f"n{number}:1" for number in range(10) if number != 3)
+    assert len(book.sample(4, rng())) == 4
+
+
+def test_rest_holds_and_ends() -> None:
+    book = AddressBook([], ["a:1"])
+    book.rest("a:1", 30.0)
+    book.rest("unknown:1", 30.0)
+    assert (due(book, 29.9), due(book, 30.0)) == ([], ["a:1"])
+
+
+def test_forget_removes_ones_own() -> None:
+    book = AddressBook(["me:1"])
+    book.forget("me:1")
+    book.forget("me:1")
+    assert len(book) == 0
+
+
+def test_a_flood_of_addresses_fills_no_more_than_the_book_and_drives_out_no_seed_and_nobody_met() -> None:
+    book = AddressBook(["seed:1"])
+    for number in range(20):
+        book.met(f"n{number}:1", f"n{number}", rng())
+        book.failed(f"n{number}:1", 0.0, rng())  # a partition: none can be reached now
+    for number in range(3 * ADDRESS_BOOK_MAX):
+        book.learn(f"flood{number}:1", rng())
+        book.failed(f"flood{number}:1", 0.0, rng())
+    assert len(book) == ADDRESS_BOOK_MAX
+    assert "seed:1" in book
+    assert all(f"n{number}:1" in book for number in range(20))
+
+
+def test_a_book_full_of_the_dead_still_takes_in_the_living() -> None:
+    """Years of restarts under new addresses: each was met once."""
+    book = AddressBook(["seed:1"])
+    for number in range(ADDRESS_BOOK_MAX + 100):
+        book.met(f"n{number}:1", f"n{number}", rng())
+        book.failed(f"n{number}:1", 0.0, rng())
+    book.learn("new:1", rng())
+    assert "new:1" in book
+    assert len(book) == ADDRESS_BOOK_MAX
+
+
+def test_the_empty_address_is_nobodys() -> None:
+    book = AddressBook([])
+    book.learn("", rng())
+    assert len(book) == 0

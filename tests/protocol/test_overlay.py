@@ -1,0 +1,438 @@
+"""The overlay: one link between two nodes whatever the order of events, limits of time and number, and whom to dial."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gossipconf.model.encoding import encode
+from gossipconf.model.limits import ADDRESS_BOOK_MAX
+from gossipconf.protocol.address_book import RETRY_CAP_S
+from gossipconf.protocol.environment import Connect, Disconnect, Now, Persist, Send
+from gossipconf.protocol.events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
+from gossipconf.protocol.messages import ADDRESSES_MAX, Addresses, Goodbye, Hello, Ping, Pong, Root
+from gossipconf.protocol.node import Node, Restored
+from gossipconf.protocol.overlay import (
+    ACTIVE_MAX,
+    ACTIVE_TARGET,
+    ALIAS_REST_S,
+    FULL_REST_S,
+    HELLO_LIMIT_S,
+    KEEPALIVE_S,
+    MAINTAIN_S,
+    SAVE_S,
+    SAVED_ADDRESSES,
+    SILENCES_MAX,
+    Identity,
+    decode_saved_addresses,
+)
+from gossipconf.store.journal_ops import PutMeta
+from gossipconf.trust.policy import PolicyChain
+from tests.protocol.wire import Bench
+from tests.strategies import cluster
+
+# -- two links between two nodes ------------------------------------------------------------------
+
+
+class Two:
+    """Nodes `a` and `b`, and links between them whose every event the test orders."""
+
+    def __init__(self, dialled_by: Sequence[str]) -> None:
+        self.nodes = {name: _node(name) for name in "ab"}
+        self.dialled_by = dict(enumerate(dialled_by, 1))
+        self.open: dict[str, dict[int, None]] = {"a": {}, "b": {}}
+        self.ended: dict[str, dict[int, None]] = {"a": {}, "b": {}}
+        self.queues: dict[tuple[int, str], deque[bytes | None]] = {}
+        for link in self.dialled_by:
+            for name in "ab":
+                self.queues[link, name] = deque()
+
+    def possible(self) -> list[tuple[str, int, str]]:
+        """What can happen next: an end learns of its link, or the next message (or the end) of a link arrives."""
+        connects = [
+            ("connect", link, name)
+            for link in self.dialled_by
+            for name in "ab"
+            if link not in self.open[name] and link not in self.ended[name]
+        ]
+        arrivals = [
+            ("arrive", link, name) for (link, name), queue in self.queues.items() if queue and link in self.open[name]
+        ]
+        return connects + arrivals
+
+    def happen(self, event: tuple[str, int, str]) -> None:
+        kind, link, name = event
+        node, other = self.nodes[name], "ab"[name == "a"]
+        if kind == "connect":
+            self.open[name][link] = None
+            outbound = self.dialled_by[link] == name
+            node.connected(Now(0.0, 0), link, other, outbound=outbound, address=f"{other}:1" if outbound else "")
+        else:
+            message = self.queues[link, name].popleft()
+            if message is None:
+                self._end(name, link)
+            else:
+                node.received(Now(0.0, 0), link, message)
+        for output in node.take_outputs():
+            match output:
+                case Send() if output.link in self.open[name]:
+                    self.queues[output.link, other].append(output.message)
+                case Disconnect() if output.link in self.open[name]:
+                    self.queues[output.link, other].append(None)
+                    self._end(name, output.link)
+
+    def _end(self, name: str, link: int) -> None:
+        if link in self.open[name]:
+            del self.open[name][link]
+            self.ended[name][link] = None
+            self.queues[link, name].clear()
+            self.nodes[name].disconnected(Now(0.0, 0), link, "closed")
+
+    def ready(self, name: str) -> list[int]:
+        return [link.id for link in self.nodes[name].links()]
+
+
+def _node(name: str) -> Node:
+    node = Node(
+        Identity(name, f"{name}:1"), PolicyChain(cluster().genesis), rng=Random(name), policies=cluster().policies
+    )
+    node.start(Now(0.0, 0))
+    node.take_outputs()
+    return node
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from("ab"), min_size=2, max_size=3), st.data())
+def test_both_ends_keep_the_same_one_of_several_links(dialled_by: list[str], data: st.DataObject) -> None:
+    """Both may dial at once, and one may dial twice, under two addresses of the other."""
+    two = Two(dialled_by)
+    while options := two.possible():
+        two.happen(options[data.draw(st.integers(0, len(options) - 1))])
+        if len(set(dialled_by)) == len(dialled_by):
+            assert all(len(two.ready(name)) <= 1 for name in "ab")
+    assert two.ready("a") == two.ready("b")
+    (kept,) = two.ready("a")
+    assert two.dialled_by[kept] == min(dialled_by), "one that the smaller name dialled, if it did"
+
+
+def test_a_new_boot_replaces_the_link_of_the_old_one() -> None:
+    bench = Bench("b")
+    old = bench.connect("a")
+    bench.said(old)
+    new = bench.connect("a", hello=False)
+    bench.tell(new, bench.hello("a", boot=b"new boot"))
+    assert bench.closed(old) == "replaced by another link to this node"
+    assert [link.id for link in bench.links()] == [new]
+
+
+def test_a_second_link_in_the_wrong_direction_is_refused() -> None:
+    bench = Bench("b")
+    kept = bench.connect("a")
+    second = bench.connect("a", outbound=True)
+    assert bench.closed(second) == "a link to this node exists already"
+    assert [type(one) for one in bench.said(second)] == [Hello, Goodbye]
+    assert [link.id for link in bench.links()] == [kept]
+    assert [one.node_id for one in bench.events(PeerUp)] == ["a"]
+    assert bench.events(PeerDown) == []
+
+
+# -- hello ----------------------------------------------------------------------------------------
+
+
+def test_hello_goes_first_and_the_link_is_up_when_the_peers_has_come() -> None:
+    bench = Bench()
+    link = bench.connect("a", hello=False)
+    (hello,) = bench.said(link)
+    assert hello == bench.hello("m", boot=bench.node.overlay.boot)
+    assert bench.links() == []
+    bench.tell(link, bench.hello("a"))
+    assert bench.events(PeerUp) == [PeerUp(link, "a", "a:1")]
+    assert [one.id for one in bench.links()] == [link]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"cluster": bytes(32)}, "hello from cluster 00000000"),
+        ({"node_id": "b"}, "hello from 'b' under the certificate of 'a'"),
+        ({"version_min": 2, "version_max": 9}, "peer speaks protocol 2 to 9, this node 1 to 1"),
+        ({"version_min": 0, "version_max": 0}, "peer speaks protocol 0 to 0"),
+    ],
+)
+def test_a_hello_that_does_not_fit_closes_the_link(fields: dict[str, Any], reason: str) -> None:
+    bench = Bench()
+    link = bench.connect("a", hello=False)
+    bench.tell(link, bench.hello("a", **fields))
+    assert reason in (bench.closed(link) or "")
+    assert reason in bench.said(link, Goodbye)[0].reason
+    assert bench.events(PeerUp) == []
+
+
+def test_newer_versions_and_capabilities_are_no_obstacle() -> None:
+    bench = Bench()
+    link = bench.connect("a", hello=False)
+    bench.tell(link, bench.hello("a", version_min=0, version_max=7, capabilities=255))
+    assert len(bench.links()) == 1
+
+
+def test_nothing_before_hello_and_no_second_one() -> None:
+    for messages, reason in (([Root(bytes(16), 1)], "Root before hello"), ([None, None], "a second hello")):
+        bench = Bench()
+        link = bench.connect("a", hello=False)
+        bench.tell(link, *(bench.hello("a") if message is None else message for message in messages))
+        assert bench.closed(link) == reason
+
+
+def test_who_does_not_say_hello_is_closed() -> None:
+    bench = Bench()
+    link = bench.connect("a", hello=False)
+    bench.wait(HELLO_LIMIT_S)
+    assert bench.closed(link) is None
+    bench.wait(2 * MAINTAIN_S)
+    assert bench.closed(link) == "no hello within 3 s"
+
+
+def test_dialling_oneself_forgets_the_address() -> None:
+    bench = Bench(seeds=["alias:1"])
+    assert bench.dialled() == ["alias:1"]
+    link = bench.connect("m", outbound=True, address="alias:1", hello=False)
+    bench.tell(link, bench.hello("m", boot=bench.node.overlay.boot))
+    assert bench.closed(link) == "this is the agent itself"
+    bench.lose(link)
+    bench.wait(10 * RETRY_CAP_S)
+    assert bench.dialled() == []
+    assert bench.events(DuplicateNode) == []
+
+
+def test_ones_own_address_is_not_dialled() -> None:
+    bench = Bench(seeds=["m:1"])
+    bench.wait(5.0)
+    assert bench.dialled() == []
+
+
+def test_a_namesake_is_told_of() -> None:
+    bench = Bench(seeds=["other:1"])
+    link = bench.connect("m", outbound=True, address="other:1", hello=False)
+    bench.tell(link, bench.hello("m", boot=b"namesake"))
+    assert bench.events(DuplicateNode) == [DuplicateNode("other:1")]
+    assert "give each its own certificate" in (bench.closed(link) or "")
+
+
+# -- silence --------------------------------------------------------------------------------------
+
+
+def test_a_silent_link_is_pinged_and_closed() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    (first,) = bench.said(link, Ping)
+    bench.tell(link, Pong(first.token))
+    bench.wait(KEEPALIVE_S - 0.1)
+    assert bench.said(link, Ping) == []
+    bench.wait(1.0)
+    assert len(bench.said(link, Ping)) == 1
+    bench.wait(KEEPALIVE_S * SILENCES_MAX)
+    assert bench.said(link, Ping) == [], "one question is out"
+    assert bench.closed(link) == "silent for 15 s"
+    assert bench.events(PeerDown) == [PeerDown(link, "a", "silent for 15 s")]
+
+
+def test_whoever_answers_stays() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    for _ in range(100):
+        for ping in bench.said(link, Ping):
+            bench.tell(link, Pong(ping.token))
+        bench.wait(1.0)
+    assert bench.closed(link) is None
+    assert len(bench.links()) == 1
+
+
+def test_round_trips_are_measured_by_the_latest_ping_only() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    (ping,) = bench.said(link, Ping)
+    bench.wait(0.25)
+    bench.tell(link, Pong(ping.token + 5))
+    assert bench.links()[0].rtt_s is None
+    bench.tell(link, Pong(ping.token))
+    assert bench.links()[0].rtt_s == pytest.approx(0.25)
+
+
+def test_a_ping_is_answered() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    bench.said(link)
+    bench.tell(link, Ping(77))
+    assert bench.said(link) == [Pong(77)]
+
+
+# -- whom to dial ---------------------------------------------------------------------------------
+
+
+def test_saved_addresses_are_dialled_before_seeds_and_no_more_than_needed() -> None:
+    saved = tuple(f"s{number}:1" for number in range(3))
+    bench = Bench(seeds=["seed:1"], restored=Restored(addresses=saved))
+    assert bench.dialled() == [*saved, "seed:1"]
+    bench = Bench(seeds=[f"seed{number}:1" for number in range(20)], restored=Restored(addresses=saved))
+    dialled = bench.dialled()
+    assert dialled[:3] == list(saved)
+    assert len(dialled) == ACTIVE_TARGET
+    bench.wait(10.0)
+    assert bench.dialled() == [], "eight dials are open"
+
+
+def test_an_unreachable_seed_is_tried_for_ever_and_at_most_every_few_seconds() -> None:
+    bench = Bench(seeds=["seed:1"])
+    dials = 0
+    hours = 1
+    for _ in range(hours * 3_600 * 2):
+        for address in bench.dialled():
+            dials += 1
+            bench.node.connect_failed(bench.now(), address, "refused")
+        bench.wait(0.5)
+    assert hours * 3_600 / (RETRY_CAP_S + 2 * MAINTAIN_S) <= dials <= hours * 3_600 / (RETRY_CAP_S / 2) + 10
+    assert bench.events(ConnectFailed)[-1] == ConnectFailed("seed:1", "refused")
+
+
+@pytest.mark.parametrize("fields", [{"cluster": bytes(32)}, {"node_id": "b"}, None])
+def test_an_address_where_no_hello_fits_is_backed_off_too(fields: dict[str, Any] | None) -> None:
+    """Another cluster's agent behind a seed must not be dialled twice a second for ever."""
+    bench = Bench(seeds=["seed:1"])
+    dials = 0
+    for _ in range(120):
+        for address in bench.dialled():
+            dials += 1
+            link = bench.connect("a", outbound=True, address=address, hello=False)
+            bench.tell(link, Goodbye("go away") if fields is None else bench.hello("a", **fields))
+            assert bench.closed(link) is not None
+            bench.lose(link)
+        bench.wait(0.5)
+    assert dials <= 60 / (RETRY_CAP_S / 2) + 6
+
+
+def test_a_seed_under_another_name_than_its_node_tells_is_dialled_seldom() -> None:
+    """`seed:1` resolves to `a`, whose own address is `a:1`, and who has dialled us before."""
+    bench = Bench("m", seeds=["seed:1"])
+    bench.drain(Connect)
+    dials = 0
+    kept = bench.connect("a")
+    again = bench.connect("a", outbound=True, address="seed:1")
+    assert bench.closed(again) == "a link to this node exists already"
+    bench.lose(again)
+    for _ in range(40):
+        bench.wait(0.5)
+        bench.tell(kept, Ping(1))
+        for address in bench.dialled():
+            dials += 1
+            bench.lose(bench.connect("a", outbound=True, address=address))
+    assert dials <= 40 * 0.5 / ALIAS_REST_S
+    assert [link.id for link in bench.links()] == [kept]
+
+
+def test_a_lost_link_is_replaced_soon() -> None:
+    bench = Bench(seeds=["a:1"])
+    bench.drain(Connect)
+    link = bench.connect("a", outbound=True, address="a:1")
+    bench.wait(2.0)
+    assert bench.dialled() == []
+    bench.lose(link)
+    bench.wait(1.25 * MAINTAIN_S)
+    assert bench.dialled() == ["a:1"]
+
+
+def test_a_full_view_lets_one_go_kindly_and_leaves_it_alone() -> None:
+    bench = Bench()
+    links = [bench.connect(f"p{number:02d}") for number in range(ACTIVE_MAX + 1)]
+    assert len(bench.links()) == ACTIVE_MAX
+    (victim,) = [link for link in links if bench.closed(link)]
+    assert victim != links[-1], "a newcomer finds room"
+    assert bench.said(victim, Goodbye) == [Goodbye("too many links")]
+
+
+def test_after_too_many_links_the_peer_is_left_alone_for_a_while() -> None:
+    bench = Bench(seeds=["a:1"])
+    bench.drain(Connect)
+    link = bench.connect("a", outbound=True, address="a:1")
+    bench.tell(link, Goodbye("too many links"))
+    bench.lose(link)
+    bench.wait(FULL_REST_S - 1.0)
+    assert bench.dialled() == []
+    bench.wait(2.0)
+    assert bench.dialled() == ["a:1"]
+
+
+def test_with_a_full_view_unreached_addresses_are_still_probed_now_and_then() -> None:
+    bench = Bench(seeds=["away:1"])
+    bench.node.connect_failed(bench.now(), "away:1", "refused")
+    bench.drain(Connect)
+    links = [bench.connect(f"p{number}") for number in range(ACTIVE_TARGET)]
+    dials = 0
+    for _ in range(600):
+        bench.wait(1.0)
+        for link in links:
+            bench.tell(link, Ping(1))
+        for address in bench.dialled():
+            assert address == "away:1"
+            dials += 1
+            bench.node.connect_failed(bench.now(), address, "refused")
+    assert 600 / 60 <= dials <= 600 / (RETRY_CAP_S / 2)
+
+
+# -- addresses ------------------------------------------------------------------------------------
+
+
+def test_peers_tell_each_other_where_others_are() -> None:
+    bench = Bench()
+    bench.connect("a")
+    other = bench.connect("b")
+    told = bench.said(other, Addresses)
+    assert {address for one in told for address in one.addresses} == {"a:1", "b:1"}
+    bench.tell(other, Addresses(("c:1", "m:1", "a:1")))
+    bench.wait(1.0)
+    assert bench.dialled() == ["c:1"], "not oneself, and not who is here"
+
+
+def test_the_book_is_bounded_whatever_peers_tell() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    for number in range(0, 2 * ADDRESS_BOOK_MAX, ADDRESSES_MAX):
+        bench.tell(link, Addresses(tuple(f"x{number + one}:1" for one in range(ADDRESSES_MAX))))
+    assert len(bench.node.overlay.book) == ADDRESS_BOOK_MAX
+    assert bench.closed(link) is None
+
+
+def meta_writes(bench: Bench) -> list[PutMeta]:
+    return [op for one in bench.drain(Persist) for op in one.ops if isinstance(op, PutMeta)]
+
+
+def test_a_burst_of_joins_is_saved_in_one_write() -> None:
+    bench = Bench()
+    for number in range(10):
+        bench.connect(f"p{number}")
+    assert meta_writes(bench) == []
+    bench.wait(SAVE_S + 0.1)
+    (saved,) = meta_writes(bench)
+    assert saved.name == SAVED_ADDRESSES
+    assert decode_saved_addresses(saved.value) == [f"p{number}:1" for number in range(10)]
+    bench.wait(60.0)
+    assert meta_writes(bench) == []
+
+
+@pytest.mark.parametrize("data", [None, b"", b"\xff", encode([1]), encode("a:1"), encode(["x" * 300])])
+def test_a_saved_book_that_cannot_be_read_is_no_book(data: bytes | None) -> None:
+    assert decode_saved_addresses(data) == []
+
+
+def test_events_are_told_once() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    bench.node.overlay.close(bench.links()[0], "first")
+    bench.node.overlay.fault(bench.node.overlay.link(link), "second")  # type: ignore[arg-type]
+    bench.lose(link, "third")
+    assert bench.events(PeerDown) == [PeerDown(link, "a", "first")]

@@ -1,0 +1,251 @@
+"""Presence: who is told of whom, which record is the newer, and how often a node speaks."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise, permutations
+
+from gossipconf.protocol.events import DuplicateNode
+from gossipconf.protocol.messages import PRESENCES_MAX, Presence, Push, Roster
+from gossipconf.protocol.presence import FORGET_S, MEMBERS_MAX, SETTLE_S, SILENT_S, TELL_MIN_S, TELL_S
+from tests.protocol.wire import Bench, Tapped, change
+
+
+def record(name: str, **fields: object) -> Presence:
+    known = Presence(
+        node_id=name,
+        boot=b"12345678",
+        started_ms=1_000,
+        count=1,
+        zone="eu/a",
+        address=f"{name}:1",
+        root=bytes(16),
+        policy=1,
+        versions=1,
+        degraded=False,
+    )
+    return dataclasses.replace(known, **fields)  # type: ignore[arg-type]
+
+
+def between() -> tuple[Bench, int, int]:
+    """A node between two scripted peers, at rest."""
+    bench = Bench()
+    links = bench.connect("a"), bench.connect("z")
+    for link in links:
+        bench.said(link)
+    return bench, *links
+
+
+def names(bench: Bench) -> list[str]:
+    return [member.presence.node_id for member in bench.node.members()]
+
+
+def rosters(bench: Bench, link: int) -> list[Presence]:
+    return [presence for roster in bench.said(link, Roster) for presence in roster.presences]
+
+
+# -- spreading ------------------------------------------------------------------------------------
+
+
+def test_in_a_line_everybody_hears_of_everybody() -> None:
+    hosts = [f"n{number}" for number in range(6)]
+    world = Tapped(*hosts, dials=False)
+    for one, other in pairwise(hosts):
+        world.wire(one, other)
+    world.run(1.0)
+    for host in hosts:
+        assert [member.presence.node_id for member in world.node(host).members()] == [
+            one for one in hosts if one != host
+        ]
+        assert len(world.node(host).presence) == len(hosts)
+
+
+def test_a_new_root_is_known_to_all_soon_after_a_change() -> None:
+    world = Tapped("a", "b", "c", dials=False)
+    world.wire("a", "b")
+    world.wire("b", "c")
+    world.run(2.0)
+    world.publish_value("c", "k", "1")
+    world.run(SETTLE_S + TELL_MIN_S + 0.1)
+    members = world.node("a").members()
+    assert {member.presence.root for member in members} == {world.node("a").root}
+    assert all(member.presence.versions == 2 for member in members)
+
+
+def test_news_is_passed_on_once_and_not_back() -> None:
+    bench, source, other = between()
+    bench.tell(source, Roster((record("x"), record("y"))))
+    assert rosters(bench, other) == [record("x"), record("y")]
+    bench.tell(other, Roster((record("x"), record("y", count=2))))
+    assert rosters(bench, source) == [record("y", count=2)]
+    bench.tell(source, Roster((record("x"),)))
+    assert (rosters(bench, source), rosters(bench, other)) == ([], [])
+
+
+def test_a_new_peer_is_told_everything_in_pieces() -> None:
+    bench, source, _ = between()
+    for number in range(150):
+        bench.tell(source, Roster((record(f"x{number:03d}"),)))
+    link = bench.connect("late")
+    told = bench.said(link, Roster)
+    assert [len(roster.presences) for roster in told] == [PRESENCES_MAX, PRESENCES_MAX, 151 - 2 * PRESENCES_MAX]
+    assert told[0].presences[0].node_id == "m", "oneself first"
+
+
+def test_a_member_tells_what_it_holds() -> None:
+    bench, source, _ = between()
+    bench.tell(source, Push(1, change().encode()))
+    own = bench.node.presence.own()
+    assert (own.root, own.policy, own.versions, own.degraded) == (bench.node.root, 1, 2, False)
+
+
+def test_addresses_of_members_are_dialled() -> None:
+    bench, source, _ = between()
+    bench.tell(source, Roster((record("x"),)))
+    bench.wait(1.0)
+    assert "x:1" in bench.dialled()
+
+
+# -- which record counts --------------------------------------------------------------------------
+
+
+def test_of_the_records_of_a_node_the_newest_counts_in_any_order() -> None:
+    ordered = [
+        record("x", started_ms=1_000, boot=b"zzzzzzzz", count=9),
+        record("x", started_ms=2_000, boot=b"aaaaaaaa", count=1),
+        record("x", started_ms=2_000, boot=b"aaaaaaaa", count=2),
+        record("x", started_ms=2_000, boot=b"bbbbbbbb", count=1),
+    ]
+    for order in permutations(ordered):
+        bench, source, _ = between()
+        for presence in order:
+            bench.tell(source, Roster((presence,)))
+        assert [member.presence for member in bench.node.members()] == [ordered[-1]]
+
+
+def test_a_restarted_node_replaces_its_old_record() -> None:
+    world = Tapped("a", "b", dials=False)
+    world.wire("a", "b")
+    world.run(30.0)
+    before = world.node("a").members()[0].presence
+    world.crash("b")
+    world.run(1.0)
+    world.start("b")
+    world.wire("a", "b")
+    world.run(1.0)
+    after = world.node("a").members()[0].presence
+    assert after.boot != before.boot
+    assert after.started_ms > before.started_ms
+    assert after.count < before.count
+
+
+def test_ones_own_name_in_the_mouth_of_others() -> None:
+    bench, source, other = between()
+    own = bench.node.presence.own()
+    bench.tell(source, Roster((own, dataclasses.replace(own, count=own.count + 5))))
+    earlier = dataclasses.replace(own, boot=b"previous", started_ms=own.started_ms - 1)
+    bench.tell(source, Roster((earlier,)))
+    assert bench.events(DuplicateNode) == [], "an echo of oneself, or of the time before a restart"
+    bench.tell(
+        source, Roster((dataclasses.replace(own, boot=b"namesake", started_ms=own.started_ms + 1, address="n:1"),))
+    )
+    assert bench.events(DuplicateNode) == [DuplicateNode("n:1")]
+    assert rosters(bench, other) == []
+    assert "m" not in names(bench)
+
+
+# -- time -----------------------------------------------------------------------------------------
+
+
+def test_members_fall_silent_and_are_listed_for_a_day() -> None:
+    bench, source, _ = between()
+    bench.tell(source, Roster((record("x"),)))
+    bench.wait(SILENT_S + 0.1)
+    (member,) = bench.node.members()
+    assert bench.now_s - member.heard_s > SILENT_S
+    bench.wait(FORGET_S - SILENT_S - 1.0)
+    assert names(bench) == ["x"]
+    bench.wait(2 * TELL_S)
+    assert names(bench) == []
+
+
+def test_a_repeated_record_is_no_sign_of_life() -> None:
+    bench, source, _ = between()
+    bench.tell(source, Roster((record("x"),)))
+    bench.wait(5.0)
+    bench.tell(source, Roster((record("x"),)))
+    (member,) = bench.node.members()
+    assert member.heard_s == 0.0
+    bench.tell(source, Roster((record("x", count=2),)))
+    assert member.heard_s == 5.0
+
+
+def test_when_a_member_was_last_equal_is_noted() -> None:
+    bench, source, _ = between()
+    bench.tell(source, Roster((record("x", root=bench.node.root),)))
+    bench.wait(5.0)
+    bench.tell(source, Push(1, change().encode()))
+    bench.tell(source, Roster((record("x", count=2),)))
+    (member,) = bench.node.members()
+    assert member.equal_s == 0.0
+    bench.wait(1.0)
+    bench.tell(source, Roster((record("x", count=3, root=bench.node.root),)))
+    assert member.equal_s == 6.0
+
+
+def told_at(bench: Bench, link: int, duration_s: float, publishes_every_s: float | None) -> list[float]:
+    """When the node has told of itself."""
+    told = []
+    steps = int(duration_s / 0.05)
+    for step in range(steps):
+        if publishes_every_s is not None and step % max(1, int(publishes_every_s / 0.05)) == 0:
+            bench.tell(link, Push(1, change(str(step), f"k{step % 3}", seq=step + 1).encode()))
+        bench.tell(link, Roster(()))
+        bench.wait(0.05)
+        told += [bench.now_s for presence in rosters(bench, link) if presence.node_id == "m"]
+    return told
+
+
+def test_a_quiet_node_tells_of_itself_now_and_then() -> None:
+    bench, source, _ = between()
+    bench.wait(1.0)  # the first root is settled
+    bench.said(source)
+    told = told_at(bench, source, 100.0, None)
+    assert 100 / (1.25 * TELL_S) - 1 <= len(told) <= 100 / (0.75 * TELL_S) + 1
+
+
+def test_under_steady_publishing_it_tells_at_most_once_a_second() -> None:
+    bench, source, _ = between()
+    told = told_at(bench, source, 30.0, 0.1)
+    assert len(told) >= 30 / (TELL_MIN_S + SETTLE_S) - 2
+    assert all(later - earlier >= TELL_MIN_S - 0.1 for earlier, later in pairwise(told[1:]))
+
+
+def test_a_burst_is_told_once() -> None:
+    bench, source, other = between()
+    bench.wait(2.0)
+    bench.said(other)
+    for seq in range(1, 20):
+        bench.tell(source, Push(1, change(key=f"k{seq}", seq=seq).encode()))
+    bench.wait(SETTLE_S + 0.01)
+    told = [presence for presence in rosters(bench, other) if presence.node_id == "m"]
+    assert [presence.root for presence in told] == [bench.node.root]
+
+
+# -- bounds ---------------------------------------------------------------------------------------
+
+
+def test_members_are_bounded() -> None:
+    bench, source, other = between()
+    for number in range(MEMBERS_MAX + 50):
+        bench.tell(source, Roster((record(f"x{number}"),)))
+    assert len(bench.node.members()) == MEMBERS_MAX
+    bench.said(other)
+    bench.tell(source, Roster((record(f"x{MEMBERS_MAX + 1}"), record("x1", count=2))))
+    assert rosters(bench, other) == [record("x1", count=2)], "what is not kept is not passed on, else it went in rings"
+
+
+def test_an_empty_roster_is_no_harm() -> None:
+    bench, source, other = between()
+    bench.tell(source, Roster(()))
+    assert (bench.closed(source), rosters(bench, other)) == (None, [])
