@@ -16,14 +16,20 @@ from ..model.limits import ADDRESS_BOOK_MAX
 RETRY_FIRST_S: Final = 0.25
 RETRY_CAP_S: Final = 3.0
 """A healed partition is found within the cap; 8 unreachable peers then cost 3 dials a second at most."""
+HEARSAY_RETRY_CAP_S: Final = 60.0
+"""Addresses at which nobody was ever met are tried for ever too, but a thousand invented ones must cost little."""
 
 
 @dataclass(slots=True)
 class _Address:
-    """What is known of one address. ``node_id`` is empty until a node was met there."""
+    """What is known of one address.
+
+    ``node_id`` is whose it is, empty if unknown; ``verified``: a dial has found that node there.
+    """
 
     is_seed: bool
     node_id: str = ""
+    verified: bool = False
     failures: int = 0
     next_try_s: float = float("-inf")
 
@@ -67,31 +73,48 @@ class AddressBook:
         self._addresses[address] = _Address(is_seed=False)
 
     def met(self, address: str, node_id: str, rng: Random) -> None:
-        """A node was reached at ``address``. Other addresses of the same node are forgotten unless they are seeds."""
+        """``address`` was dialled and ``node_id`` was there. Where that node was met before it is no more."""
         self.learn(address, rng)
         for known, record in list(self._addresses.items()):
             if record.node_id == node_id and known != address:
-                record.node_id = ""
-                if not record.is_seed:
+                if record.verified and not record.is_seed:
                     del self._addresses[known]
+                else:
+                    record.node_id, record.verified = "", False
         if address in self._addresses:
             met = self._addresses[address]
-            met.node_id = node_id
+            met.node_id, met.verified = node_id, True
             met.failures = 0
             met.next_try_s = float("-inf")
+
+    def claimed(self, address: str, node_id: str, rng: Random) -> None:
+        """``node_id`` says that it can be dialled at ``address``.
+
+        A claim proves nothing: it never takes an address from another node, it replaces
+        only this node's last claim, and a dial decides.
+        """
+        self.learn(address, rng)
+        claim = self._addresses.get(address)
+        if claim is None or claim.node_id:
+            return
+        for record in self._addresses.values():
+            if record.node_id == node_id and not record.verified:
+                record.node_id = ""
+        claim.node_id = node_id
 
     def failed(self, address: str, now_s: float, rng: Random) -> None:
         """``address`` could not be reached: double the wait, up to the cap, with jitter."""
         record = self._addresses.get(address)
         if record is not None:
-            wait = min(RETRY_CAP_S, RETRY_FIRST_S * 2 ** min(record.failures, 16))
+            cap_s = RETRY_CAP_S if record.node_id or record.is_seed else HEARSAY_RETRY_CAP_S
+            wait_s = min(cap_s, RETRY_FIRST_S * 2 ** min(record.failures, 16))
             record.failures += 1
-            record.next_try_s = now_s + wait * (0.5 + 0.5 * rng.random())
+            record.next_try_s = now_s + wait_s * (0.5 + 0.5 * rng.random())
 
-    def rest(self, address: str, until_s: float) -> None:
-        """Do not dial ``address`` before ``until_s``: its node has said that it is full."""
+    def rest(self, address: str, node_id: str, until_s: float) -> None:
+        """Do not dial ``address`` before ``until_s``: its node ``node_id`` wants no link now."""
         record = self._addresses.get(address)
-        if record is not None:
+        if record is not None and record.node_id in {"", node_id}:
             record.next_try_s = until_s
 
     def forget(self, address: str) -> None:

@@ -60,6 +60,8 @@ ALIAS_REST_S: Final = 10.0
 """How long a seed that leads to a node with a link under another address is left alone: it may lead elsewhere later."""
 FAULTS_MAX: Final = 8
 """Invalid changes or messages after which a link is closed; an honest peer sends none."""
+FAULTS_REST_S: Final = 60.0
+"""How long such a peer is not dialled: it would send the same again."""
 SAVED_ADDRESSES: Final = "addresses"
 """Name under which the journal keeps the address book."""
 
@@ -214,7 +216,7 @@ class Overlay:
                         self.book.learn(address, self._environment.rng)
             case Goodbye():
                 if "too many links" in message.reason:
-                    self._rest(link)
+                    self._rest(link, FULL_REST_S)
                 self.close(link, f"peer: {message.reason}")
             case _:
                 return False
@@ -223,7 +225,8 @@ class Overlay:
     def fault(self, link: Link, reason: str) -> None:
         """Count an invalid change or message of a peer; too many close the link."""
         link.faults += 1
-        if link.faults >= FAULTS_MAX:
+        if link.faults >= FAULTS_MAX and not link.closing:
+            self._rest(link, FAULTS_REST_S)
             self.close(link, f"{link.faults} invalid messages, the last: {reason}")
 
     def close(self, link: Link, reason: str, *, goodbye: bool = False) -> None:
@@ -260,7 +263,7 @@ class Overlay:
         if link.outbound:
             self.book.met(link.address, link.node_id, self._environment.rng)
         if hello.address:
-            self.book.met(hello.address, link.node_id, self._environment.rng)
+            self.book.claimed(hello.address, link.node_id, self._environment.rng)
         link.hello = hello
         rivals = [other for other in self.ready_links() if other.node_id == link.node_id and other is not link]
         for rival in rivals:
@@ -269,7 +272,7 @@ class Overlay:
             if self._outlives(rival, link):
                 link.hello = None
                 if link.address != hello.address:
-                    self.book.rest(link.address, self._environment.now.monotonic_s + ALIAS_REST_S)
+                    self.book.rest(link.address, link.node_id, self._environment.now.monotonic_s + ALIAS_REST_S)
                 self.close(link, "a link to this node exists already", goodbye=True)
                 return
             self.close(rival, "replaced by another link to this node", goodbye=True)
@@ -301,14 +304,14 @@ class Overlay:
         links = self.ready_links()
         if len(links) > ACTIVE_MAX:
             victim = self._environment.rng.choice([link for link in links if link is not newest])
-            self._rest(victim)
+            self._rest(victim, FULL_REST_S)
             self.close(victim, "too many links", goodbye=True)
 
-    def _rest(self, link: Link) -> None:
-        until_s = self._environment.now.monotonic_s + FULL_REST_S
-        self.book.rest(link.address, until_s)
+    def _rest(self, link: Link, rest_s: float) -> None:
+        until_s = self._environment.now.monotonic_s + rest_s
+        self.book.rest(link.address, link.node_id, until_s)
         if link.hello is not None:
-            self.book.rest(link.hello.address, until_s)
+            self.book.rest(link.hello.address, link.node_id, until_s)
 
     def _lose(self, link: Link, reason: str) -> None:
         if link.ready:

@@ -103,13 +103,18 @@ class PresenceBoard:
 
     def handle(self, link: Link, roster: Roster) -> None:
         """Take in records and pass on those that are new."""
-        fresh = tuple(presence for presence in roster.presences if self._take(presence))
+        fresh = tuple(one for one in roster.presences if self._take(one, first_hand=one.node_id == link.node_id))
         if fresh:
             for other in self._overlay.ready_links():
                 if other.id != link.id:
                     self._overlay.send(other, Roster(fresh))
 
-    def _take(self, presence: Presence) -> bool:
+    def _take(self, presence: Presence, *, first_hand: bool) -> bool:
+        """Keep a record that is newer than the one here, and pass it on.
+
+        First hand, over the link of the node that it speaks of, it is kept in any case:
+        what others have said of that node, however new they called it, gives way.
+        """
         if presence.node_id == self._overlay.identity.node_id:
             if presence.boot != self._overlay.boot and presence.started_ms > self._started_ms:
                 self._environment.emit(DuplicateNode(presence.address))
@@ -122,10 +127,13 @@ class PresenceBoard:
             member = self._members[presence.node_id] = Member(presence, now_s, now_s)
         else:
             old = member.presence
-            if (presence.started_ms, presence.boot, presence.count) <= (old.started_ms, old.boot, old.count):
+            newer = (presence.started_ms, presence.boot, presence.count) > (old.started_ms, old.boot, old.count)
+            if not newer and not first_hand:
                 return False
             member.presence = presence
             member.heard_s = now_s
+            if not newer:
+                return False
         if presence.root == self._replica.root:
             member.equal_s = now_s
         if presence.address:

@@ -57,6 +57,10 @@ class JournalWriter:
                 ops = [op for persist in group for op in persist.ops]
                 with trio.CancelScope(shield=True):  # a write that has begun is finished, and told of
                     error = await self._commit(ops)
+                    if error is not None:
+                        # What was queued meanwhile rests on what has failed: it fails too (see `Persist`).
+                        group += self._queue
+                        self._queue = []
                     for persist in group:
                         self._done(persist, error)
             self._idle.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from gossipconf.model.limits import ADDRESS_BOOK_MAX
-from gossipconf.protocol.address_book import RETRY_CAP_S, RETRY_FIRST_S, AddressBook
+from gossipconf.protocol.address_book import HEARSAY_RETRY_CAP_S, RETRY_CAP_S, RETRY_FIRST_S, AddressBook
 
 _RNG = Random(1)
 
@@ -96,8 +96,8 @@ def test_a_sample_has_only_what_was_reached_last_time() -> None:
 
 def test_rest_holds_and_ends() -> None:
     book = AddressBook([], ["a:1"])
-    book.rest("a:1", 30.0)
-    book.rest("unknown:1", 30.0)
+    book.rest("a:1", "a", 30.0)
+    book.rest("unknown:1", "a", 30.0)
     assert (due(book, 29.9), due(book, 30.0)) == ([], ["a:1"])
 
 
@@ -136,3 +136,30 @@ def test_the_empty_address_is_nobodys() -> None:
     book = AddressBook([])
     book.learn("", rng())
     assert len(book) == 0
+
+
+def test_a_claim_takes_no_address_from_a_node_that_was_met_there() -> None:
+    """A peer that says it lives where an honest node lives must not keep others from dialling that node."""
+    book = AddressBook([])
+    book.met("honest:1", "honest", Random(0))
+    book.claimed("honest:1", "liar", Random(0))
+    book.rest("honest:1", "liar", 1e9)
+    assert book.due(0.0, [], ["liar"]) == ["honest:1"]
+
+
+def test_claims_do_not_add_up() -> None:
+    """However many addresses a node claims one after another, it holds the last one only, and removes none."""
+    book = AddressBook([], ["a:1", "b:1", "c:1"])
+    for address in ("a:1", "b:1", "c:1"):
+        book.claimed(address, "liar", Random(0))
+    assert book.due(0.0, [], ["liar"]) == ["a:1", "b:1"]
+    book.met("liar:1", "liar", Random(0))
+    assert sorted(book.due(0.0, [], ["liar"])) == ["a:1", "b:1", "c:1"]
+
+
+def test_where_nobody_was_met_is_tried_for_ever_and_rarely() -> None:
+    book = AddressBook([], ["hearsay:1"])
+    for _ in range(50):
+        book.failed("hearsay:1", 0.0, Random(0))
+    assert not book.due(RETRY_CAP_S, [], [])
+    assert book.due(HEARSAY_RETRY_CAP_S, [], []) == ["hearsay:1"]

@@ -249,3 +249,15 @@ def test_an_empty_roster_is_no_harm() -> None:
     bench, source, other = between()
     bench.tell(source, Roster(()))
     assert (bench.closed(source), rosters(bench, other)) == (None, [])
+
+
+def test_what_a_node_says_of_itself_prevails_over_hearsay() -> None:
+    """A liar that invents a later start for its victim is believed only where the victim is not heard itself."""
+    bench, liar, victim = between()
+    invented = record("z", started_ms=2**52, count=2**50)
+    bench.tell(liar, Roster((invented,)))
+    assert bench.node.members()[-1].presence == invented
+    true = record("z", started_ms=5)
+    bench.tell(victim, Roster((true,)))
+    assert bench.node.members()[-1].presence == true
+    assert true not in rosters(bench, liar)  # elsewhere it would not count as news
