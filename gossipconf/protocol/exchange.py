@@ -1,0 +1,155 @@
+"""The exchange of changes between two nodes that compare what they hold: the answering side of sync.
+
+Keeps no state of a session: each question is answered from the replica as it is, and
+each answer has a budget, so that no queue grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ..model.change import Change
+from ..model.clock import Clock
+from ..model.errors import InvalidInput, Rejected, UnknownPolicy
+from ..model.limits import SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
+from .environment import Environment
+from .events import ChangeRejected
+from .messages import (
+    BATCH_CHANGES_MAX,
+    Batch,
+    Check,
+    Checked,
+    Given,
+    Hinted,
+    Hints,
+    Told,
+    Walk,
+    Walked,
+    Want,
+    WantPolicies,
+)
+from .overlay import Link, Overlay
+from .replica import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """What one stream has sent: how many changes, and whether some were left for want of budget."""
+
+    count: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one batch has brought: changes that were accepted, and those of them that were news."""
+
+    count: int
+    news: int
+
+
+class Exchange:
+    """Sends changes, takes them in, and answers questions about what is here."""
+
+    def __init__(self, environment: Environment, replica: Replica, overlay: Overlay) -> None:
+        self._environment = environment
+        self._replica = replica
+        self._overlay = overlay
+
+    def answer(self, link: Link, question: Hints | Walk | Want | Check | WantPolicies) -> None:
+        """Answer what the leader of a session asks."""
+        match question:
+            case Hints():
+                self._answer_hints(link, question)
+            case Walk():
+                self._answer_walk(link, question)
+            case Want():
+                parts = self._replica.live.parts_of_items(question.items)
+                self.stream(link, policies_first(parts), question.budget)
+                self._overlay.send(link, Given(question.request))
+            case Check():
+                checked = Checked(question.request, self._replica.root, self._replica.policy_version)
+                self._overlay.send(link, checked)
+            case WantPolicies():
+                self.stream(link, self._replica.policies_after(question.have), SYNC_BUDGET_BYTES)
+
+    def lacked(self, frontier: Clock, complete: bool, policy: int) -> Iterator[Change]:
+        """What a node with this frontier seems to lack: policies, then each writer's changes in order of number.
+
+        ``complete``: a writer that is not in the frontier is one of whom nothing was met.
+        """
+        live = self._replica.live
+        policies = {change.id: change for change in self._replica.policies_after(policy)}
+        yield from policies.values()
+        known = dict(frontier)
+        for writer in live.writers():
+            seq = known.get(writer, 0 if complete else None)
+            if seq is None:
+                continue
+            for change_id in live.changes_after(writer, seq):
+                if change_id not in policies:
+                    part = live.part(change_id)
+                    assert part is not None
+                    yield part
+
+    def stream(self, link: Link, changes: Iterable[Change], budget: int) -> Streamed:
+        """Send ``changes`` in batches until ``budget`` bytes are sent; at least one is sent if there is any."""
+        batch: list[bytes] = []
+        count = batched = streamed = 0
+        more = False
+        for change in changes:
+            data = change.encode()
+            if streamed and streamed + len(data) > budget:
+                more = True
+                break
+            if batch and (batched + len(data) > SYNC_BATCH_BYTES or len(batch) == BATCH_CHANGES_MAX):
+                self._overlay.send(link, Batch(tuple(batch)))
+                batch, batched = [], 0
+            batch.append(data)
+            count += 1
+            batched += len(data)
+            streamed += len(data)
+        if batch:
+            self._overlay.send(link, Batch(tuple(batch)))
+        return Streamed(count, more)
+
+    def take(self, link: Link, batch: Batch) -> Taken:
+        """Take in what a peer has sent, asked or not: each change is judged on its own."""
+        count = news = 0
+        for data in batch.changes:
+            try:
+                outcome = self._replica.receive(self._replica.decode(data), link.node_id)
+            except UnknownPolicy:
+                self._overlay.send(link, WantPolicies(self._replica.policy_version))
+                break
+            except (InvalidInput, Rejected) as error:
+                self._environment.emit(ChangeRejected(link.node_id, str(error)))
+                self._overlay.fault(link, str(error))
+                if link.closing:
+                    break  # it has had its chances; the rest is not even verified
+                continue
+            count += 1
+            news += outcome.is_news
+        return Taken(count, news)
+
+    def _answer_hints(self, link: Link, hints: Hints) -> None:
+        more = False
+        if hints.root != self._replica.root:
+            changes = self.lacked(hints.frontier, hints.complete, hints.policy)
+            more = self.stream(link, changes, hints.budget).more
+        live = self._replica.live
+        lacks = tuple((writer, live.highest(writer)) for writer, seq in hints.frontier if live.highest(writer) < seq)
+        self._overlay.send(link, Hinted(hints.request, self._replica.root, self._replica.policy_version, lacks, more))
+
+    def _answer_walk(self, link: Link, walk: Walk) -> None:
+        tree = self._replica.live.tree
+        differing = tuple(
+            Told(prefix, tree.summary(prefix)) for prefix, digest in walk.nodes if tree.hash_at(prefix) != digest
+        )
+        self._overlay.send(link, Walked(walk.request, differing))
+
+
+def policies_first(changes: list[Change]) -> list[Change]:
+    """Ordered so that no change comes before the policy that it names."""
+    return sorted(changes, key=lambda change: change.header.policy)
