@@ -19,6 +19,9 @@ Flags = NDArray[np.bool_]
 CALLS_MAX: Final = 1 << 21
 """Calls drawn at once: about 100 MB of temporaries, and large enough that numpy's overhead does not show."""
 
+PAIRWISE_MAX: Final = 8
+"""Up to this fanout, comparing every pair of a caller's peers is faster than sorting them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -51,7 +54,7 @@ class Network:
             local = caller - origin
             if fanout > 1:
                 offset = _distinct(self.rng, len(caller), fanout, population).ravel()
-                origin, local, caller = (np.repeat(part, fanout) for part in (origin, local, caller))
+                origin, local, caller = (np.tile(part, fanout) for part in (origin, local, caller))
             else:
                 offset = self.rng.integers(0, population, len(caller))
             # Turning the circle by an offset from 1 on leaves the caller out and every other node equally likely.
@@ -84,23 +87,36 @@ def in_any(flags: Flags) -> Flags:
     return np.asarray(flags.any(axis=1), dtype=np.bool_)
 
 
-def _distinct(rng: np.random.Generator, rows: int, count: int, population: int) -> Indices:
-    """`rows` independent uniform sets of `count` different numbers below `population`, one set a row.
+def _distinct(rng: np.random.Generator, sets: int, count: int, population: int) -> Indices:
+    """`sets` independent uniform sets of `count` different numbers below `population`, one set a column.
 
-    Repeated numbers of a row are drawn again until none is left. No step looks at which
+    Repeated numbers of a set are drawn again until none is left. No step looks at which
     numbers they are, only at which are equal, so every set is equally likely. Near the
     whole population the last repetitions would take for ever: there, the places of the
     smallest of `population` random keys are taken.
     """
     if 2 * count > population:
-        return np.argpartition(rng.random((rows, population)), count - 1, axis=1)[:, :count]
-    drawn = rng.integers(0, population, (rows, count))
-    pending = np.arange(rows)
-    while len(pending):
-        part = np.sort(drawn[pending], axis=1)
-        repeated = np.zeros(part.shape, dtype=np.bool_)
-        np.equal(part[:, 1:], part[:, :-1], out=repeated[:, 1:])
-        part[repeated] = rng.integers(0, population, int(repeated.sum()))
-        drawn[pending] = part
-        pending = pending[repeated.any(axis=1)]
-    return drawn
+        return np.argpartition(rng.random((sets, population)), count - 1, axis=1)[:, :count].T
+    drawn = rng.integers(0, population, (count, sets))
+    pending = np.arange(sets)
+    part = drawn
+    while True:
+        if count > PAIRWISE_MAX:
+            part = np.sort(part, axis=0)
+        repeated = _repeated(part)
+        part[repeated] = rng.integers(0, population, int(np.count_nonzero(repeated)))
+        drawn[:, pending] = part
+        unsettled = repeated.any(axis=0)
+        if not unsettled.any():
+            return drawn
+        pending, part = pending[unsettled], part[:, unsettled]
+
+
+def _repeated(part: Indices) -> Flags:
+    """Which numbers stand in their column before; only the place just before counts in a long, sorted column."""
+    count = len(part)
+    repeated = np.zeros(part.shape, dtype=np.bool_)
+    for later in range(1, count):
+        for earlier in range(later - 1 if count > PAIRWISE_MAX else 0, later):
+            repeated[later] |= part[later] == part[earlier]
+    return repeated

@@ -20,7 +20,7 @@ from .rumour import BlindCoin, PullCounter, PushCounter
 from .spreading import Spreading
 
 NODES_MAX: Final = 20_000_000
-"""A trial of median-counter holds up to about 60 bytes a node: 1.2 GB."""
+"""A trial of median-counter holds up to about 90 bytes a node: 1.8 GB."""
 
 TRIALS_MAX: Final = 10_000_000
 """Each trial keeps 32 bytes of figures; a ten-millionth quantile is beyond any use."""
