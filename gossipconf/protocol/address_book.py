@@ -6,7 +6,7 @@ Retries back off to a cap and go on for ever. Pure data; the overlay dials.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -16,6 +16,8 @@ from ..model.limits import ADDRESS_BOOK_MAX
 RETRY_FIRST_S: Final = 0.25
 RETRY_CAP_S: Final = 3.0
 """A healed partition is found within the cap; 8 unreachable peers then cost 3 dials a second at most."""
+LOST_SHARE: Final = 0.75
+"""Share of probes that go where a node was met and is no more; the rest look where nobody was."""
 HEARSAY_RETRY_CAP_S: Final = 60.0
 """Addresses at which nobody was ever met are tried for ever too, but a thousand invented ones must cost little."""
 
@@ -95,7 +97,7 @@ class AddressBook:
         """
         self.learn(address, rng)
         claim = self._addresses.get(address)
-        if claim is None or claim.node_id:
+        if claim is None or claim.node_id or claim.is_seed:
             return
         for record in self._addresses.values():
             if record.node_id == node_id and not record.verified:
@@ -112,9 +114,9 @@ class AddressBook:
             record.next_try_s = now_s + wait_s * (0.5 + 0.5 * rng.random())
 
     def rest(self, address: str, node_id: str, until_s: float) -> None:
-        """Do not dial ``address`` before ``until_s``: its node ``node_id`` wants no link now."""
+        """Do not dial ``address``, where ``node_id`` was met, before ``until_s``: that node wants no link now."""
         record = self._addresses.get(address)
-        if record is not None and record.node_id in {"", node_id}:
+        if record is not None and record.verified and record.node_id == node_id:
             record.next_try_s = until_s
 
     def forget(self, address: str) -> None:
@@ -129,6 +131,11 @@ class AddressBook:
             if record.next_try_s <= now_s and address not in busy_addresses and record.node_id not in busy_nodes
         ]
         return [address for *_, address in sorted(found)]
+
+    def probe(self, due: Sequence[str], rng: Random) -> str:
+        """Of the addresses ``due``, one to look behind: mostly one that was lost, the other side of a partition."""
+        lost = [address for address in due if self._addresses[address].verified and self._addresses[address].failures]
+        return rng.choice(lost if lost and rng.random() < LOST_SHARE else due)
 
     def sample(self, count: int, rng: Random) -> list[str]:
         """Up to ``count`` random addresses at which a node was met."""

@@ -15,7 +15,7 @@ from typing import Final
 from ..model.change import Change
 from ..model.errors import InvalidInput, ProtocolViolation, Rejected, UnknownPolicy
 from ..model.limits import CHANGE_BYTES_MAX
-from .environment import Environment
+from .environment import Environment, LinkId
 from .events import ChangeRejected
 from .messages import HOPS_MAX, Push, WantPolicies
 from .overlay import Link, Overlay
@@ -39,6 +39,7 @@ class Broadcast:
         self._overlay = overlay
         self._recent: OrderedDict[bytes, None] = OrderedDict()
         self._waiting: OrderedDict[bytes, tuple[Link, Push]] = OrderedDict()
+        self._asked: dict[LinkId, None] = {}
 
     def spread(self, change: Change) -> None:
         """Send a change that was published here to every peer."""
@@ -57,16 +58,19 @@ class Broadcast:
     def policy_arrived(self) -> None:
         """Try what was waiting for a policy again."""
         waiting, self._waiting = self._waiting, OrderedDict()
+        self._asked.clear()
         for link, push in waiting.values():
             self._take(link, push)
 
     def link_down(self, link: Link) -> None:
         """What waited for this peer's policy is dropped; sync brings it back."""
+        self._asked.pop(link.id, None)
         for digest, (source, _) in list(self._waiting.items()):
             if source is link:
                 del self._waiting[digest]
 
     def _take(self, link: Link, push: Push) -> None:
+        change = None
         try:
             change = self._replica.decode(push.change)
             if not change.is_whole:
@@ -77,7 +81,8 @@ class Broadcast:
             return
         except (InvalidInput, Rejected) as error:
             self._environment.emit(ChangeRejected(link.node_id, str(error)))
-            self._overlay.fault(link, str(error))
+            if change is None or not self._replica.is_disputed(change):
+                self._overlay.fault(link, str(error))
             return
         self._remember(push.change)
         if outcome.is_news:
@@ -87,7 +92,9 @@ class Broadcast:
         held_bytes = sum(len(waiting.change) for _, waiting in self._waiting.values())
         if len(self._waiting) < WAITING_MAX and held_bytes + len(push.change) <= WAITING_BYTES_MAX:
             self._waiting[_digest(push.change)] = (link, push)
-        self._overlay.send(link, WantPolicies(self._replica.policy_version))
+        if link.id not in self._asked:
+            self._asked[link.id] = None
+            self._overlay.send(link, WantPolicies(self._replica.policy_version))
 
     def _forward(self, push: Push, source: Link | None) -> None:
         for link in self._overlay.ready_links():

@@ -66,7 +66,7 @@ class Exchange:
                 self._answer_walk(link, question)
             case Want():
                 parts = self._replica.live.parts_of_items(question.items)
-                self.stream(link, policies_first(parts), question.budget)
+                self.stream(link, in_order(parts), question.budget)
                 self._overlay.send(link, Given(question.request))
             case Check():
                 checked = Checked(question.request, self._replica.root, self._replica.policy_version)
@@ -91,7 +91,7 @@ class Exchange:
                 if change_id not in policies:
                     part = live.part(change_id)
                     assert part is not None
-                    yield part
+                    yield from _once_a_slot(part)
 
     def stream(self, link: Link, changes: Iterable[Change], budget: int) -> Streamed:
         """Send ``changes`` in batches until ``budget`` bytes are sent; at least one is sent if there is any."""
@@ -118,14 +118,17 @@ class Exchange:
         """Take in what a peer has sent, asked or not: each change is judged on its own."""
         count = news = 0
         for data in batch.changes:
+            change = None
             try:
-                outcome = self._replica.receive(self._replica.decode(data), link.node_id)
+                change = self._replica.decode(data)
+                outcome = self._replica.receive(change, link.node_id)
             except UnknownPolicy:
                 self._overlay.send(link, WantPolicies(self._replica.policy_version))
                 break
             except (InvalidInput, Rejected) as error:
                 self._environment.emit(ChangeRejected(link.node_id, str(error)))
-                self._overlay.fault(link, str(error))
+                if change is None or not self._replica.is_disputed(change):
+                    self._overlay.fault(link, str(error))
                 if link.closing:
                     break  # it has had its chances; the rest is not even verified
                 continue
@@ -150,6 +153,21 @@ class Exchange:
         self._overlay.send(link, Walked(walk.request, differing))
 
 
-def policies_first(changes: list[Change]) -> list[Change]:
-    """Ordered so that no change comes before the policy that it names."""
-    return sorted(changes, key=lambda change: change.header.policy)
+def _once_a_slot(change: Change) -> Iterator[Change]:
+    """``change`` in parts that name no slot twice: nearly always itself."""
+    left = dict(change.entries)
+    if len({entry.slot for entry in left.values()}) == len(left):
+        yield change
+        return
+    tree = change.tree()
+    while left:
+        first = {entry.slot: index for index, entry in reversed(left.items())}
+        yield change.restrict(first.values(), tree)
+        for index in first.values():
+            del left[index]
+
+
+def in_order(changes: list[Change]) -> list[Change]:
+    """What is to be sent: no change before the policy that it names, and no slot twice in one part."""
+    ordered = sorted(changes, key=lambda change: change.header.policy)
+    return [part for change in ordered for part in _once_a_slot(change)]

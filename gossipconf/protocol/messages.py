@@ -8,6 +8,7 @@ say more to an older one; a missing or malformed field is a violation.
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
@@ -16,9 +17,10 @@ from ..model.clock import Clock, decode_clock
 from ..model.encoding import as_array, as_bytes, as_int, as_text, encode, unpack
 from ..model.errors import FormatError, InvalidInput, ProtocolViolation
 from ..model.hashing import HASH_BYTES
+from ..model.key import check_node_id
 from ..model.limits import (
     ADDRESS_BYTES_MAX,
-    CHANGE_BYTES_MAX,
+    FORM_BYTES_MAX,
     FRONTIER_WRITERS_MAX,
     NODE_ID_BYTES_MAX,
     POLICY_VERSION_MAX,
@@ -63,7 +65,19 @@ def _bytes(length: int) -> _Reader:
 
 
 def _text(bytes_max: int) -> _Reader:
-    return lambda value: as_text(value, "a text", bytes_max)
+    """A text that can be shown to people: a peer's line breaks and escape sequences do not reach a terminal."""
+
+    def read(value: Any) -> str:
+        text = as_text(value, "a text", bytes_max)
+        if any(character < " " or "\x7f" <= character < "\xa0" for character in text):
+            raise FormatError("a text must have no control characters")
+        return text
+
+    return read
+
+
+def _node_id(value: Any) -> str:
+    return check_node_id(as_text(value, "a node's name", NODE_ID_BYTES_MAX))
 
 
 def _many(reader: _Reader, length_max: int) -> _Reader:
@@ -77,7 +91,7 @@ def _flag(value: Any) -> bool:
 
 
 def _change_bytes(value: Any) -> bytes:
-    return as_bytes(value, "a change", length_max=CHANGE_BYTES_MAX)
+    return as_bytes(value, "a change", length_max=FORM_BYTES_MAX)
 
 
 def _clock(value: Any) -> Clock:
@@ -159,7 +173,7 @@ class Presence:
 
 
 _PRESENCE_READERS: Final[tuple[_Reader, ...]] = (
-    _text(NODE_ID_BYTES_MAX),
+    _node_id,
     _bytes(NONCE_BYTES),
     _int(TIME_MS_MAX),
     _int(SEQ_MAX),
@@ -192,7 +206,7 @@ class Hello:
         _int(1 << 16),
         _int(SEQ_MAX),
         _bytes(HASH_BYTES),
-        _text(NODE_ID_BYTES_MAX),
+        _node_id,
         _bytes(NONCE_BYTES),
         _text(ADDRESS_BYTES_MAX),
         _text(TEXT_BYTES_MAX),
@@ -230,14 +244,30 @@ class Addresses:
     READERS: ClassVar = (_many(_text(ADDRESS_BYTES_MAX), ADDRESSES_MAX),)
 
 
+class GoodbyeCode(enum.IntEnum):
+    """Why a link is closed, as far as the other side acts on it; a reader takes one it does not know for LEAVING."""
+
+    LEAVING = 0
+    FULL = 1
+    DUPLICATE = 2
+    VIOLATION = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Goodbye:
-    """The sender closes the link, and why."""
+    """The sender closes the link: a code to act on, and a reason for people."""
 
+    code: int
     reason: str
     TYPE: ClassVar = 5
     CLASS: ClassVar = FrameClass.CONTROL
-    READERS: ClassVar = (_text(TEXT_BYTES_MAX),)
+    READERS: ClassVar = (_int(1 << 16), _text(TEXT_BYTES_MAX))
+
+    @classmethod
+    def saying(cls, code: GoodbyeCode, reason: str) -> Goodbye:
+        """A goodbye whose reason fits, whatever it quotes."""
+        shown = "".join(one if one.isprintable() else "?" for one in reason)
+        return cls(code, shown.encode()[:TEXT_BYTES_MAX].decode(errors="ignore"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from .address_book import AddressBook
 from .broadcast import Broadcast
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
-from .messages import Message, Push, Roster, decode_message
+from .messages import GoodbyeCode, Message, Push, Roster, decode_message
 from .overlay import Identity, Link, Overlay
 from .presence import Member, PresenceBoard
 from .replica import Replica
@@ -35,11 +35,12 @@ from .sync import Sync
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a journal held: decoded changes, headers of dead ones, and the saved address book."""
+    """What a journal held: decoded changes, headers of dead ones, the address book, ids of accepted policies."""
 
     changes: tuple[Change, ...] = ()
     retired_headers: tuple[Change, ...] = ()
     addresses: tuple[str, ...] = ()
+    accepted_policies: tuple[bytes, ...] = ()
 
 
 class Node:
@@ -80,7 +81,7 @@ class Node:
         self._policies = tuple(policies)
         self._shown_root = b""
         self._policy_version = 0
-        self.replica.restore(restored.changes, restored.retired_headers)
+        self.replica.restore(restored.changes, restored.retired_headers, restored.accepted_policies)
 
     @property
     def identity(self) -> Identity:
@@ -149,7 +150,7 @@ class Node:
             if message is not None:
                 self._handle(link, message)
         except ProtocolViolation as error:
-            self.overlay.close(link, str(error), goodbye=True)
+            self.overlay.close(link, str(error), GoodbyeCode.VIOLATION)
         self._settle()
 
     def dropped(self, now: Now, link_id: LinkId, frame_class: FrameClass) -> None:

@@ -12,7 +12,7 @@ whole component, whatever its size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +31,7 @@ from .messages import (
     VERSION_MIN,
     Addresses,
     Goodbye,
+    GoodbyeCode,
     Hello,
     Message,
     Ping,
@@ -62,6 +63,16 @@ FAULTS_MAX: Final = 8
 """Invalid changes or messages after which a link is closed; an honest peer sends none."""
 FAULTS_REST_S: Final = 60.0
 """How long such a peer is not dialled: it would send the same again."""
+PROBE_SHARE_MAX: Final = 256
+"""Full nodes share the probing of other addresses, about one a second in all; beyond so many members each does its
+part nevertheless, since members can be invented."""
+TOLD_ADDRESSES_MAX: Final = 256
+"""Addresses taken from one peer over the life of a link: it must not fill the book alone."""
+NAMESAKE_REPEAT_S: Final = 3600.0
+"""How often the same namesake is reported: it is dialled again and again."""
+NAMESAKES_MAX: Final = 64
+"""Namesakes remembered for that."""
+STOPPING: Final = "the agent is shutting down"
 SAVED_ADDRESSES: Final = "addresses"
 """Name under which the journal keeps the address book."""
 
@@ -92,6 +103,8 @@ class Link:
     ping_s: float | None = None
     rtt_s: float | None = None
     faults: int = 0
+    told: int = 0
+    is_probe: bool = False
     closing: bool = False
 
     @property
@@ -126,6 +139,8 @@ class Overlay:
         self._member_count = member_count
         self._links: dict[LinkId, Link] = {}
         self._dialling: dict[str, None] = {}
+        self._probing: dict[str, None] = {}
+        self._namesakes: dict[bytes, float] = {}
         self._save_planned = False
         self._stopping = False
 
@@ -157,9 +172,9 @@ class Overlay:
         for link in list(self._links.values()):
             if not link.closing:
                 # In the class that is sent last, for the peer hears nothing after it.
-                farewell = encode_message(Goodbye("the agent is shutting down"))
+                farewell = encode_message(Goodbye.saying(GoodbyeCode.LEAVING, STOPPING))
                 self._environment.send(link.id, FrameClass.SYNC, farewell)
-            self.close(link, "the agent is shutting down")
+            self.close(link, STOPPING)
 
     def connected(self, link_id: LinkId, node_id: str, outbound: bool, address: str) -> None:
         """A connection is open; its peer's certificate says ``node_id``."""
@@ -167,6 +182,8 @@ class Overlay:
             self._dialling.pop(address, None)
         now_s = self._environment.now.monotonic_s
         link = self._links[link_id] = Link(link_id, node_id, outbound, address, now_s, now_s)
+        link.is_probe = outbound and address in self._probing
+        self._probing.pop(address, None)
         identity = self.identity
         hello = Hello(
             version_min=VERSION_MIN,
@@ -181,11 +198,12 @@ class Overlay:
         )
         self.send(link, hello)
         if self._stopping:
-            self.close(link, "the agent is shutting down", goodbye=True)
+            self.close(link, STOPPING, GoodbyeCode.LEAVING)
 
     def connect_failed(self, address: str, reason: str) -> None:
         """A dial has failed."""
         self._dialling.pop(address, None)
+        self._probing.pop(address, None)
         self.book.failed(address, self._environment.now.monotonic_s, self._environment.rng)
         self._environment.emit(ConnectFailed(address, reason))
 
@@ -211,16 +229,35 @@ class Overlay:
                     link.rtt_s = self._environment.now.monotonic_s - link.ping_s
                     link.ping_s = None
             case Addresses():
-                for address in message.addresses:
-                    if address != self.identity.address:
-                        self.book.learn(address, self._environment.rng)
+                link.told += len(message.addresses)
+                if link.told <= TOLD_ADDRESSES_MAX:
+                    self._learn(message.addresses)
             case Goodbye():
-                if "too many links" in message.reason:
+                if message.code == GoodbyeCode.FULL:
                     self._rest(link, FULL_REST_S)
                 self.close(link, f"peer: {message.reason}")
             case _:
                 return False
         return True
+
+    def _learn(self, addresses: Iterable[str]) -> None:
+        for address in addresses:
+            if address != self.identity.address:
+                self.book.learn(address, self._environment.rng)
+
+    def report_namesake(self, boot: bytes, address: str) -> None:
+        """Another agent runs under this node's name: tell, but the same one not more than once an hour."""
+        now_s = self._environment.now.monotonic_s
+        if now_s - self._namesakes.get(boot, float("-inf")) < NAMESAKE_REPEAT_S:
+            return
+        if len(self._namesakes) < NAMESAKES_MAX:
+            self._namesakes[boot] = now_s
+            self._environment.emit(DuplicateNode(address))
+
+    def compared_equal(self, link: Link) -> None:
+        """A link that was opened only to see whether its node holds the same has served; a full view needs no other."""
+        if link.is_probe and len(self.ready_links()) > ACTIVE_TARGET:
+            self.close(link, "it holds the same, and the view is full", GoodbyeCode.LEAVING)
 
     def fault(self, link: Link, reason: str) -> None:
         """Count an invalid change or message of a peer; too many close the link."""
@@ -229,12 +266,12 @@ class Overlay:
             self._rest(link, FAULTS_REST_S)
             self.close(link, f"{link.faults} invalid messages, the last: {reason}")
 
-    def close(self, link: Link, reason: str, *, goodbye: bool = False) -> None:
+    def close(self, link: Link, reason: str, goodbye: GoodbyeCode | None = None) -> None:
         """Close a link; the machines above lose it at once."""
         if link.closing:
             return
-        if goodbye:
-            self.send(link, Goodbye(reason[:200]))
+        if goodbye is not None:
+            self.send(link, Goodbye.saying(goodbye, reason))
         was_ready = link.ready
         link.closing = True
         self._environment.output(Disconnect(link.id, reason))
@@ -273,9 +310,9 @@ class Overlay:
                 link.hello = None
                 if link.address != hello.address:
                     self.book.rest(link.address, link.node_id, self._environment.now.monotonic_s + ALIAS_REST_S)
-                self.close(link, "a link to this node exists already", goodbye=True)
+                self.close(link, "a link to this node exists already", GoodbyeCode.DUPLICATE)
                 return
-            self.close(rival, "replaced by another link to this node", goodbye=True)
+            self.close(rival, "replaced by another link to this node", GoodbyeCode.DUPLICATE)
         self._plan_save()
         self._environment.emit(PeerUp(link.id, link.node_id, hello.address or link.address))
         self._on_up(link)
@@ -288,7 +325,7 @@ class Overlay:
             self.book.forget(link.address)
             self.close(link, "this is the agent itself")
         else:
-            self._environment.emit(DuplicateNode(link.address))
+            self.report_namesake(hello.boot, link.address)
             self.close(link, f"two agents run under the name {hello.node_id!r}; give each its own certificate")
 
     def _outlives(self, old: Link, new: Link) -> bool:
@@ -305,7 +342,7 @@ class Overlay:
         if len(links) > ACTIVE_MAX:
             victim = self._environment.rng.choice([link for link in links if link is not newest])
             self._rest(victim, FULL_REST_S)
-            self.close(victim, "too many links", goodbye=True)
+            self.close(victim, "too many links", GoodbyeCode.FULL)
 
     def _rest(self, link: Link, rest_s: float) -> None:
         until_s = self._environment.now.monotonic_s + rest_s
@@ -345,12 +382,16 @@ class Overlay:
         busy_addresses.add(self.identity.address)
         busy_nodes = {link.node_id for link in open_links}
         due = self.book.due(now_s, busy_addresses, busy_nodes)
-        room = ACTIVE_TARGET - len(open_links) - len(self._dialling)
+        counted = [link for link in open_links if link.ready or link.outbound]  # strangers who say nothing fill no view
+        room = ACTIVE_TARGET - len(counted) - len(self._dialling)
         if room > 0:
             return due[:room]
-        if due and not self._dialling and self._environment.rng.random() * max(1, self._member_count()) < MAINTAIN_S:
-            return [self._environment.rng.choice(due)]
-        return []
+        share = min(PROBE_SHARE_MAX, max(1, self._member_count()))
+        if not due or self._dialling or self._environment.rng.random() * share >= MAINTAIN_S:
+            return []
+        address = self.book.probe(due, self._environment.rng)
+        self._probing[address] = None
+        return [address]
 
     def _ping(self, link: Link) -> None:
         link.pings += 1

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from .environment import Environment
-from .events import DuplicateNode
 from .messages import PRESENCES_MAX, Presence, Roster
 from .overlay import Link, Overlay
 from .replica import Replica
@@ -28,6 +27,8 @@ SILENT_S: Final = 3.5 * TELL_S
 """A member not heard of for three tellings is called silent."""
 FORGET_S: Final = 24 * 3600.0
 """A silent member is listed for a day, so that an admin sees who is missing."""
+CLOCK_SKEW_MAX_MS: Final = 24 * 3_600_000
+"""A start later than tomorrow is a lie or a broken clock; it would outrank every honest record for ever."""
 MEMBERS_MAX: Final = 2_000
 """Above it the roster would cost more than the config that it reports on."""
 
@@ -117,7 +118,9 @@ class PresenceBoard:
         """
         if presence.node_id == self._overlay.identity.node_id:
             if presence.boot != self._overlay.boot and presence.started_ms > self._started_ms:
-                self._environment.emit(DuplicateNode(presence.address))
+                self._overlay.report_namesake(presence.boot, presence.address)
+            return False
+        if presence.started_ms > self._environment.now.wall_ms + CLOCK_SKEW_MAX_MS:
             return False
         now_s = self._environment.now.monotonic_s
         member = self._members.get(presence.node_id)
@@ -125,20 +128,18 @@ class PresenceBoard:
             if len(self._members) >= MEMBERS_MAX:
                 return False
             member = self._members[presence.node_id] = Member(presence, now_s, now_s)
+            newer = True
         else:
             old = member.presence
             newer = (presence.started_ms, presence.boot, presence.count) > (old.started_ms, old.boot, old.count)
-            if not newer and not first_hand:
+            restarted = presence.boot != old.boot and now_s - member.heard_s > SILENT_S
+            if not newer and not first_hand and not restarted:
                 return False
             member.presence = presence
             member.heard_s = now_s
-            if not newer:
-                return False
         if presence.root == self._replica.root:
             member.equal_s = now_s
-        if presence.address:
-            self._overlay.book.learn(presence.address, self._environment.rng)
-        return True
+        return newer
 
     def _tell_regularly(self) -> None:
         self._environment.call_later(self._environment.jittered(TELL_S), self._tell_regularly)

@@ -7,15 +7,18 @@ judge under the policy, add, write. Reads see a change only once it is on disk.
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from ..model.change import INCARNATION_BYTES, Change, Writer
 from ..model.clock import seq_of
+from ..model.encoding import as_array, as_bytes, decode, encode
 from ..model.entry import Slot
 from ..model.errors import GossipconfError, InvalidInput, JournalWriteFailed, Rejected, StaleReservation
+from ..model.hashing import HASH_BYTES
 from ..model.key import covers
+from ..model.limits import VALUE_BYTES_MAX
 from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
@@ -29,8 +32,8 @@ DISK_RETRY_S = 1.0
 """How long after a failed write the next one is tried: room on a disk comes back by a human's hand."""
 
 
-DISK_PROBE = PutMeta("disk probe", b"")
-"""Written when there is nothing else to try: a write of nothing would succeed on a full disk too."""
+SAVED_POLICIES = "policies"
+"""Name under which the journal keeps the ids of the policy changes that this node has accepted."""
 
 RETIREMENTS_WAITING_MAX = 10_000
 """History rows kept while the disk refuses writes; beyond it the oldest are forgotten, state never is."""
@@ -81,6 +84,9 @@ class Replica:
         self._incarnation: bytes | None = None
         self._reserved_seq = 0
         self._published_seq = 0
+        self._publishing: dict[bytes, Change] = {}
+        self._retiring: OrderedDict[bytes, bytes] = OrderedDict()
+        self._accepted_policies: list[bytes] = []
         self._left_behind: list[tuple[Version, Change]] = []
 
     @property
@@ -95,27 +101,34 @@ class Replica:
 
     # -- restart ----------------------------------------------------------------------------------
 
-    def restore(self, changes: Iterable[Change], retired_headers: Iterable[Change]) -> None:
+    def restore(
+        self, changes: Iterable[Change], retired_headers: Iterable[Change], accepted_policies: Iterable[bytes]
+    ) -> None:
         """Take over what the journal had: judged before it was written, and judged again now, signatures too.
 
-        Raises what the judge raises: a journal that holds what the policy does not
-        allow has been tampered with.
+        Of two policies with one number that the journal holds, the one among
+        ``accepted_policies`` (change ids) stays in force. Raises what the judge raises: a
+        journal that holds what the policy does not allow has been tampered with.
         """
         kept = list(changes)
-        for change in policy_changes(kept):
-            self._admit(change)
+        accepted = frozenset(accepted_policies)
+        for change in sorted(policy_changes(kept), key=lambda one: (one.header.policy, one.id not in accepted)):
+            self.chain.judge(change)
+            self._enter(change)
         for change in kept:
             self.chain.judge(change)
-            self._left_behind.extend(self.live.add(change).retired)
+            self._left_behind.extend((version, change) for version, _ in self.live.add(change).retired)
         for header in islice(retired_headers, RETIRED_HEADERS_RESTORED_MAX):
             self.chain.judge(header)
             self.live.remember_header(header)
 
     def retire_left_behind(self) -> None:
-        """Move to history what a crash has left among the live: a publish is written before what it supersedes goes."""
+        """Move to history what was still stored among the live: dead entries of a form that was not cut down yet,
+        and what a crash has left between the write of a publish and that of what it supersedes."""
         left, self._left_behind = self._left_behind, []
-        changes = dict.fromkeys(change.id for _, change in left)
-        self._persist((*map(self._op_for, changes), *self._retirements(left)), ())
+        forms = {change.id: change for _, change in left}
+        changed = [change_id for change_id, form in forms.items() if self.live.stored(change_id) is not form]
+        self._persist((*map(self._op_for, changed), *self._retirements(left)), ())
 
     def add_policies(self, changes: Iterable[Change]) -> None:
         """Take over policy changes from a verified cluster file, and write those that are new."""
@@ -157,6 +170,7 @@ class Replica:
             raise JournalWriteFailed(f"this agent cannot write ({self.disk_error}), so it takes no publish")
         if not change.is_whole:
             raise InvalidInput("only a whole change can be published")
+        _check_slots(change)
         self.chain.judge(change)
         header = change.header
         if header.writer.incarnation == self._incarnation:
@@ -183,18 +197,26 @@ class Replica:
         """Judge and add a change from a peer (or the cluster file). Raises InvalidInput or Rejected."""
         if self.live.holds(change):
             return Outcome()
-        outcome = self._admit(change)
+        _check_slots(change)
+        self.chain.judge(change)
+        outcome = self._enter(change)
         self._persist(*self._writes(outcome))
         self._report(change, outcome, source)
         return outcome
 
-    def _admit(self, change: Change) -> Outcome:
-        self.chain.judge(change)
+    def _enter(self, change: Change) -> Outcome:
+        """Add a judged change; a policy that it carries comes into force."""
         outcome = self.live.add(change)
         policy = self.chain.accept(change)
         if policy is not None:
+            self._accepted_policies.append(change.id)
             self._environment.emit(PolicyAccepted(policy.version))
         return outcome
+
+    def is_disputed(self, change: Change) -> bool:
+        """Whether ``change`` names a policy beyond an open fork: who has accepted the other branch may believe it."""
+        versions = range(1, change.header.policy + 1)
+        return any(len(self.live.slot((policy_key(number), ""))) > 1 for number in versions)
 
     def _report(self, change: Change, outcome: Outcome, source: str | None) -> None:
         if outcome.is_news:
@@ -211,9 +233,14 @@ class Replica:
     def persisted(self, token: int, error: str | None) -> Change | None:
         """A write ended; return the change that was published by it, now to be spread."""
         pending = self._pending.pop(token)
+        if pending.publish is not None:
+            self._publishing.pop(pending.publish[1].id, None)
         if error is not None:
             self._write_failed(pending, error)
             return None
+        for op in pending.ops:
+            if isinstance(op, Retire):
+                self._retiring.pop(op.version_id, None)
         recovered = self.disk_error is not None
         if recovered:
             self.disk_error = None
@@ -225,7 +252,7 @@ class Replica:
 
     def _acknowledge(self, publish_token: int, change: Change) -> Change:
         """A local publish is on disk: now it lives."""
-        outcome = self.live.add(change)
+        outcome = self._enter(change)
         ops, reads = self._writes(outcome, written=change)
         unsettled = {slot for other in self._pending.values() for slot, _ in other.reads}
         if unsettled.isdisjoint(slot for slot, _ in reads):
@@ -250,7 +277,7 @@ class Replica:
         if pending.publish is not None:
             publish_token, change = pending.publish
             self._environment.emit(PublishFailed(publish_token, JournalWriteFailed(error)))
-            if self.live.part(change.id) is not None:  # what came of it from a peer stays, and only that
+            if self.live.stored(change.id) is not None:  # what came of it from a peer stays, and only that
                 self._unwritten.changes[change.id] = None
         else:
             self._unwritten.add(pending.ops, pending.reads)
@@ -266,34 +293,38 @@ class Replica:
     def _write_missed(self, *, as_a_probe: bool = False) -> None:
         """Write all that the disk has refused, as it is now; ``as_a_probe``: write something even so."""
         unwritten, self._unwritten = self._unwritten, _Unwritten()
-        ops = (*(self._op_for(change_id) for change_id in unwritten.changes), *unwritten.retired)
+        ops: tuple[JournalOp, ...] = (*map(self._op_for, unwritten.changes), *unwritten.retired)
         reads = tuple((slot, self.live.slot(slot)) for slot in unwritten.slots)
-        if as_a_probe and not ops:
-            ops = (DISK_PROBE,)
-        if ops or reads:
+        if as_a_probe or ops or reads:
+            # The accepted policies are small and always worth writing: a write of nothing would be no probe.
+            ops = (*ops, self._policies_op())
             self._output(_Pending(ops, reads, None))
 
     def _writes(self, outcome: Outcome, written: Change | None = None) -> tuple[tuple[JournalOp, ...], Reads]:
         """What must go to disk after ``outcome``, and what readers see then. ``written`` is on disk already."""
-        touched = dict(outcome.touched)
+        stored = dict(outcome.stored)
         if written is not None:
-            if self.live.part(written.id) == written:
-                touched.pop(written.id, None)
+            if self.live.stored(written.id) is written:
+                stored.pop(written.id, None)
             else:
-                touched[written.id] = None  # it was superseded while it was written, at least in part
-        ops: list[JournalOp] = [self._op_for(change_id) for change_id in touched]
+                stored[written.id] = None  # it was superseded while it was written, at least in part
+        ops: list[JournalOp] = [self._op_for(change_id) for change_id in stored]
+        if any(change_id in stored for change_id in self._accepted_policies) or (
+            written is not None and written.id in self._accepted_policies
+        ):
+            ops.append(self._policies_op())
         slots: dict[Slot, None] = {version.slot: None for version in outcome.gained}
         slots.update((version.slot, None) for version, _ in outcome.retired)
         ops.extend(self._retirements(outcome.retired))
         return tuple(ops), tuple((slot, self.live.slot(slot)) for slot in slots)
 
     def _op_for(self, change_id: bytes) -> JournalOp:
-        for pending in self._pending.values():
-            if pending.publish is not None and pending.publish[1].id == change_id:
-                # A part of it has come back before its publish was on disk: keep what is about to be acknowledged.
-                return PutChange(change_id, pending.publish[1].encode())
-        part = self.live.part(change_id)
-        return DropChange(change_id) if part is None else PutChange(change_id, part.encode())
+        # A part of a publish may come back before it is on disk: keep what is about to be acknowledged.
+        form = self._publishing.get(change_id) or self.live.stored(change_id)
+        return DropChange(change_id) if form is None else PutChange(change_id, form.encode())
+
+    def _policies_op(self) -> JournalOp:
+        return PutMeta(SAVED_POLICIES, encode(self._accepted_policies))
 
     def _retirements(self, retired: Iterable[tuple[Version, Change]]) -> Iterator[Retire]:
         """History rows, each with a change that holds just the retired entry."""
@@ -301,7 +332,11 @@ class Replica:
         for version, change in retired:
             tree = trees.get(id(change))
             if tree is None:
-                tree = trees[id(change)] = change.tree()
+                tree = trees[id(change)] = self.live.tree_of(change)
+            data = change.single(version.index, tree).encode()
+            self._retiring[version.id] = data
+            if len(self._retiring) > RETIREMENTS_WAITING_MAX:
+                self._retiring.popitem(last=False)
             yield Retire(
                 version_id=version.id,
                 change_id=version.change_id,
@@ -311,8 +346,12 @@ class Replica:
                 seq=version.header.seq,
                 time_ms=version.header.time_ms,
                 retired_ms=self._environment.now.wall_ms,
-                data=change.single(version.index, tree).encode(),
+                data=data,
             )
+
+    def retiring(self, version_id: bytes) -> bytes | None:
+        """A version that has been superseded here and is not in history yet, as an encoded change of one entry."""
+        return self._retiring.get(version_id)
 
     def _persist(self, ops: tuple[JournalOp, ...], reads: Reads, publish: tuple[int, Change] | None = None) -> None:
         if self.disk_error is not None and publish is None:
@@ -323,6 +362,8 @@ class Replica:
     def _output(self, pending: _Pending) -> None:
         self._last_token += 1
         self._pending[self._last_token] = pending
+        if pending.publish is not None:
+            self._publishing[pending.publish[1].id] = pending.publish[1]
         self._environment.output(Persist(self._last_token, pending.ops, pending.reads))
 
     # -- what peers may ask for -------------------------------------------------------------------
@@ -336,3 +377,24 @@ class Replica:
                 assert part is not None
                 found.append(part)
         return found
+
+
+def decode_saved_policies(data: bytes | None) -> tuple[bytes, ...]:
+    """The ids of accepted policy changes; none for what cannot be read: then the smallest id of each number counts."""
+    if data is None:
+        return ()
+    try:
+        ids = as_array(decode(data, "the accepted policies", VALUE_BYTES_MAX), "the accepted policies")
+        return tuple(as_bytes(one, "a change id", HASH_BYTES) for one in ids)
+    except InvalidInput:
+        return ()
+
+
+def _check_slots(change: Change) -> None:
+    """One form of a change may name a slot once.
+
+    Two entries of one change in one slot are both valid (docs/decisions/002), but they
+    travel apart: 16,384 siblings at once would cost minutes to compare.
+    """
+    if len({entry.slot for _, entry in change.entries}) != len(change.entries):
+        raise Rejected("the change names a key twice; such entries travel one by one")

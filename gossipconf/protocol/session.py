@@ -21,7 +21,7 @@ from ..model.errors import ProtocolViolation
 from ..model.limits import FRONTIER_WRITERS_MAX, SYNC_BUDGET_BYTES
 from ..store.hash_tree import EMPTY_HASH, Inner, Prefix
 from ..store.live_set import fork_item
-from .exchange import Exchange, Taken, policies_first
+from .exchange import Exchange, Taken, in_order
 from .messages import (
     ITEM_BYTES,
     WALK_NODES_MAX,
@@ -73,6 +73,7 @@ class Session:
     ) -> None:
         self.link = link
         self.received = 0
+        self.news = 0
         self.sent = 0
         self.walks = 0
         self._replica = replica
@@ -109,15 +110,15 @@ class Session:
     def took(self, taken: Taken) -> None:
         """The peer has sent changes."""
         self.received += taken.count
+        self.news += taken.news
         self._progress += taken.news
 
-    def advance(self, reply: Reply) -> None:
-        """Go on with what has come. An answer to an earlier question is ignored.
+    def answers(self, reply: Reply) -> bool:
+        """Whether ``reply`` is to the last question; one to an earlier question is to be ignored."""
+        return reply.request == self._request
 
-        Raises ProtocolViolation for one of the wrong kind.
-        """
-        if reply.request != self._request:
-            return
+    def advance(self, reply: Reply) -> None:
+        """Go on with what has come. Raises ProtocolViolation for an answer of the wrong kind."""
         match self._step, reply:
             case _Step.HINTED, Hinted():
                 self._hinted(reply)
@@ -202,7 +203,7 @@ class Session:
         """Stream owed items up to the budget; the rest stays owed."""
         items, self._owed = self._owed[:WANTED_ITEMS_MAX], self._owed[WANTED_ITEMS_MAX:]
         here = [item for item in items if item in self._replica.live.tree]
-        parts = policies_first(self._replica.live.parts_of_items(here))
+        parts = in_order(self._replica.live.parts_of_items(here))
         given = self._exchange.stream(self.link, parts, SYNC_BUDGET_BYTES).count
         for part in parts[given:]:
             self._owed.extend([part.version_id(index) for index, _ in part.entries] or [fork_item(part.id)])

@@ -41,7 +41,7 @@ NEWS_S: Final = 0.05
 """Delay before a root changed by sync is shown to other peers, so that a stream of batches is shown once."""
 REPLY_LIMIT_S: Final = 10.0
 """A session that hears nothing for so long is given up; the link itself may live."""
-SESSION_LIMIT_S: Final = 15.0
+SESSION_LIMIT_S: Final = 5.0
 """While others wait no session lasts longer, whatever comes: a peer that answers for ever must not keep them from
 theirs. What a long one has brought so far stays."""
 RETRY_FIRST_S: Final = 1.0
@@ -109,8 +109,6 @@ class Sync:
     def handle(self, link: Link, message: Message) -> bool:
         """Take a message that is sync's; False if it is another machine's. Raises ProtocolViolation."""
         session = self._session if self._session is not None and self._session.link is link else None
-        if session is not None:
-            self._heard_s = self._environment.now.monotonic_s
         match message:
             case Root():
                 self._compare(self._peers[link.id], message)
@@ -120,10 +118,13 @@ class Sync:
                 taken = self._exchange.take(link, message)
                 if session is not None:
                     session.took(taken)
+                    if taken.news:
+                        self._heard_s = self._environment.now.monotonic_s
                 if taken.news:
                     self._plan_news(link)
             case Hinted() | Checked() | Walked() | Given():
-                if session is not None:
+                if session is not None and session.answers(message):
+                    self._heard_s = self._environment.now.monotonic_s
                     session.advance(message)
             case _:
                 return False
@@ -157,8 +158,7 @@ class Sync:
         first, peer.compared = not peer.compared, True
         if shown.root == self._replica.root:
             peer.unequal_since_s = None
-            peer.retry_s = RETRY_FIRST_S
-            peer.not_before_s = float("-inf")
+            self._overlay.compared_equal(peer.link)
             return
         if not peer.leads:
             if not first:
@@ -240,7 +240,10 @@ class Sync:
                 peer.unequal_since_s = None
                 peer.retry_s = RETRY_FIRST_S
                 peer.not_before_s = float("-inf")
+                self._overlay.compared_equal(peer.link)
             else:
+                if session.news:
+                    peer.retry_s = RETRY_FIRST_S  # it has brought something: there is no reason to shun it
                 peer.not_before_s = self._environment.now.monotonic_s + peer.retry_s
                 self._show_root_later(peer, peer.retry_s)
                 peer.retry_s = min(RETRY_CAP_S, 2 * peer.retry_s)

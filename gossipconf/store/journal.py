@@ -136,29 +136,24 @@ class Journal:
             self._tally(count, total)
 
     def expire_history(self, before_ms: int, *, batch: int = 1_000) -> int:
-        """Delete what was retired before this Unix time, at most ``batch`` rows a transaction.
+        """Delete the oldest of what was retired before this Unix time, at most ``batch`` rows, in one transaction.
 
-        Returns how many rows went. Raises as ``commit`` does; whole batches before it stay deleted.
+        Returns how many rows went; 0 when none is left. Raises as ``commit`` does.
         """
         if batch < 1:
             raise InvalidInput(f"batch of history to expire is {batch}; it must be at least 1")
-        expired = 0
-        while True:
-            with self._reading():
-                rows = self._database.execute(
-                    "SELECT key, version_id, checksum FROM retired WHERE retired_ms < ? ORDER BY retired_ms LIMIT ?",
-                    (before_ms, batch),
-                ).fetchall()
-            if not rows:
-                return expired
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT key, version_id, checksum FROM retired WHERE retired_ms < ? ORDER BY retired_ms LIMIT ?",
+                (before_ms, batch),
+            ).fetchall()
+        if rows:
             with self._transaction():
                 self._database.executemany(
                     "DELETE FROM retired WHERE key = ? AND version_id = ?", [row[:2] for row in rows]
                 )
                 self._tally(-len(rows), -sum(row[2] for row in rows))
-            expired += len(rows)
-            if len(rows) < batch:
-                return expired
+        return len(rows)
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -328,9 +323,11 @@ class Journal:
                 before = execute(
                     "SELECT checksum FROM retired WHERE key = ? AND version_id = ?", (op.key, op.version_id)
                 ).fetchone()
+                if before:
+                    return (0, 0)  # met again: when it was retired first is what counts, and when it may expire
                 checksum = retired_checksum(*fields)
                 execute(
-                    f"INSERT OR REPLACE INTO retired ({RETIRED_COLUMNS})"  # noqa: S608 -- constant
+                    f"INSERT INTO retired ({RETIRED_COLUMNS})"  # noqa: S608 -- constant
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (*fields, checksum),
                 )

@@ -23,7 +23,7 @@ class DropChange:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """A superseded or void version moves to local history; (key, version_id) names it, the last stays."""
+    """A superseded or void version moves to local history; (key, version_id) names it, the first stays."""
 
     version_id: bytes
     change_id: bytes

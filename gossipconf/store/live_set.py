@@ -33,11 +33,19 @@ from ..model.entry import Slot
 from ..model.hashing import FORK_TAG, tagged_hash
 from ..model.key import covers
 from ..model.limits import FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
+from ..model.merkle import SparseTree
 from ..model.version import Version, versions_of
 from .hash_tree import HashTree
 
 WRITERS_REMEMBERED_MAX: Final = 10_000
 """Writers whose highest number is remembered for the frontier; each start of a publishing agent makes one."""
+
+DEAD_VERSIONS_MAX: Final = 50_000
+"""Ids of dead versions remembered (about 5 MB): a peer that replays old changes must not cause work or writes."""
+LARGE_CHANGE_ENTRIES: Final = 64
+"""From this size on a change's tree is worth remembering: hashing 10,000 entries takes 50 ms."""
+TREES_REMEMBERED_MAX: Final = 16
+"""Trees remembered: a few MB each for the largest changes, and few changes are as large."""
 
 Number: TypeAlias = tuple[bytes, int]
 """(writer id, seq): what two different changes must never share."""
@@ -50,13 +58,15 @@ class Outcome:
     gained:   versions that became live
     retired:  versions that were superseded or voided, those dead on arrival included, each with a change that
               holds at least that entry
-    touched:  ids of changes whose kept part is different now
+    touched:  ids of changes of which something else is replicated now
+    stored:   ids of changes whose stored form is another one now: what must be written
     forks:    (writer, seq) of forks that were found or grew
     """
 
     gained: list[Version] = field(default_factory=list)
     retired: list[tuple[Version, Change]] = field(default_factory=list)
     touched: dict[bytes, None] = field(default_factory=dict)
+    stored: dict[bytes, None] = field(default_factory=dict)
     forks: list[Number] = field(default_factory=list)
 
     @property
@@ -67,7 +77,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Kept:
-    """A change of which something lives: a part that covers at least the live entries, and which these are."""
+    """A change of which something lives: its stored form, and which of the entries in that live.
+
+    The stored form is cut down only when half of it is dead: superseding one entry of
+    10,000 must not cost as much as the 10,000, in memory or on disk.
+    """
 
     change: Change
     live: set[int]
@@ -89,6 +103,8 @@ class LiveSet:
         self._retired: OrderedDict[Number, Change] = OrderedDict()  # bare headers of changes without live part
         self._highest: OrderedDict[bytes, int] = OrderedDict()  # writer -> highest seq met, latest writer last
         self._writers_forgotten = False
+        self._dead: OrderedDict[bytes, None] = OrderedDict()  # ids of versions that have died here
+        self._trees: OrderedDict[bytes, SparseTree] = OrderedDict()  # change id -> tree over its stored form
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -109,29 +125,34 @@ class LiveSet:
         """Every slot with its live versions, the winner first."""
         return self._slots
 
-    def part(self, change_id: bytes) -> Change | None:
-        """What must be kept of a change: its live entries, or the bare header of a fork's branch, or None."""
+    def stored(self, change_id: bytes) -> Change | None:
+        """What is kept of a change, dead entries included as long as they are fewer than the live ones."""
         kept = self._kept.get(change_id)
-        if kept is not None:
-            if len(kept.live) < len(kept.change.entries):
-                kept.change = kept.change.restrict(kept.live)
-            return kept.change
-        return self._branches.get(change_id)
+        return self._branches.get(change_id) if kept is None else kept.change
+
+    def part(self, change_id: bytes) -> Change | None:
+        """What is replicated of a change: its live entries, or the bare header of a fork's branch, or None."""
+        kept = self._kept.get(change_id)
+        return self._branches.get(change_id) if kept is None else self._cut(kept, kept.live)
 
     def parts(self) -> Iterator[Change]:
-        """What must be kept of every change: enough to rebuild this set."""
-        for change_id in list(self._kept):
-            part = self.part(change_id)
-            assert part is not None
-            yield part
+        """What is replicated of every change: enough to rebuild this set."""
+        for kept in self._kept.values():
+            yield self._cut(kept, kept.live)
         for change_id, header in self._branches.items():
             if change_id not in self._kept:
                 yield header
 
     def holds(self, change: Change) -> bool:
-        """Whether adding ``change`` could bring nothing: every entry of it that is here already lives."""
+        """Whether adding ``change`` could bring nothing: every entry of it that is here lives, or has died here."""
         kept = self._kept.get(change.id)
-        return kept is not None and all(index in kept.live for index, _ in change.entries)
+        if not change.entries:
+            retired = self._retired.get((change.writer_id, change.header.seq))
+            return kept is not None or change.id in self._branches or (retired is not None and retired.id == change.id)
+        return all(
+            (kept is not None and index in kept.live) or change.version_id(index) in self._dead
+            for index, _ in change.entries
+        )
 
     def parts_of_items(self, items: Iterable[bytes]) -> list[Change]:
         """The changes that carry the tree ``items`` (whole ids, or their beginnings), each once."""
@@ -142,13 +163,30 @@ class LiveSet:
                 indices = wanted.setdefault(change_id, set())
                 if index >= 0:
                     indices.add(index)
-        parts = []
-        for change_id, indices in wanted.items():
-            kept = self._kept.get(change_id)
-            part = self.part(change_id) if kept is None else kept.change.restrict(indices)
-            assert part is not None
-            parts.append(part)
-        return parts
+        return [
+            self._cut(self._kept[change_id], indices) if change_id in self._kept else self._branches[change_id]
+            for change_id, indices in wanted.items()
+        ]
+
+    def _cut(self, kept: _Kept, indices: set[int]) -> Change:
+        """A stored change with only some of its entries. The trees of large ones are remembered."""
+        change = kept.change
+        if len(indices) == len(change.entries):
+            return change
+        return change.restrict(indices, self.tree_of(change))
+
+    def tree_of(self, change: Change) -> SparseTree:
+        """The Merkle tree of ``change``; remembered if it is the stored form of a large one."""
+        kept = self._kept.get(change.id)
+        if kept is None or kept.change is not change or len(change.entries) < LARGE_CHANGE_ENTRIES:
+            return change.tree()
+        tree = self._trees.get(change.id)
+        if tree is None:
+            tree = self._trees[change.id] = change.tree()
+            if len(self._trees) > TREES_REMEMBERED_MAX:
+                self._trees.popitem(last=False)
+        self._trees.move_to_end(change.id)
+        return tree
 
     def frontier(self, limit: int) -> tuple[Clock, bool]:
         """{writer: highest seq met} of the ``limit`` writers met last, and whether that is all of them."""
@@ -187,16 +225,27 @@ class LiveSet:
     def add(self, change: Change) -> Outcome:
         """Add a judged change, whole or in part."""
         outcome = Outcome()
-        self._meet(change)
+        if change.entries:
+            self._meet(change)
         if not self._settle_fork(change, outcome):
-            outcome.retired.extend((version, change) for version in versions_of(change))
+            for version in versions_of(change):
+                self._bury(version, change, outcome)
             return outcome
         kept = self._kept.get(change.id)
-        gained = [version for version in versions_of(change) if kept is None or version.index not in kept.live]
-        self._keep_part(change)
-        for version in gained:
-            self._add_version(version, change, outcome)
-        self._drop_if_dead(change, outcome)
+        fresh: dict[Slot, list[Version]] = {}
+        for version in versions_of(change):
+            if kept is not None and version.index in kept.live:
+                continue
+            if any(rival.supersedes(version) for rival in self._slots.get(version.slot, ())):
+                self._bury(version, change, outcome)
+            else:
+                fresh.setdefault(version.slot, []).append(version)
+        if fresh:
+            self._keep_part(change, outcome)
+            for slot, versions in fresh.items():
+                self._add_versions(slot, versions, outcome)
+        elif kept is None:
+            self._retire(change.restrict(()))
         return outcome
 
     def remember_header(self, header: Change) -> None:
@@ -212,20 +261,19 @@ class LiveSet:
             self._highest.popitem(last=False)
             self._writers_forgotten = True
 
-    def _add_version(self, version: Version, change: Change, outcome: Outcome) -> None:
-        rivals = self._slots.get(version.slot, ())
-        if any(rival.supersedes(version) for rival in rivals):
-            outcome.retired.append((version, change))
-            return
-        for rival in rivals:
-            if version.supersedes(rival):
+    def _add_versions(self, slot: Slot, versions: list[Version], outcome: Outcome) -> None:
+        """Add live versions of one change and slot. None of them can supersede another: only rivals are compared."""
+        for rival in self._slots.get(slot, ()):
+            if any(version.supersedes(rival) for version in versions):
                 self._remove_version(rival, outcome)
-        survivors = (*self._slots.get(version.slot, ()), version)
-        self._slots[version.slot] = tuple(sorted(survivors, key=lambda one: one.precedence, reverse=True))
-        self._own(version.id, version.change_id, version.index)
-        self._kept[version.change_id].live.add(version.index)
-        outcome.gained.append(version)
-        outcome.touched[version.change_id] = None
+        change_id = versions[0].change_id
+        for version in versions:
+            self._own(version.id, change_id, version.index)
+            self._kept[change_id].live.add(version.index)
+        survivors = (*self._slots.get(slot, ()), *versions)
+        self._slots[slot] = tuple(sorted(survivors, key=lambda one: one.precedence, reverse=True))
+        outcome.gained.extend(versions)
+        outcome.touched[change_id] = None
 
     def _remove_version(self, version: Version, outcome: Outcome) -> None:
         survivors = tuple(one for one in self._slots[version.slot] if one.id != version.id)
@@ -236,31 +284,46 @@ class LiveSet:
         self._disown(version.id)
         kept = self._kept[version.change_id]
         kept.live.remove(version.index)
-        outcome.retired.append((version, kept.change))
         outcome.touched[version.change_id] = None
-        if len(kept.live) * 2 <= len(kept.change.entries):
-            change = kept.change
-            kept.change = change.restrict(kept.live)
-            self._drop_if_dead(change, outcome)
+        self._bury(version, kept.change, outcome)
+        self._slim(kept.change, outcome)
 
-    def _keep_part(self, change: Change) -> None:
+    def _bury(self, version: Version, change: Change, outcome: Outcome) -> None:
+        """Remember that a version has died, so that it costs nothing when it comes again."""
+        outcome.retired.append((version, change))
+        self._dead[version.id] = None
+        if len(self._dead) > DEAD_VERSIONS_MAX:
+            self._dead.popitem(last=False)
+
+    def _keep_part(self, change: Change, outcome: Outcome) -> None:
         kept = self._kept.get(change.id)
-        if kept is not None:
-            kept.change = kept.change.union(change)
+        if kept is None:
+            self._kept[change.id] = _Kept(change, set())
+            insort(self._numbers.setdefault(change.writer_id, []), (change.header.seq, change.id))
+            outcome.stored[change.id] = None
             return
-        self._kept[change.id] = _Kept(change, set())
-        insort(self._numbers.setdefault(change.writer_id, []), (change.header.seq, change.id))
+        joined = kept.change.union(change)
+        if joined is not kept.change:
+            kept.change = joined
+            self._trees.pop(change.id, None)
+            outcome.stored[change.id] = None
 
-    def _drop_if_dead(self, change: Change, outcome: Outcome) -> None:
+    def _slim(self, change: Change, outcome: Outcome) -> None:
+        """Cut the stored form down to what lives once that is half of it or less, and drop it if nothing lives."""
         kept = self._kept.get(change.id)
-        if kept is None or kept.live:
+        if kept is None or len(kept.live) * 2 > len(kept.change.entries):
+            return
+        outcome.stored[change.id] = None
+        if kept.live:
+            kept.change = self._cut(kept, kept.live)
             return
         del self._kept[change.id]
+        self._trees.pop(change.id, None)
         numbers = self._numbers[change.writer_id]
         numbers.remove((change.header.seq, change.id))
         if not numbers:
             del self._numbers[change.writer_id]
-        self._retire(change.restrict(()))
+        self._retire(self._branches.get(change.id) or change.restrict(()))
 
     def _retire(self, header: Change) -> None:
         number = (header.writer_id, header.header.seq)
@@ -287,7 +350,7 @@ class LiveSet:
             if branch_id not in former:
                 self._own(fork_item(branch_id), branch_id, -1)
                 self._branches[branch_id] = branches[branch_id]
-                outcome.touched[branch_id] = None
+                outcome.touched[branch_id] = outcome.stored[branch_id] = None
         if kept != former:
             self._forks[number] = kept
             self._retired.pop(number, None)
@@ -314,11 +377,12 @@ class LiveSet:
         """Remove a branch that smaller ids have pushed out, and what of it lived."""
         self._disown(fork_item(branch_id))
         del self._branches[branch_id]
-        outcome.touched[branch_id] = None
+        outcome.touched[branch_id] = outcome.stored[branch_id] = None
+        self._dead.clear()  # what this branch has superseded may live again, where somebody still has it
         kept = self._kept.get(branch_id)
         if kept is None:
             return
-        for version in list(versions_of(kept.change.restrict(kept.live))):
+        for version in list(versions_of(self._cut(kept, kept.live))):
             self._remove_version(version, outcome)
 
     def _own(self, item: bytes, change_id: bytes, index: int) -> None:

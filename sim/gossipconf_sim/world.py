@@ -23,6 +23,7 @@ from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Outp
 from gossipconf.protocol.events import Event, Published, PublishFailed
 from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, Identity, decode_saved_addresses
+from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
 from gossipconf.store.journal_ops import DropChange, JournalOp, PutChange, PutMeta
 from gossipconf.trust.cluster import Cluster
 from gossipconf.trust.keys import Signer, verify
@@ -50,13 +51,14 @@ class Physics:
 
 @dataclass(slots=True)
 class Disk:
-    """What of a node survives a crash."""
+    """What of a node survives a crash. Of history only what a restart reads: one retired version a change."""
 
     changes: dict[bytes, bytes] = field(default_factory=dict)
     meta: dict[str, bytes] = field(default_factory=dict)
+    retired: dict[bytes, bytes] = field(default_factory=dict)
 
     def write(self, ops: Iterable[JournalOp]) -> None:
-        """Carry out a transaction. History is not kept: no protocol decision rests on it."""
+        """Carry out a transaction."""
         for op in ops:
             if isinstance(op, PutChange):
                 self.changes[op.change_id] = op.data
@@ -64,6 +66,8 @@ class Disk:
                 self.changes.pop(op.change_id, None)
             elif isinstance(op, PutMeta):
                 self.meta[op.name] = op.value
+            else:
+                self.retired[op.change_id] = op.data
 
 
 @dataclass(slots=True)
@@ -150,6 +154,10 @@ class World:
         cluster_id = self.cluster.genesis.cluster_id
         restored = Restored(
             changes=tuple(Change.decode(data, cluster_id) for data in host.disk.changes.values()),
+            retired_headers=tuple(
+                Change.decode(data, cluster_id).restrict(()) for data in reversed(host.disk.retired.values())
+            ),
+            accepted_policies=decode_saved_policies(host.disk.meta.get(SAVED_POLICIES)),
             addresses=tuple(decode_saved_addresses(host.disk.meta.get(SAVED_ADDRESSES))),
         )
         host.node = Node(

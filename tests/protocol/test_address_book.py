@@ -96,6 +96,7 @@ def test_a_sample_has_only_what_was_reached_last_time() -> None:
 
 def test_rest_holds_and_ends() -> None:
     book = AddressBook([], ["a:1"])
+    book.met("a:1", "a", rng())
     book.rest("a:1", "a", 30.0)
     book.rest("unknown:1", "a", 30.0)
     assert (due(book, 29.9), due(book, 30.0)) == ([], ["a:1"])

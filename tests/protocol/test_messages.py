@@ -51,7 +51,8 @@ numbers = st.integers(0, SEQ_MAX)
 policies = st.integers(0, (1 << 31) - 1)
 hashes = st.binary(min_size=16, max_size=16)
 nonces = st.binary(min_size=8, max_size=8)
-names = st.text(st.characters(codec="utf-8"), max_size=12)
+node_ids = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,9}[a-z0-9])?", fullmatch=True)
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=12)
 budgets = st.integers(0, SYNC_BUDGET_BYTES)
 bodies = st.binary(max_size=40)
 
@@ -69,7 +70,7 @@ inner = st.lists(hashes, min_size=FANOUT, max_size=FANOUT).map(lambda one: Inner
 leaves = tuples(hashes, LEAF_ITEMS_MAX).map(Leaf)
 told = st.builds(Told, prefixes, st.one_of(inner, leaves))
 presences = st.builds(
-    Presence, names, nonces, st.integers(0, 1 << 52), numbers, names, names, hashes, policies, numbers, st.booleans()
+    Presence, node_ids, nonces, st.integers(0, 1 << 52), numbers, names, names, hashes, policies, numbers, st.booleans()
 )
 
 MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
@@ -79,7 +80,7 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
         st.integers(0, 9),
         numbers,
         st.binary(min_size=32, max_size=32),
-        names,
+        node_ids,
         nonces,
         names,
         names,
@@ -88,7 +89,7 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     Ping: st.builds(Ping, numbers),
     Pong: st.builds(Pong, numbers),
     Addresses: st.builds(Addresses, tuples(names)),
-    Goodbye: st.builds(Goodbye, names),
+    Goodbye: st.builds(Goodbye, st.integers(0, 1 << 16), names),
     Roster: st.builds(Roster, tuples(presences)),
     Push: st.builds(Push, st.integers(0, 255), bodies),
     Root: st.builds(Root, hashes, policies),
@@ -192,7 +193,7 @@ PRESENCE = Presence("n", bytes(8), 1, 1, "", "", HASH, 1, 1, False)
         (Hints(1, HASH, 1, ((b"b" * 16, 1), (b"a" * 16, 1)), True, 1), "frontier"),
         (Hinted(1, HASH, 1, ((HASH, -1),), False), "lacks"),
         (Hinted(1, HASH, 1, ((b"b" * 16, 0), (b"a" * 16, 0)), False), "lacks"),
-        (Goodbye("x" * 257), "reason"),
+        (Goodbye(0, "x" * 257), "reason"),
         (Walk(1, (((16,), HASH),)), "nodes"),
         (Walk(1, (((0,) * (DEPTH_MAX + 1), HASH),)), "nodes"),
         (Walked(1, (Told((), Inner((HASH,) * 15)),)), "nodes"),

@@ -7,7 +7,15 @@ from itertools import pairwise, permutations
 
 from gossipconf.protocol.events import DuplicateNode
 from gossipconf.protocol.messages import PRESENCES_MAX, Presence, Push, Roster
-from gossipconf.protocol.presence import FORGET_S, MEMBERS_MAX, SETTLE_S, SILENT_S, TELL_MIN_S, TELL_S
+from gossipconf.protocol.presence import (
+    CLOCK_SKEW_MAX_MS,
+    FORGET_S,
+    MEMBERS_MAX,
+    SETTLE_S,
+    SILENT_S,
+    TELL_MIN_S,
+    TELL_S,
+)
 from tests.protocol.wire import Bench, Tapped, change
 
 
@@ -99,11 +107,12 @@ def test_a_member_tells_what_it_holds() -> None:
     assert (own.root, own.policy, own.versions, own.degraded) == (bench.node.root, 1, 2, False)
 
 
-def test_addresses_of_members_are_dialled() -> None:
+def test_addresses_in_hearsay_are_not_dialled() -> None:
+    """Presence is not signed: whoever invents members must not make a whole cluster dial third parties."""
     bench, source, _ = between()
     bench.tell(source, Roster((record("x"),)))
     bench.wait(1.0)
-    assert "x:1" in bench.dialled()
+    assert "x:1" not in bench.dialled()
 
 
 # -- which record counts --------------------------------------------------------------------------
@@ -254,7 +263,10 @@ def test_an_empty_roster_is_no_harm() -> None:
 def test_what_a_node_says_of_itself_prevails_over_hearsay() -> None:
     """A liar that invents a later start for its victim is believed only where the victim is not heard itself."""
     bench, liar, victim = between()
-    invented = record("z", started_ms=2**52, count=2**50)
+    tomorrow_ms = bench.now().wall_ms + CLOCK_SKEW_MAX_MS
+    bench.tell(liar, Roster((record("z", started_ms=tomorrow_ms + 1),)))
+    assert bench.node.members() == []
+    invented = record("z", started_ms=tomorrow_ms, count=2**50)
     bench.tell(liar, Roster((invented,)))
     assert bench.node.members()[-1].presence == invented
     true = record("z", started_ms=5)

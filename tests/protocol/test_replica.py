@@ -99,7 +99,10 @@ class Reading(Bench):
         return self.disk.changes
 
     def should_be_on_disk(self) -> dict[bytes, bytes]:
-        return {part.id: part.encode() for part in self.node.replica.live.parts()}
+        """The stored forms: dead entries stay until they are half of a change."""
+        live = self.node.replica.live
+        forms = [live.stored(part.id) for part in live.parts()]
+        return {form.id: form.encode() for form in forms if form is not None}
 
     def _show(self, reads: tuple[tuple[Slot, tuple[Version, ...]], ...]) -> None:
         for slot, versions in reads:

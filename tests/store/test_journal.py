@@ -104,7 +104,7 @@ class Model:
             case PutMeta(name, value):
                 self.meta[name] = value
             case Retire():
-                self.retired[op.key, op.version_id] = op
+                self.retired.setdefault((op.key, op.version_id), op)
 
     def newest(self) -> list[Retire]:
         order = lambda v: (v.retired_ms, v.time_ms, v.version_id, v.key.encode())  # noqa: E731
@@ -150,7 +150,9 @@ def test_any_operations_and_reopenings_match_dictionaries(
             else:
                 _, before_ms, batch = step
                 old = [name for name, version in model.retired.items() if version.retired_ms < before_ms]
-                assert journal.expire_history(before_ms, batch=batch) == len(old)
+                gone = list(iter(lambda: journal.expire_history(before_ms, batch=batch), 0))  # noqa: B023
+                assert sum(gone) == len(old)
+                assert all(count <= batch for count in gone)
                 for name in old:
                     del model.retired[name]
             model.check(journal)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipconf.model.change import Change, Writer
-from gossipconf.model.entry import Entry
+from gossipconf.model.entry import Entry, put
 from gossipconf.model.limits import FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
 from gossipconf.model.version import live, versions_of, winner
 from gossipconf.store import live_set
@@ -319,3 +319,44 @@ def test_parts_of_items_carries_what_is_asked_and_no_more():
     assert part.header == change.header
     assert part.tree().root == change.header.root
     assert store.parts_of_items([bytes(32)]) == []
+
+
+# -- cost -----------------------------------------------------------------------------------------
+
+
+def test_what_has_died_here_is_known_when_it_comes_again() -> None:
+    """A peer that replays old changes causes no work: neither the whole nor a part nor the bare header is news."""
+    alice = Writer(gen.signer("alice").public, b"a" * 8)
+    old = gen.body([put("x", b"1"), put("y", b"1")], alice, 1)
+    live = LiveSet()
+    live.add(old)
+    live.add(gen.body([Entry(key, b"2", seen=((alice.id, 1),)) for key in ("x", "y")], alice, 2))
+    for replay in (old, old.restrict([1]), old.restrict([])):
+        assert live.holds(replay)
+    assert not live.holds(gen.body([put("x", b"3")], alice, 1))
+
+
+def test_the_stored_form_is_cut_down_when_half_of_it_is_dead() -> None:
+    """Superseding one entry of many must not rewrite the many."""
+    alice = Writer(gen.signer("alice").public, b"a" * 8)
+    keys = [f"k{number}" for number in range(8)]
+    first = gen.body([put(key, b"1") for key in keys], alice, 1)
+    live = LiveSet()
+    live.add(first)
+    written = []
+    for seq, key in enumerate(keys, 2):
+        outcome = live.add(gen.body([Entry(key, b"2", seen=((alice.id, 1),))], alice, seq))
+        written.append(first.id in outcome.stored)
+        stored = live.stored(first.id)
+        assert (stored is None) == (seq == 9)
+    assert written == [False, False, False, True, False, True, True, True]
+
+
+def test_many_siblings_of_one_change_are_added_at_once() -> None:
+    """They cannot supersede each other and are not compared; what is read is the largest of them."""
+    alice = Writer(gen.signer("alice").public, b"a" * 8)
+    crowd = gen.body([put("x", b"%d" % number) for number in range(300)], alice, 1)
+    live = LiveSet()
+    outcome = live.add(crowd)
+    assert len(outcome.gained) == len(live.slot(("x", ""))) == 300
+    assert live.slot(("x", ""))[0] == winner(live.slot(("x", "")))
