@@ -49,6 +49,8 @@ ADDRESSES_MAX: Final = 32
 """Addresses told at once."""
 PRESENCES_MAX: Final = 64
 """Presence records in one message."""
+AGE_S_MAX: Final = 10 * 365 * 24 * 3600
+"""Ages of presence records: whoever was heard ten years ago is not there."""
 TEXT_BYTES_MAX: Final = 256
 """Zones, software versions and reasons."""
 HOPS_MAX: Final = 255
@@ -145,7 +147,8 @@ class Presence:
     """What a node says of itself. Soft: it is told again and expires.
 
     ``boot`` is random per start; ``count`` rises with each telling of one boot;
-    ``started_ms`` orders the boots of one node.
+    ``started_ms`` orders the boots of one node. ``stopped``: it said farewell. ``age_s``: how
+    long ago the teller heard it, in seconds, so that what is passed on does not look fresh.
     """
 
     node_id: str
@@ -158,6 +161,8 @@ class Presence:
     policy: int
     versions: int
     degraded: bool
+    stopped: bool = False
+    age_s: int = 0
 
     def to_wire(self) -> list[Any]:
         """The array inside a message."""
@@ -183,6 +188,8 @@ _PRESENCE_READERS: Final[tuple[_Reader, ...]] = (
     _int(POLICY_VERSION_MAX),
     _int(SEQ_MAX),
     _flag,
+    _flag,
+    _int(AGE_S_MAX),
 )
 
 

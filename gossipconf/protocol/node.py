@@ -26,7 +26,7 @@ from .address_book import AddressBook
 from .broadcast import Broadcast
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
-from .messages import GoodbyeCode, Message, Push, Roster, decode_message
+from .messages import GoodbyeCode, Message, Presence, Push, Roster, decode_message
 from .overlay import Identity, Link, Overlay
 from .presence import Member, PresenceBoard
 from .replica import Replica
@@ -35,12 +35,13 @@ from .sync import Sync
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a journal held: decoded changes, headers of dead ones, the address book, ids of accepted policies."""
+    """What a journal held: changes, headers of dead ones, the address book, ids of accepted policies, members."""
 
     changes: tuple[Change, ...] = ()
     retired_headers: tuple[Change, ...] = ()
     addresses: tuple[str, ...] = ()
     accepted_policies: tuple[bytes, ...] = ()
+    members: tuple[Presence, ...] = ()
 
 
 class Node:
@@ -77,7 +78,13 @@ class Node:
         )
         self.broadcast = Broadcast(self.environment, self.replica, self.overlay)
         self.sync = Sync(self.environment, self.replica, self.overlay)
-        self.presence = PresenceBoard(self.environment, self.replica, self.overlay)
+        self.presence = PresenceBoard(
+            self.environment,
+            self.replica,
+            self.overlay,
+            write_meta=self._write_meta,
+            remembered=restored.members,
+        )
         self._policies = tuple(policies)
         self._shown_root = b""
         self._policy_version = 0
@@ -193,6 +200,7 @@ class Node:
     def stop(self, now: Now) -> None:
         """Say goodbye; no output but sends, disconnects and writes under way comes after this."""
         self.environment.now = now
+        self.presence.stop()
         self.overlay.stop()
         self.environment.clear_timers()
 

@@ -9,11 +9,16 @@ A first form for clusters of up to MEMBERS_MAX nodes behind its final interface.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from ..model.encoding import as_array, encode, unpack
+from ..model.errors import InvalidInput
+from ..store.journal_ops import PutMeta
 from .environment import Environment
-from .messages import PRESENCES_MAX, Presence, Roster
+from .messages import AGE_S_MAX, PRESENCES_MAX, Presence, Roster
 from .overlay import Link, Overlay
 from .replica import Replica
 
@@ -29,6 +34,8 @@ FORGET_S: Final = 24 * 3600.0
 """A silent member is listed for a day, so that an admin sees who is missing."""
 CLOCK_SKEW_MAX_MS: Final = 24 * 3_600_000
 """A start later than tomorrow is a lie or a broken clock; it would outrank every honest record for ever."""
+SAVED_MEMBERS: Final = "members"
+"""Name under which the journal keeps who was there."""
 MEMBERS_MAX: Final = 2_000
 """Above it the roster would cost more than the config that it reports on."""
 
@@ -37,22 +44,36 @@ MEMBERS_MAX: Final = 2_000
 class Member:
     """The latest presence of a node. Times are monotonic seconds.
 
-    heard_s: when the latest record came; equal_s: when its root last equalled this node's own
+    heard_s:     when the latest record was told by its node
+    equal_s:     when its root last equalled this node's own
+    remembered:  nothing was heard of it since this node started; ``heard_s`` is that start
     """
 
     presence: Presence
     heard_s: float
     equal_s: float
+    remembered: bool = False
 
 
 class PresenceBoard:
     """Records of all members that were heard of, and the telling of one's own."""
 
-    def __init__(self, environment: Environment, replica: Replica, overlay: Overlay) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        replica: Replica,
+        overlay: Overlay,
+        *,
+        write_meta: Callable[[PutMeta], None],
+        remembered: Iterable[Presence] = (),
+    ) -> None:
         self._environment = environment
         self._replica = replica
         self._overlay = overlay
+        self._write_meta = write_meta
         self._members: dict[str, Member] = {}
+        self._remembered = tuple(remembered)
+        self._saved_names: tuple[str, ...] = ()
         self._started_ms = 0
         self._count = 0
         self._told_root = b""
@@ -69,7 +90,16 @@ class PresenceBoard:
     def start(self) -> None:
         """Begin to tell."""
         self._started_ms = self._environment.now.wall_ms
+        now_s = self._environment.now.monotonic_s
+        for presence in self._remembered:
+            if presence.node_id != self._overlay.identity.node_id:
+                self._members[presence.node_id] = Member(presence, now_s, now_s, remembered=True)
+        self._saved_names = tuple(sorted(self._members))
         self._tell_regularly()
+
+    def stop(self) -> None:
+        """Say that this node stops, so that nobody has to wait to miss it."""
+        self._tell(stopped=True)
 
     def own(self) -> Presence:
         """What this node says of itself now."""
@@ -89,7 +119,7 @@ class PresenceBoard:
 
     def link_up(self, link: Link) -> None:
         """Tell a new peer all that is known."""
-        known = [self.own(), *(member.presence for member in self.members())]
+        known = [self.own(), *(self._aged(member) for member in self.members() if not member.remembered)]
         for first in range(0, len(known), PRESENCES_MAX):
             self._overlay.send(link, Roster(tuple(known[first : first + PRESENCES_MAX])))
 
@@ -104,11 +134,17 @@ class PresenceBoard:
 
     def handle(self, link: Link, roster: Roster) -> None:
         """Take in records and pass on those that are new."""
-        fresh = tuple(one for one in roster.presences if self._take(one, first_hand=one.node_id == link.node_id))
-        if fresh:
+        names = [one.node_id for one in roster.presences if self._take(one, first_hand=one.node_id == link.node_id)]
+        if names:
+            fresh = tuple(self._aged(self._members[name]) for name in dict.fromkeys(names))
             for other in self._overlay.ready_links():
                 if other.id != link.id:
                     self._overlay.send(other, Roster(fresh))
+
+    def _aged(self, member: Member) -> Presence:
+        """A record as it is passed on: with its age."""
+        age_s = int(self._environment.now.monotonic_s - member.heard_s)
+        return dataclasses.replace(member.presence, age_s=min(age_s, AGE_S_MAX))
 
     def _take(self, presence: Presence, *, first_hand: bool) -> bool:
         """Keep a record that is newer than the one here, and pass it on.
@@ -123,20 +159,23 @@ class PresenceBoard:
         if presence.started_ms > self._environment.now.wall_ms + CLOCK_SKEW_MAX_MS:
             return False
         now_s = self._environment.now.monotonic_s
+        heard_s = now_s - presence.age_s
+        presence = dataclasses.replace(presence, age_s=0)
         member = self._members.get(presence.node_id)
         if member is None:
             if len(self._members) >= MEMBERS_MAX:
                 return False
-            member = self._members[presence.node_id] = Member(presence, now_s, now_s)
+            member = self._members[presence.node_id] = Member(presence, heard_s, heard_s)
             newer = True
         else:
             old = member.presence
             newer = (presence.started_ms, presence.boot, presence.count) > (old.started_ms, old.boot, old.count)
-            restarted = presence.boot != old.boot and now_s - member.heard_s > SILENT_S
-            if not newer and not first_hand and not restarted:
+            gone = member.remembered or old.stopped or now_s - member.heard_s > SILENT_S
+            if not newer and not first_hand and not (gone and presence.boot != old.boot):
                 return False
             member.presence = presence
-            member.heard_s = now_s
+            member.heard_s = heard_s
+            member.remembered = False
         if presence.root == self._replica.root:
             member.equal_s = now_s
         return newer
@@ -148,6 +187,7 @@ class PresenceBoard:
             del self._members[name]
         if now_s >= self._told_s + TELL_MIN_S:
             self._tell()
+        self._save()
 
     def _plan(self, delay_s: float) -> None:
         self._planned = True
@@ -163,10 +203,29 @@ class PresenceBoard:
         else:
             self._tell()
 
-    def _tell(self) -> None:
+    def _tell(self, *, stopped: bool = False) -> None:
         self._count += 1
         self._told_root = self._replica.root
         self._told_s = self._environment.now.monotonic_s
-        roster = Roster((self.own(),))
+        roster = Roster((dataclasses.replace(self.own(), stopped=stopped),))
         for link in self._overlay.ready_links():
             self._overlay.send(link, roster)
+
+    def _save(self) -> None:
+        """Remember who was there, so that an agent that restarts alone can say who is missing."""
+        names = tuple(sorted(self._members))
+        if names != self._saved_names:
+            self._saved_names = names
+            records = [self._aged(member).to_wire() for member in self.members()]
+            self._write_meta(PutMeta(SAVED_MEMBERS, encode(records)))
+
+
+def decode_saved_members(data: bytes | None) -> tuple[Presence, ...]:
+    """The members that were saved; none for what cannot be read: they will be heard of again."""
+    if data is None:
+        return ()
+    try:
+        records = as_array(unpack(data), "the saved members", length_max=MEMBERS_MAX)
+        return tuple(Presence.from_wire(record) for record in records)
+    except InvalidInput:
+        return ()

@@ -23,6 +23,7 @@ from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Outp
 from gossipconf.protocol.events import Event, Published, PublishFailed
 from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, Identity, decode_saved_addresses
+from gossipconf.protocol.presence import SAVED_MEMBERS, decode_saved_members
 from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
 from gossipconf.store.journal_ops import DropChange, JournalOp, PutChange, PutMeta
 from gossipconf.trust.cluster import Cluster
@@ -157,6 +158,7 @@ class World:
             retired_headers=tuple(
                 Change.decode(data, cluster_id).restrict(()) for data in reversed(host.disk.retired.values())
             ),
+            members=decode_saved_members(host.disk.meta.get(SAVED_MEMBERS)),
             accepted_policies=decode_saved_policies(host.disk.meta.get(SAVED_POLICIES)),
             addresses=tuple(decode_saved_addresses(host.disk.meta.get(SAVED_ADDRESSES))),
         )

@@ -218,7 +218,7 @@ def test_what_is_beyond_a_limit_is_a_violation_that_names_the_field(message: Mes
 def test_a_presence_may_grow_too() -> None:
     fields = unpack(encode_message(Roster((PRESENCE,))))
     assert decode_message(encode([fields[0], [[*fields[1][0], "newer"]]])) == Roster((PRESENCE,))
-    with pytest.raises(ProtocolViolation, match="a presence has at least 10 fields"):
+    with pytest.raises(ProtocolViolation, match="a presence has at least 12 fields"):
         decode_message(encode([fields[0], [fields[1][0][:-1]]]))
 
 

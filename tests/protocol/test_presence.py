@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from itertools import pairwise, permutations
 
+import pytest
+
 from gossipconf.protocol.events import DuplicateNode
 from gossipconf.protocol.messages import PRESENCES_MAX, Presence, Push, Roster
 from gossipconf.protocol.presence import (
@@ -15,6 +17,7 @@ from gossipconf.protocol.presence import (
     SILENT_S,
     TELL_MIN_S,
     TELL_S,
+    decode_saved_members,
 )
 from tests.protocol.wire import Bench, Tapped, change
 
@@ -273,3 +276,50 @@ def test_what_a_node_says_of_itself_prevails_over_hearsay() -> None:
     bench.tell(victim, Roster((true,)))
     assert bench.node.members()[-1].presence == true
     assert true not in rosters(bench, liar)  # elsewhere it would not count as news
+
+
+# -- who is gone ----------------------------------------------------------------------------------
+
+
+def test_a_record_that_is_passed_on_keeps_its_age() -> None:
+    bench, source, other = between()
+    bench.tell(source, Roster((record("x", age_s=20),)))
+    (member,) = [one for one in bench.node.members() if one.presence.node_id == "x"]
+    assert bench.now().monotonic_s - member.heard_s == 20
+    (passed_on,) = [one for one in rosters(bench, other) if one.node_id == "x"]
+    assert passed_on.age_s == 20
+
+
+def test_who_stops_says_so_to_all() -> None:
+    world = Tapped("a", "b", "c", dials=False)
+    world.wire("a", "b")
+    world.wire("b", "c")
+    world.run(2.0)
+    stopping = world.hosts["c"]
+    assert stopping.node is not None
+    stopping.node.stop(world._now())
+    world._settle(stopping)
+    world.run(1.0)
+    told = {one.presence.node_id: one.presence.stopped for one in world.node("a").members()}
+    assert told == {"b": False, "c": True}
+
+
+def test_a_node_that_restarts_alone_knows_who_is_missing() -> None:
+    world = Tapped("a", "b", "c", dials=False)
+    world.wire("a", "b")
+    world.wire("b", "c")
+    world.run(2 * TELL_S)
+    for name in ("a", "b", "c"):
+        world.crash(name)
+    world.start("a")
+    members = world.node("a").members()
+    assert [(one.presence.node_id, one.remembered) for one in members] == [("b", True), ("c", True)]
+    world.start("c")
+    world.wire("a", "c")
+    world.run(1.0)
+    assert [one.remembered for one in world.node("a").members()] == [True, False]
+
+
+@pytest.mark.parametrize("data", [None, b"", b"\xff", b"\x91\x01", b"\xa1x"])
+def test_saved_members_that_cannot_be_read_are_none(data: bytes | None) -> None:
+    assert decode_saved_members(data) == ()
