@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Every target may install into the one environment: `make -j` must not run two of them at once.
+.NOTPARALLEL:
+
 .PHONY: demo test test-slow lint check format docs clean
 
 demo: $(VENV)/.demo
@@ -12,8 +15,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report= $(PYTEST_ARGS)
-	@$(BIN)/coverage combine --quiet --append 2>/dev/null || true
-	@$(BIN)/coverage report --format=total | sed 's/^/coverage: /;s/$$/%/'
+	@total=$$($(BIN)/coverage report --format=total) && echo "coverage: $$total%"
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

@@ -72,10 +72,10 @@ def chain() -> PolicyChain:
 def header_of(
     entries: Sequence[Entry], writer: Writer, seq: int = 1, *, cluster_id: bytes = CLUSTER_ID, **fields: Any
 ) -> Header:
-    """A header over ``entries``; ``fields`` override policy, time, comment, activation."""
-    root = SparseTree(len(entries), {index: entry.leaf() for index, entry in enumerate(entries)}, ()).root
-    known = {"policy": 1, "time_ms": NOW_MS} | fields
-    return Header(cluster=cluster_id, writer=writer, seq=seq, count=len(entries), root=root, **known)
+    """A header over ``entries``; ``fields`` override policy, time, comment, activation, and what is true."""
+    tree = SparseTree(len(entries), {index: entry.leaf() for index, entry in enumerate(entries)}, ())
+    known = {"policy": 1, "time_ms": NOW_MS, "count": len(entries), "size": tree.size, "root": tree.root} | fields
+    return Header(cluster=cluster_id, writer=writer, seq=seq, **known)
 
 
 def body(entries: Sequence[Entry], writer: Writer, seq: int = 1, **fields: Any) -> Change:

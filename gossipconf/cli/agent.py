@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..model.errors import ConfigError
 from ..runtime.settings import SETTINGS_FILE, load
+from .output import escaped, json_text
 
 app = typer.Typer(help="Run agents.", no_args_is_help=True)
 
@@ -57,15 +57,29 @@ def run(
 
 def _log_to_stderr(level: int, *, as_json: bool) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if as_json else _text_formatter())
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     logger = logging.getLogger("gossipconf")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
 
 
-def _text_formatter() -> logging.Formatter:
-    return logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+class TextFormatter(logging.Formatter):
+    """A log record as one line for people, and its traceback if there is one.
+
+    What peers have written is in it: no character of theirs may begin another line or command a terminal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback's lines."""
+        return "\n".join(map(escaped, super().formatException(ei).split("\n")))
 
 
 class JsonFormatter(logging.Formatter):
@@ -81,4 +95,4 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return json_text(fields)

@@ -1,8 +1,7 @@
 """The client of an agent's control socket: requests, replies and the stream of a watch.
 
-Knows the framing (a 4-byte big-endian length, then a msgpack map) and how errors
-travel. Knows nothing of what a reply means and verifies nothing (``session`` does).
-Blocking: a command has one thing to do at a time.
+Knows the socket and how errors travel. Knows nothing of what a reply means and
+verifies nothing (``session`` does). Blocking: a command has one thing to do at a time.
 """
 
 from __future__ import annotations
@@ -13,11 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgpack
-
 from ..model import errors
-from ..model.errors import AgentUnreachable, ControlError, GossipconfError
-from ..runtime.control_socket import LENGTH_BYTES, short_path
+from ..model.errors import AgentUnreachable, ControlError, GossipconfError, InvalidInput
+from ..runtime.control_socket import LENGTH_BYTES, body_bytes, framed, short_path, unframed
 
 REPLY_BYTES_MAX: Final = 256 << 20
 """Far above any page (4 MiB) or set of siblings. The agent is this user's own, yet the socket may be a stray."""
@@ -72,7 +69,14 @@ class Client:
         """
         self.request("watch", prefix=prefix)
         self._socket.settimeout(None)
-        return iter(self._receive, None)
+        return self._events()
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        while True:
+            event = self._receive()
+            if event.get("ok") is False:  # the agent cannot go on, and says why
+                raise _named_error(event)
+            yield event
 
     def close(self) -> None:
         """Hang up."""
@@ -87,23 +91,18 @@ class Client:
         self.close()
 
     def _send(self, message: dict[str, Any]) -> None:
-        body = msgpack.packb(message, use_bin_type=True)
         try:
-            self._socket.sendall(len(body).to_bytes(LENGTH_BYTES, "big") + body)
+            self._socket.sendall(framed(message))
         except OSError as error:
             raise self._lost(error) from None
 
     def _receive(self) -> dict[str, Any]:
-        size = int.from_bytes(self._read(LENGTH_BYTES), "big")
-        if size > REPLY_BYTES_MAX:
-            raise ControlError(f"{self.path} announces a reply of {size} bytes; is it an agent's control socket?")
         try:
-            reply = msgpack.unpackb(self._read(size), raw=False, strict_map_key=True)
-        except (ValueError, msgpack.UnpackException):
-            reply = None
-        if not isinstance(reply, dict):
-            raise ControlError(f"{self.path} does not answer as an agent does; is it an agent's control socket?")
-        return reply
+            return unframed(self._read(body_bytes(self._read(LENGTH_BYTES), REPLY_BYTES_MAX)))
+        except InvalidInput as error:
+            raise ControlError(
+                f"{self.path} does not answer as an agent does ({error}); is it an agent's control socket?"
+            ) from None
 
     def _read(self, size: int) -> bytes:
         data = bytearray()

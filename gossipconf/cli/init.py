@@ -11,7 +11,6 @@ import typer
 from ..model.errors import InvalidInput
 from ..model.key import check_prefix
 from ..model.limits import COMMENT_BYTES_MAX
-from ..runtime.pki import create_ca
 from ..trust.cluster import found_cluster
 from ..trust.keys import Signer
 from ..trust.policy import Role
@@ -44,6 +43,8 @@ def init(
       gossipconf init shop
       gossipconf init shop --name "shop production" --prefix shop --prefix shared
     """
+    from ..runtime.pki import create_ca  # noqa: PLC0415 - X.509, which the commands of every day start without
+
     name = directory.absolute().name if name is None else name
     if not name or len(name.encode()) > COMMENT_BYTES_MAX:
         raise InvalidInput(f"a cluster's name has 1 to {COMMENT_BYTES_MAX} bytes; choose one with --name")

@@ -1,7 +1,8 @@
 """Output: how values, signers and moments look, as text for people and as JSON for programs.
 
-Knows rich and the two streams. What other people wrote (values, comments) is
-escaped before it reaches a terminal, which would obey its control characters.
+Knows rich and the two streams. What other people wrote (values, comments, the names
+that agents give themselves) is escaped before it reaches a terminal, which would obey
+its control characters: strings here, a `Text` by whoever makes it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from ..model.entry import Operation, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
 from .session import Session
-from .syntax import parse_value
 
 VALUE_CHARACTERS_MAX: Final = 200
 """Of a value in a table; `get` prints it whole."""
@@ -57,19 +57,19 @@ def _console(*, stderr: bool) -> Console:
 
 
 def say(text: str | Text = "") -> None:
-    """One line of result."""
-    stdout().print(text)
+    """One line of result; what is unprintable in a string is escaped."""
+    stdout().print(_printable(text))
 
 
 def note(text: str | Text) -> None:
     """One line that is no result, on stderr, so that it never gets into a pipe."""
-    stderr().print(text)
+    stderr().print(_printable(text))
 
 
 def print_json(value: Any, *, compact: bool = False) -> None:
     """One JSON document, or with `compact` one line of a stream of them."""
     layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, **layout) + "\n")
+    sys.stdout.write(json_text(value, **layout) + "\n")
     sys.stdout.flush()
 
 
@@ -118,7 +118,7 @@ def _measured(
     """The columns in use: their headings, cells and natural widths."""
     used = [index for index, _ in enumerate(columns) if any(len(row[index]) for row in rows)]
     headings = [list(columns)[index] for index in used]
-    cells = [[Text(cell) if isinstance(cell := row[index], str) else cell for index in used] for row in rows]
+    cells = [[Text(escaped(cell)) if isinstance(cell := row[index], str) else cell for index in used] for row in rows]
     sizes = [
         max(cell_len(heading), *(row[position].cell_len for row in cells)) for position, heading in enumerate(headings)
     ]
@@ -145,9 +145,15 @@ def _fitted(natural: Sequence[int], kinds: Sequence[str], width: int) -> list[in
 
 def escaped(text: str) -> str:
     """`text` in one line, with its control and other unprintable characters as escapes."""
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+
+
+def _printable(text: str | Text) -> Text:
+    return text if isinstance(text, Text) else Text("\n".join(map(escaped, text.split("\n"))))
 
 
 def value_in_line(value_type: ValueType, value: bytes) -> str:
@@ -213,6 +219,23 @@ def short(identity: bytes) -> str:
 # -- JSON -----------------------------------------------------------------------------------------
 
 
+def json_text(value: Any, **layout: Any) -> str:
+    """`value` as JSON that may be shown on a terminal: letters as they are, what is unprintable as escapes.
+
+    `layout` is for `json.dumps`.
+    """
+    text = json.dumps(value, ensure_ascii=False, **layout)
+    lines = text.split("\n")  # of the layout: in strings they are escaped by now
+    return "\n".join(line if line.isprintable() else "".join(map(_json_character, line)) for line in lines)
+
+
+def _json_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+
+
 def json_time(time_ms: int) -> str | int:
     """RFC 3339 with milliseconds, in UTC; a number of milliseconds where RFC 3339 ends (the year 9999)."""
     try:
@@ -228,6 +251,8 @@ def json_value(value_type: ValueType, value: bytes | None) -> Any:
         return None
     if value_type in {ValueType.BYTES, ValueType.SEALED}:
         return {"base64": base64.b64encode(value).decode()}
+    from .syntax import parse_value  # noqa: PLC0415 - the parsers of YAML and the rest, which text output needs not
+
     try:
         return parse_value(value_type, value)
     except InvalidInput:  # published by a program that did not check

@@ -1,26 +1,21 @@
 """Certificates and node directories: `pki ca`, `pki node` and `pki show`.
 
 A node's directory is all that its machine needs: certificate, cluster file and
-settings. The CA's key stays behind. Knows files; the X.509 is ``runtime.pki``'s.
+settings. The CA's key stays behind. Knows files; the X.509 is ``runtime.pki``'s and
+``certificate``'s.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 
-from ..model.errors import ConfigError, GossipconfError, KeyFileError, TransportError
+from ..model.errors import ConfigError, GossipconfError, KeyFileError
 from ..model.key import check_node_id
-from ..runtime.address import parse_address
-from ..runtime.pki import create_ca, issue_node, read_identity
 from ..runtime.settings import SETTINGS_FILE, load
 from ..trust.cluster import Cluster
 from ..trust.keys import fingerprint, load_public
@@ -46,6 +41,9 @@ def make_ca(
     Example:
       gossipconf pki ca --cluster shop --days 1825
     """
+    # Here as below, because X.509 takes a quarter of a command's start and most need none.
+    from ..runtime.pki import create_ca  # noqa: PLC0415
+
     directory = find_directory(cluster)
     create_ca(directory / CA, Cluster.load(directory / CLUSTER_FILE).genesis.cluster_id, days=days)
     say(f"made {directory / CA / 'ca.key'} (SECRET: issues node certificates) and {directory / CA / 'ca.crt'}")
@@ -85,15 +83,14 @@ def make_node(
       gossipconf pki node a --listen 10.0.0.1:7946
       gossipconf pki node b --listen 10.0.0.2:7946 --join 10.0.0.1:7946 --zone eu-west/a
     """
+    from ..runtime.pki import issue_node  # noqa: PLC0415 - X.509, see above
+
     check_node_id(name)
     home = find_directory(cluster)
     trusted = Cluster.load(home / CLUSTER_FILE)
     out = home / NODES / name
     if out.exists():
         raise KeyFileError(f"{out} exists already and is not overwritten; move it away or choose another name")
-    for address in (*(join or ()), *([advertise] if advertise else ())):
-        parse_address(address)
-    _check_reachable(listen, advertise)
     settings: dict[str, object] = {"node": name, "listen": listen}
     settings |= {"advertise": advertise} if advertise else {}
     settings |= {"zone": zone, "join": list(join or ())}
@@ -131,7 +128,9 @@ def show(
     if b"PRIVATE KEY" in beginning:
         raise KeyFileError(f"{path} is a private key, which is never shown; show the .pub or .crt beside it")
     if beginning.startswith(b"-----BEGIN CERTIFICATE"):
-        facts = _certificate_facts(path)
+        from .certificate import certificate_facts  # noqa: PLC0415 - X.509, see above
+
+        facts = certificate_facts(path)
     elif beginning.startswith(b"ssh-"):
         facts = {"kind": "public key", "fingerprint": fingerprint(load_public(path))}
     else:
@@ -143,16 +142,6 @@ def show(
 
 
 # -- making ---------------------------------------------------------------------------------------
-
-
-def _check_reachable(listen: str, advertise: str | None) -> None:
-    host = listen.rpartition(":")[0].strip("[]")
-    try:
-        is_wildcard = ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        is_wildcard = False
-    if is_wildcard and advertise is None:
-        raise ConfigError(f"{listen} is no address that peers can dial; add --advertise HOST:PORT with one that is")
 
 
 def _check_settings(out: Path, settings: Mapping[str, object]) -> None:
@@ -179,48 +168,6 @@ def _settings_text(settings: Mapping[str, object]) -> str:
 
 
 # -- showing --------------------------------------------------------------------------------------
-
-
-def _certificate_facts(path: Path) -> dict[str, Any]:
-    try:
-        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        expires_ms = int(certificate.not_valid_after_utc.timestamp() * 1000)
-        facts: dict[str, Any] = {"subject": certificate.subject.rfc4514_string()}
-    except ValueError as error:
-        raise KeyFileError(f"{path}: not a PEM certificate: {error}") from None
-    try:
-        peer = read_identity(der)
-        facts = {"kind": "node certificate", "node": peer.node_id, "cluster": peer.cluster_id.hex()} | facts
-    except TransportError:
-        facts = {"kind": "certificate authority" if _is_ca(certificate) else "certificate of another kind"} | facts
-    left = certificate.not_valid_after_utc - datetime.now(UTC)
-    return facts | {
-        "issuer": certificate.issuer.rfc4514_string(),
-        "hosts": _hosts(certificate),
-        "valid_from": moment(int(certificate.not_valid_before_utc.timestamp() * 1000)),
-        "valid_until": moment(expires_ms),
-        "days_left": left.days,
-        "fingerprint": "SHA256:" + certificate.fingerprint(hashes.SHA256()).hex(),
-    }
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-
-
-def _hosts(certificate: x509.Certificate) -> list[str]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return [
-        *names.get_values_for_type(x509.DNSName),
-        *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
-    ]
 
 
 def _cluster_facts(path: Path) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.text import Text
@@ -20,13 +21,14 @@ from ..model.errors import InvalidInput, LimitExceeded
 from ..model.key import check_key, is_system_key
 from ..model.limits import VALUE_BYTES_MAX
 from . import exits
-from .documents import Documents, TypedValue, load
 from .exits import NotFound
 from .output import count, note, say, short, value_in_line, version_in_line
-from .plan import Plan, plan
 from .session import Item, Session, open_session
-from .syntax import parse_value
 from .target import AgentOption, ClusterOption, KeyOption, Target
+
+if TYPE_CHECKING:
+    from .documents import Documents, TypedValue
+    from .plan import Plan
 
 SUFFIX_TYPES: Final = {
     ".json": ValueType.JSON,
@@ -163,6 +165,10 @@ def apply(
       gossipconf apply checkout.yaml --prefix shop/checkout --prune
       gossipconf apply config/ --dry-run
     """
+    # Here, so that commands that read no files start without the parsers of YAML and the rest.
+    from .documents import load  # noqa: PLC0415
+    from .plan import plan  # noqa: PLC0415
+
     documents = load(path, prefix=None if prefix is None else prefix.removesuffix("/"))
     target = Target.find(cluster, agent)
     with open_session(target) as session:
@@ -240,6 +246,8 @@ def _default_type(argument: str, item: Item) -> ValueType:
 
 
 def _check_syntax(key: str, value_type: ValueType, content: bytes, *, is_told: bool) -> None:
+    from .syntax import parse_value  # noqa: PLC0415 - as above
+
     try:
         parse_value(value_type, content)
     except InvalidInput as error:
@@ -259,10 +267,9 @@ def _items_under(session: Session, documents: Documents) -> Mapping[str, Item]:
 def _with_conflicts(made: Plan, items: Mapping[str, Item]) -> Plan:
     """A key in conflict is published even if its winner is as wanted: that settles the conflict."""
     settled = tuple(key for key in made.unchanged if items[key].is_conflict)
-    return Plan(
-        create=made.create,
+    return replace(
+        made,
         update=tuple(sorted((*made.update, *settled))),
-        delete=made.delete,
         unchanged=tuple(key for key in made.unchanged if key not in settled),
     )
 

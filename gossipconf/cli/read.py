@@ -237,7 +237,7 @@ def _show_default(item: Item, default: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"key": item.key, "value": default, "default": True})
     else:
-        say(default)
+        sys.stdout.write(default + "\n")  # the caller's own words, as they are
 
 
 def _why_missing(item: Item) -> str:

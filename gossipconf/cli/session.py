@@ -9,8 +9,9 @@ Knows the requests of the control protocol and what their replies mean. Prints n
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -139,10 +140,31 @@ class Session:
 
     def history(self, key: str | None, prefix: str | None, limit: int) -> Sequence[Past]:
         """At most `limit` past and live versions of one key or all under a prefix, newest first. Raises Rejected."""
-        reply = self._client.request("history", key=key, prefix=prefix, limit=limit)
-        past = [Past(self._version(raw), _field(raw, "retired_ms", int | None)) for raw in _field(reply, "items", list)]
-        past.sort(key=lambda one: (-one.version.header.time_ms, one.version.entry.key, one.version.id))
-        return past[:limit]
+        live: Iterable[Version] = self.get(key).versions if key is not None else self._versions_under(prefix or "")
+        newest = heapq.nsmallest(limit, (Past(version, None) for version in live), key=_newest_first)
+        found = {one.version.id: one for one in newest}
+        # A version that was replaced after the live ones were listed comes again, and is past by now.
+        found |= {one.version.id: one for one in self._retired(key, prefix, limit)}
+        return sorted(found.values(), key=_newest_first)[:limit]
+
+    def _versions_under(self, prefix: str) -> Iterator[Version]:
+        return (version for item in self.items(prefix) for version in item.versions)
+
+    def _retired(self, key: str | None, prefix: str | None, limit: int) -> Iterator[Past]:
+        """The `limit` versions that were replaced last, fetched page by page."""
+        skip, left = 0, limit
+        while left > 0:
+            reply = self._client.request("history", key=key, prefix=prefix, limit=left, skip=skip)
+            items = _field(reply, "items", list)
+            for raw in items[:left]:
+                yield Past(self._version(raw), _field(raw, "retired_ms", int))
+            left -= len(items)
+            following = _field(reply, "next", int | None)
+            if following is None:
+                return
+            if following <= skip:
+                raise ControlError(f"the agent's history goes round at row {following}; is it of another version?")
+            skip = following
 
     def watch(self, prefix: str) -> Iterator[Item]:
         """Keys under `prefix` as they change, for ever. The subscription stands when this returns."""
@@ -284,6 +306,10 @@ class Session:
             return Change.decode(data, self.chain.cluster_id)
         except InvalidInput as error:
             raise ControlError(f"the agent delivers what is no change, and it is not shown: {error}") from None
+
+
+def _newest_first(one: Past) -> tuple[int, str, bytes]:
+    return -one.version.header.time_ms, one.version.entry.key, one.version.id
 
 
 def now_ms() -> int:

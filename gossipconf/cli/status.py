@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from .output import count, duration, print_json, print_table, say, stdout, table
+from .output import count, duration, escaped, print_json, print_table, say, stdout, table
 from .session import Member, Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
@@ -68,6 +68,7 @@ def status(
 def summary(node: str, members: Sequence[Member]) -> str:
     """One sentence: how many hold the same state as `node`, and who does not."""
     agents = count(len(members), "agent")
+    node = escaped(node)
     same = sum(member.state in {"self", "equal"} for member in members)
     differing = [member for member in members if member.state == "differs"]
     silent = [member for member in members if member.state == "silent"]
@@ -90,7 +91,7 @@ def summary(node: str, members: Sequence[Member]) -> str:
 
 def _named(names: Sequence[str]) -> str:
     more = len(names) - NAMED_MAX
-    return "; ".join(names[:NAMED_MAX]) + (f"; and {more} more" if more > 0 else "")
+    return "; ".join(map(escaped, names[:NAMED_MAX])) + (f"; and {more} more" if more > 0 else "")
 
 
 def _rounds(every_s: float, number: int | None) -> Iterator[int]:

@@ -2,8 +2,8 @@
 
 A `Change` object holds a header, its signatures and *some* of its entries: all of
 them as it was published, those that still live, or none (the bare header that
-proves a fork). Whatever part is there, the proof leads to the root that the
-header signs. Only the shape is checked here; signatures are `trust`'s.
+proves a fork). Whatever part is there, the proof leads to the size and the root that
+the header signs. Only the shape is checked here; signatures are `trust`'s.
 
 docs/format.md states the encoding byte by byte.
 """
@@ -19,18 +19,19 @@ from typing import Any, Final
 from .clock import WRITER_ID_BYTES, seq_of
 from .encoding import as_array, as_bytes, as_int, as_text, decode, encode
 from .entry import Entry
-from .errors import FormatError, Rejected, WrongCluster
+from .errors import FormatError, LimitExceeded, Rejected, WrongCluster
 from .hashing import CHANGE_TAG, HASH_BYTES, SIGNATURE_TAG, VERSION_TAG, WRITER_TAG, tagged_hash
 from .limits import (
     CHANGE_BYTES_MAX,
     COMMENT_BYTES_MAX,
     ENTRIES_MAX,
+    FORM_BYTES_MAX,
     POLICY_VERSION_MAX,
     SEQ_MAX,
     SIGNATURES_MAX,
     TIME_MS_MAX,
 )
-from .merkle import SparseTree
+from .merkle import SIZE_MAX, SparseTree, Subtree
 
 PUBLIC_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -55,7 +56,10 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is signed. Times are milliseconds since 1970, UTC."""
+    """What is signed. Times are milliseconds since 1970, UTC.
+
+    count, size, root: number, bytes and tree of all entries, whichever of them are here
+    """
 
     cluster: bytes
     policy: int
@@ -63,6 +67,7 @@ class Header:
     seq: int
     time_ms: int
     count: int
+    size: int
     root: bytes
     comment: str = ""
     activation_ms: int | None = None
@@ -80,6 +85,7 @@ class Header:
                 self.activation_ms,
                 self.comment,
                 self.count,
+                self.size,
                 self.root,
             ]
         )
@@ -90,14 +96,14 @@ class Change:
     """A header, its signatures, and the entries of it that are here.
 
     entries:    (index, entry) pairs, ascending by index
-    proof:      hashes that lead from these entries to ``header.root``
+    proof:      sizes and hashes that lead from these entries to ``header.size`` and ``header.root``
     approvals:  (key, signature) pairs besides the writer's own, ascending by key
     """
 
     header: Header
     signature: bytes
     entries: tuple[tuple[int, Entry], ...]
-    proof: tuple[bytes, ...] = ()
+    proof: tuple[Subtree, ...] = ()
     approvals: tuple[tuple[bytes, bytes], ...] = ()
 
     @cached_property
@@ -135,13 +141,13 @@ class Change:
         leaves = {index: entry.leaf() for index, entry in self.entries}
         return SparseTree(self.header.count, leaves, self.proof)
 
-    def restrict(self, indices: Iterable[int]) -> Change:
-        """The same change with only the entries ``indices``, which must be here."""
+    def restrict(self, indices: Iterable[int], tree: SparseTree | None = None) -> Change:
+        """The same change with only the entries ``indices``, which must be here. ``tree``: this one's, if at hand."""
         wanted = set(indices)
         if len(wanted) == len(self.entries):
             return self
         kept = tuple(pair for pair in self.entries if pair[0] in wanted)
-        proof = self.tree().proof([index for index, _ in kept])
+        proof = (tree or self.tree()).proof([index for index, _ in kept])
         return Change(self.header, self.signature, kept, proof, self.approvals)
 
     def single(self, index: int, tree: SparseTree) -> Change:
@@ -193,11 +199,11 @@ class Change:
     def decode(cls, data: bytes, cluster: bytes) -> Change:
         """Check and read a change of the cluster with id ``cluster``.
 
-        The header's root is computed from the entries and the proof, so any altered
-        byte changes the change id and with it what the signature must sign.
+        The header's size and root are computed from the entries and the proof, so any
+        altered byte changes the change id and with it what the signature must sign.
         Raises FormatError, LimitExceeded, InvalidInput, WrongCluster or Rejected.
         """
-        fields = as_array(decode(data, "a change", CHANGE_BYTES_MAX), "a change", 14)
+        fields = as_array(decode(data, "a change", FORM_BYTES_MAX), "a change", 14)
         tag, policy, key, incarnation, seq, time_ms, activation, comment = fields[:8]
         signature, approvals, count, indices, entries, proof = fields[8:]
         as_bytes(tag, "the cluster tag", CLUSTER_TAG_BYTES)
@@ -205,10 +211,9 @@ class Change:
             raise WrongCluster(f"the change belongs to cluster {tag.hex()}…, this is {cluster.hex()[:8]}…")
         as_int(count, "the number of entries", 1, ENTRIES_MAX)
         pairs = _decode_entries(count, indices, as_array(entries, "the entries", length_max=count))
-        hashes = as_array(proof, "the proof", length_max=count)
-        for digest in hashes:
-            as_bytes(digest, "a hash of the proof", HASH_BYTES)
-        tree = SparseTree(count, {index: entry.leaf() for index, entry in pairs}, hashes)
+        subtrees = _decode_proof(count, proof)
+        tree = SparseTree(count, {index: entry.leaf() for index, entry in pairs}, subtrees)
+        check_size(tree.size)
         header = Header(
             cluster=cluster,
             policy=as_int(policy, "the policy version", 0, POLICY_VERSION_MAX),
@@ -219,6 +224,7 @@ class Change:
             seq=as_int(seq, "the sequence number", 1, SEQ_MAX),
             time_ms=as_int(time_ms, "the time", 0, TIME_MS_MAX),
             count=count,
+            size=tree.size,
             root=tree.root,
             comment=as_text(comment, "the comment", COMMENT_BYTES_MAX),
             activation_ms=None if activation is None else as_int(activation, "the activation", 0, TIME_MS_MAX),
@@ -227,11 +233,23 @@ class Change:
             header,
             as_bytes(signature, "the signature", SIGNATURE_BYTES),
             pairs,
-            hashes,
+            subtrees,
             _decode_approvals(approvals, key),
         )
         check_vectors(change)
         return change
+
+
+def check_size(size: int) -> None:
+    """Raise LimitExceeded if all entries of a change together have more bytes than a change may.
+
+    Every part of a change leads to the same size, so every node judges every part alike,
+    and the parts that are let in join to something that can still be held, written and sent.
+    """
+    if size > CHANGE_BYTES_MAX:
+        raise LimitExceeded(
+            f"the change has {size} bytes of entries, the limit is {CHANGE_BYTES_MAX}; publish it in parts"
+        )
 
 
 def check_vectors(change: Change) -> None:
@@ -267,6 +285,15 @@ def _decode_entries(count: int, indices: Any, entries: Sequence[Any]) -> tuple[t
     if len(numbers) != len(entries):
         raise FormatError(f"{len(numbers)} indices for {len(entries)} entries")
     return tuple((index, Entry.from_wire(entry)) for index, entry in zip(numbers, entries, strict=True))
+
+
+def _decode_proof(count: int, value: Any) -> tuple[Subtree, ...]:
+    subtrees = as_array(value, "the proof", length_max=count)
+    for pair in subtrees:
+        size, digest = as_array(pair, "an element of the proof", 2)
+        as_int(size, "a size in the proof", 0, SIZE_MAX)
+        as_bytes(digest, "a hash of the proof", HASH_BYTES)
+    return subtrees
 
 
 def _decode_approvals(value: Any, writer_key: bytes) -> tuple[tuple[bytes, bytes], ...]:

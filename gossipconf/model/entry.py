@@ -26,7 +26,7 @@ from .limits import (
     VALUE_BYTES_MAX,
     VARIANT_BYTES_MAX,
 )
-from .merkle import leaf_hash
+from .merkle import Subtree, leaf_of
 
 Slot: TypeAlias = tuple[str, str]
 """(key, variant): the unit at which versions compete."""
@@ -131,10 +131,20 @@ class Entry:
         """The array that travels: all fields, the value included."""
         return self._fields(self.value)
 
-    def leaf(self) -> bytes:
-        """Hash of the entry as a leaf of its change's tree: the fields, with the value's SHA-256 for the value."""
-        digest = None if self.value is None else sha256(self.value).digest()
-        return leaf_hash(encode(self._fields(digest)))
+    def leaf(self) -> Subtree:
+        """The entry as a leaf of its change's tree.
+
+        The size is that of its encoding as it travels, in bytes; the data that is hashed
+        are the fields, with the value's SHA-256 for the value.
+        """
+        if self.value is None:
+            data = encode(self._fields(None))
+            return leaf_of(len(data), data)
+        digest = sha256(self.value).digest()
+        data = encode(self._fields(digest))
+        # Only the value differs from what travels: its size is reckoned, so that nothing is encoded twice.
+        size = len(data) - _encoded_bytes(len(digest)) + _encoded_bytes(len(self.value))
+        return leaf_of(size, data)
 
     def _fields(self, value: bytes | None) -> list[Any]:
         return [
@@ -197,6 +207,11 @@ def put(
 def delete(key: str, *, variant: str = "") -> Entry:
     """A checked delete, with an empty version vector that the signer fills in."""
     return Entry(check_key(key), None, operation=Operation.DELETE, variant=check_variant(variant))
+
+
+def _encoded_bytes(length: int) -> int:
+    """How many bytes a byte string of ``length`` bytes takes in the encoding."""
+    return length + (2 if length < 1 << 8 else 3 if length < 1 << 16 else 5)
 
 
 def _check_consistent(entry: Entry) -> None:

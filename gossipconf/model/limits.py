@@ -21,10 +21,24 @@ ENTRIES_MAX: Final = 16_384
 """Entries in one change: an `apply` of 10,000 keys stays one change; proofs stay ≤ 14 hashes deep."""
 
 CHANGE_BYTES_MAX: Final = 8 << 20
-"""One change, encoded. 10,000 entries of 800 bytes; it must be held whole to be applied whole."""
+"""All entries of one change, encoded: 10,000 of 800 bytes. It must be held whole to be applied whole. The header
+signs the sum, so that any part of a change shows whether the whole keeps to it."""
 
-SEEN_WRITERS_MAX: Final = 256
-"""Writers in one entry's version vector. A slot with more concurrent writers than this is under attack."""
+FORM_BYTES_MAX: Final = CHANGE_BYTES_MAX + (512 << 10)
+"""One change as it travels, whole or in part: entries of CHANGE_BYTES_MAX and all else that a form can have.
+
+    4,322    13 fields at their largest, the array's header: 31 approvals 3,134, comment 1,027, other 161
+   24,576    indices of 3 bytes, of every second entry: 8,192
+  327,680    as many proof elements of 40 bytes: array 1, size 5, hash 34
+  356,578    together, rounded up to 512 KiB
+
+Every second entry is the worst part: an element stands for a subtree whose sibling holds an entry that is here, so
+there are at most half as many as entries (ENTRIES_MAX), and each one more would take the place of indices. What is
+valid never comes near; this only bounds what is looked at."""
+
+SEEN_WRITERS_MAX: Final = 4_096
+"""Writers in one entry's version vector, about 24 bytes each: 96 KiB. Each start of an agent that publishes to a
+slot adds one to the slot's vector, until a floor collects it; a key must outlast years of restarts."""
 
 VARIANT_BYTES_MAX: Final = 64
 """A variant is a short name such as `canary`."""
@@ -75,8 +89,8 @@ ROLE_PREFIXES_MAX: Final = 256
 FRAME_BYTES_MAX: Final = 16_384 - 4
 """A frame and its 4-byte header fill one TLS record, so that a control frame never waits for more."""
 
-MESSAGE_BYTES_MAX: Final = CHANGE_BYTES_MAX + 65_536
-"""A message carries at most one change of the largest size, and its own fields."""
+MESSAGE_BYTES_MAX: Final = FORM_BYTES_MAX + 65_536
+"""A message carries at most one change of the largest form, and its own fields."""
 
 SYNC_BATCH_BYTES: Final = 65_536
 """Changes per sync message: large enough to amortise, small enough to interleave."""

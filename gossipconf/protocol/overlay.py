@@ -212,6 +212,7 @@ class Overlay:
         link = self._links.pop(link_id)
         if link.outbound and not link.greeted:
             self.book.failed(link.address, self._environment.now.monotonic_s, self._environment.rng)
+            self._environment.emit(ConnectFailed(link.address, reason))
         self._lose(link, reason)
 
     def handle(self, link: Link, message: Message) -> bool:

@@ -14,7 +14,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -37,11 +37,15 @@ from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persi
 from ..protocol.frames import FrameClass
 from ..protocol.node import Node, Restored
 from ..protocol.overlay import SAVED_ADDRESSES, Identity, decode_saved_addresses
+from ..protocol.presence import SAVED_MEMBERS, decode_saved_members
+from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
 from ..trust.signing import Reservation
 from .address import format_address
 from .control import ControlServer
+from .error_group import one_error
+from .event_log import EventLog
 from .link import Link
 from .pki import client_context, load_identity, server_context
 from .reads import ReadView
@@ -50,8 +54,6 @@ from .transport import Transport, TransportEvents
 from .writer import JournalWriter
 
 JOURNAL_FILE: Final = "journal.db"
-RETIRED_HEADERS_READ: Final = 1_000
-"""Headers of dead changes recalled at a start; see `protocol.replica`."""
 FAREWELL_S: Final = 3.0
 """How long a stopping agent tries to send what is queued."""
 STOPPING: Final = "the agent is stopping, and takes no publish any more"
@@ -72,6 +74,7 @@ class Agent:
         self._links: dict[int, Link] = {}
         self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
         self._tokens = itertools.count(1)
+        self._event_log = EventLog()
         self._stop = trio.Event()
         self._armed_s = float("inf")
         self._timer_changed = trio.Event()
@@ -167,19 +170,17 @@ class Agent:
             address = settings.advertise or format_address(*bound)
             try:
                 self._node = _make_node(settings, cluster, restored, address, path)
-            except GossipconfError:
-                await transport.aclose()  # nobody runs it yet, but it listens
-                raise
-            self._reads = ReadView(self._node.replica.live.slots())
-            self._writer = JournalWriter(journal, self._written)
-            log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
-            try:
-                with _one_error():
+                self._reads = ReadView(self._node.replica.live.slots())
+                self._writer = JournalWriter(journal, self._written)
+                log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
+                with one_error():
                     await self._run_tasks(task_status)
             finally:
                 self._stop.set()
                 for finish in self._waiting.values():
                     finish(ControlError(STOPPING))
+                with trio.CancelScope(shield=True):
+                    await transport.aclose()  # at once: it has ended, or was never run and only listens
         log.info("agent %s has stopped", settings.node)
 
     async def _run_tasks(self, task_status: trio.TaskStatus[None]) -> None:
@@ -188,16 +189,17 @@ class Agent:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
             nursery.start_soon(writer.sweep_history, self.settings.history_days, _wall_ms)
-            await nursery.start(transport.run)
             control = ControlServer(self, self.settings.control_socket)
             await nursery.start(control.run)
-            self._input(lambda: self.node.start(self.now()))
+            await nursery.start(transport.run)
+            self._input(lambda: self.node.start(self.now()))  # at once: no handshake is done by now
             nursery.start_soon(self._tick)
             task_status.started()
             await self._stop.wait()
             control.close()
             with trio.move_on_after(FAREWELL_S):
                 await writer.flushed()  # what is acknowledged by this is still spread
+                await control.finished()  # and its asker told
             self._input(lambda: self.node.stop(self.now()))
             with trio.move_on_after(2 * FAREWELL_S):
                 await transport.aclose(grace_s=FAREWELL_S)
@@ -302,38 +304,8 @@ class Agent:
                 self._waiting.pop(event.token)(None)
             case ev.PublishFailed():
                 self._waiting.pop(event.token)(event.error)
-            case ev.PeerUp():
-                log.info("linked to %s at %s", event.node_id, event.address)
-            case ev.PeerDown():
-                log.info("lost the link to %s: %s", event.node_id, event.reason)
-            case ev.ConnectFailed():
-                log.debug("cannot reach %s: %s", event.address, event.reason)
-            case ev.Applied():
-                source = event.source or "here"
-                log.debug("change %s from %s: %d new versions", event.change_id.hex()[:8], source, len(event.gained))
-            case ev.ChangeRejected():
-                log.warning("refused a change from %s: %s", event.node_id, event.reason)
-            case ev.ForkFound():
-                branches = ", ".join(branch.hex()[:8] for branch in event.branches)
-                log.warning(
-                    "FORK: writer %s used number %d for changes %s", event.writer_id.hex()[:8], event.seq, branches
-                )
-            case ev.PolicyAccepted():
-                log.info("policy %d is in force", event.version)
-            case ev.PolicyFork():
-                log.warning("POLICY FORK: there are two policies %d; the roots must end it", event.version)
-            case ev.Synced():
-                log.debug(
-                    "sync with %s: %s; %d received, %d sent", event.node_id, event.reason, event.received, event.sent
-                )
-            case ev.DiskFailed():
-                log.error(
-                    "the disk refuses writes (%s): reads and relaying go on, publishing here does not", event.reason
-                )
-            case ev.DiskRecovered():
-                log.info("the disk takes writes again")
-            case ev.DuplicateNode():
-                log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")
+            case _:
+                self._event_log.write(event, trio.current_time())
 
 
 def run(settings: AgentSettings, ready: Callable[[Agent], None] = lambda agent: None) -> None:
@@ -344,7 +316,7 @@ def run(settings: AgentSettings, ready: Callable[[Agent], None] = lambda agent: 
 
     async def main() -> None:
         agent = Agent(settings)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, _one_error():
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, one_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, agent, nursery.cancel_scope)
                 await nursery.start(_run_and_cancel, agent, nursery.cancel_scope)
@@ -371,24 +343,6 @@ async def _stop_on_signal(signals: object, agent: Agent, scope: trio.CancelScope
             scope.cancel()
 
 
-@contextlib.contextmanager
-def _one_error() -> Iterator[None]:
-    """Let one error of ours leave a nursery as itself and not as a group."""
-    try:
-        yield
-    except* GossipconfError as group:
-        leaves = list(_leaves(group))
-        raise leaves[0] from None
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
 def _make_node(settings: AgentSettings, cluster: Cluster, restored: Restored, address: str, journal: Path) -> Node:
     identity = Identity(settings.node, address, settings.zone, f"gossipconf/{__version__}")
     try:
@@ -413,9 +367,11 @@ def _restore(journal: Journal, cluster_id: bytes) -> Restored:
             changes=tuple(Change.decode(data, cluster_id) for data in journal.changes()),
             retired_headers=tuple(
                 Change.decode(data, cluster_id).restrict(())
-                for *_, data in journal.retired_headers(RETIRED_HEADERS_READ)
+                for *_, data in journal.retired_headers(RETIRED_HEADERS_RESTORED_MAX)
             ),
             addresses=tuple(decode_saved_addresses(journal.meta().get(SAVED_ADDRESSES))),
+            members=decode_saved_members(journal.meta().get(SAVED_MEMBERS)),
+            accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
         )
     except JournalError:
         raise

@@ -9,31 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgpack
 import trio
 
 from .. import __version__
 from ..model.change import PUBLIC_KEY_BYTES, Change
-from ..model.entry import Slot
-from ..model.errors import GossipconfError, InvalidInput
-from ..model.key import check_key, check_prefix, check_variant
-from ..model.limits import ENTRIES_MAX
+from ..model.errors import ControlError, GossipconfError, InvalidInput
+from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..protocol.presence import SILENT_S
-from .control_socket import LENGTH_BYTES, REQUEST_BYTES_MAX, listen
+from .control_request import limit_of, receive, skip_of, slots_of, text_of
+from .control_socket import framed, listen
 
 if TYPE_CHECKING:
     from .agent import Agent
 
-PAGE_ITEMS_MAX: Final = 1_000
-"""Keys or versions in one reply; the asker comes again for more."""
 PAGE_BYTES_MAX: Final = 4 << 20
 """A reply of values of 1 MiB each ends here."""
+HISTORY_ROWS: Final = 100
+"""Rows of history read at a time: at most as many MiB held for one asker."""
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -44,7 +43,9 @@ class ControlServer:
     def __init__(self, agent: Agent, path: Path) -> None:
         self._agent = agent
         self._path = path
-        self._scope = trio.CancelScope()
+        self._is_closing = False
+        self._waiting: dict[int, trio.CancelScope] = {}
+        self._finished = trio.Event()
         self._handlers: dict[str, Handler] = {
             "info": self._info,
             "policies": self._policies,
@@ -57,29 +58,59 @@ class ControlServer:
         }
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `close` or cancelled. Raises ControlError if the socket cannot be made."""
+        """Serve until cancelled, or until `close` and the last answer. Raises ControlError if it cannot listen."""
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(listen(self._path)))
         try:
-            with self._scope:
-                task_status.started()  # bound and listening: a request that comes now waits for the loop below
-                await trio.serve_listeners(self._serve, [listener])
+            async with trio.open_nursery() as connections:
+                with self._until_closing():
+                    task_status.started()  # bound and listening: a request that comes now waits for the loop below
+                    await trio.serve_listeners(self._serve, [listener], handler_nursery=connections)
         finally:
+            self._finished.set()
             with contextlib.suppress(OSError):  # gone already, or read-only by now: the next start replaces it
                 self._path.unlink()
 
     def close(self) -> None:
-        """Take no more requests."""
-        self._scope.cancel()
+        """Take no more connections and requests, and end the watches. What has been asked is still answered."""
+        self._is_closing = True
+        for scope in self._waiting.values():
+            scope.cancel()
+
+    async def finished(self) -> None:
+        """Wait until nobody is being answered any more."""
+        await self._finished.wait()
+
+    @contextlib.contextmanager
+    def _until_closing(self) -> Iterator[None]:
+        """Around what waits for others and may be cut off by `close` without harm."""
+        with trio.CancelScope() as scope:
+            if self._is_closing:
+                scope.cancel()
+            self._waiting[id(scope)] = scope
+            try:
+                yield
+            finally:
+                del self._waiting[id(scope)]
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """One connection: requests one after another, until the asker goes away."""
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
-                while (request := await _receive(stream)) is not None:
+                while (request := await self._next(stream)) is not None:
                     if request.get("op") == "watch":
-                        await self._watch(stream, request)
+                        with self._until_closing():
+                            await self._watch(stream, request)
                         return
                     await _send(stream, await self._answer(request))
+
+    async def _next(self, stream: trio.SocketStream) -> dict[str, Any] | None:
+        """The next request, or None at the end; a malformed one ends the connection."""
+        try:
+            with self._until_closing():
+                return await receive(stream)
+        except InvalidInput as error:
+            await _send(stream, _refusal(error))
+        return None
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -118,7 +149,7 @@ class ControlServer:
             "pid": os.getpid(),
             "policy": node.replica.policy_version,
             "root": node.root,
-            "keys": len(agent.reads),
+            "keys": agent.reads.value_count,
             "versions": len(node.replica.live),
             "conflicts": len(agent.reads.conflicts()),
             "forks": len(node.replica.live.forks()),
@@ -132,46 +163,51 @@ class ControlServer:
         return {"changes": [change.encode() for change in self._agent.node.replica.policies_after(0)]}
 
     async def _get(self, request: dict[str, Any]) -> dict[str, Any]:
-        key = check_key(_text(request, "key"))
-        return {"versions": await self._signed(self._agent.reads.versions(key), {})}
+        key = check_key(text_of(request, "key"))
+        return {"versions": await self._signed(key, {})}
 
     async def _list(self, request: dict[str, Any]) -> dict[str, Any]:
-        prefix = check_prefix(_text(request, "prefix"))
+        prefix = check_prefix(text_of(request, "prefix"))
         after = request.get("after")
-        limit = _limit(request)
+        limit = limit_of(request)
         items: list[dict[str, Any]] = []
         trees: dict[bytes, SparseTree] = {}
         size = 0
-        for key in list(self._agent.reads.keys(prefix, after if isinstance(after, str) else None)):
+        keys = self._agent.reads.keys(prefix, after if isinstance(after, str) else None)
+        for key in list(islice(keys, limit + 1)):
             if len(items) == limit or size > PAGE_BYTES_MAX:
                 return {"items": items, "more": True}
-            versions = await self._signed(self._agent.reads.versions(key), trees)
+            versions = await self._signed(key, trees)
             size += sum(len(version["change"]) for version in versions)
             items.append({"key": key, "versions": versions})
         return {"items": items, "more": False}
 
     async def _history(self, request: dict[str, Any]) -> dict[str, Any]:
-        key, prefix = request.get("key"), request.get("prefix")
-        limit = _limit(request)
-        if isinstance(key, str):
-            keys = [check_key(key)]
+        """Retired versions, the last retired first; ``next`` is the ``skip`` of the following page, None at the end."""
+        key = prefix = None
+        if request.get("key") is not None:
+            key = check_key(text_of(request, "key"))
         else:
-            prefix = check_prefix(_text(request, "prefix"))
-            keys = list(self._agent.reads.keys(prefix))
-        trees: dict[bytes, SparseTree] = {}
-        items = []
-        for one in keys:
-            signed = await self._signed(self._agent.reads.versions(one), trees)
-            items += [{**version, "retired_ms": None} for version in signed]
-        await self._agent.writer.flushed()
-        past = await self._agent.writer.history(
-            key=key if isinstance(key, str) else None, prefix=prefix if key is None else None, limit=limit
-        )
+            prefix = check_prefix(text_of(request, "prefix"))
+        limit, skip = limit_of(request), skip_of(request)
         cluster_id = self._agent.node.replica.chain.cluster_id
-        for row in past:
-            index = Change.decode(row.data, cluster_id).entries[0][0]
-            items.append({"change": row.data, "index": index, "retired_ms": row.retired_ms})
-        return {"items": items[: limit + len(keys)]}
+        items: list[dict[str, Any]] = []
+        size = 0
+        await self._agent.writer.flushed()
+        while True:
+            wanted = skip + min(limit - len(items), HISTORY_ROWS)
+            rows = await self._agent.writer.history(key=key, prefix=prefix, limit=wanted)
+            for row in rows[skip:]:
+                skip += 1
+                entries = Change.decode(row.data, cluster_id).entries
+                if not entries:
+                    continue  # no row that this release writes; whatever did, it says nothing of a value
+                items.append({"change": row.data, "index": entries[0][0], "retired_ms": row.retired_ms})
+                size += len(row.data)
+                if len(items) == limit or size > PAGE_BYTES_MAX:
+                    return {"items": items, "next": skip}
+            if len(rows) < wanted:
+                return {"items": items, "next": None}
 
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
         node, now_s = self._agent.node, trio.current_time()
@@ -213,7 +249,7 @@ class ControlServer:
 
     async def _watch(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
         try:
-            prefix = check_prefix(_text(request, "prefix"))
+            prefix = check_prefix(text_of(request, "prefix"))
         except GossipconfError as error:
             await _send(stream, _refusal(error))
             return
@@ -225,33 +261,50 @@ class ControlServer:
                 while True:
                     trees: dict[bytes, SparseTree] = {}
                     for key in await watcher.take():
-                        versions = await self._signed(self._agent.reads.versions(key), trees)
-                        await _send(stream, {"event": "change", "key": key, "versions": versions})
+                        try:
+                            event = {"event": "change", "key": key, "versions": await self._signed(key, trees)}
+                        except ControlError as error:
+                            event = _refusal(error)  # and the asker hangs up
+                        await _send(stream, event)
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the asker has gone away
         finally:
             self._agent.reads.unwatch(watcher)
 
-    async def _signed(self, versions: list[Version], trees: dict[bytes, SparseTree]) -> list[dict[str, Any]]:
-        """Each version as a change that holds just its entry, with signature and proof.
+    async def _signed(self, key: str, trees: dict[bytes, SparseTree]) -> list[dict[str, Any]]:
+        """The versions of ``key`` that readers see, each as a change that holds just its entry, with proof.
 
         ``trees`` keeps the trees of the changes met in one request: a change of
-        10,000 entries takes 50 ms to hash and is then cut up at once.
+        10,000 entries takes 50 ms to hash and is then cut up at once. Raises
+        ControlError for a version whose signature is nowhere any more.
         """
-        live = self._agent.node.replica.live
-        signed = []
-        for version in versions:
-            change = live.part(version.change_id)
-            if change is None or change.entry(version.index) is None:
-                # Superseded a moment ago, and what supersedes it is not on disk yet.
-                await self._agent.writer.flushed()
-                current = self._agent.reads.versions(version.entry.key)
-                return await self._signed(current, trees)
-            tree = trees.get(change.id)
-            if tree is None:
-                tree = trees[change.id] = change.tree()
-            signed.append({"change": change.single(version.index, tree).encode(), "index": version.index})
-        return signed
+        for is_last_look in (False, True):
+            versions = self._agent.reads.versions(key)
+            found = [self._single(version, trees) for version in versions]
+            signed = [
+                {"change": data, "index": version.index}
+                for version, data in zip(versions, found, strict=True)
+                if data is not None
+            ]
+            if len(signed) == len(versions):
+                return signed
+            if not is_last_look:
+                await self._agent.writer.flushed()  # what supersedes it may be on disk then, and seen instead
+        raise ControlError(
+            f"{key!r} has been replaced by a change that the disk does not take, and the signature of what readers "
+            "still see is lost; make room on the agent's disk, or ask another agent"
+        )
+
+    def _single(self, version: Version, trees: dict[bytes, SparseTree]) -> bytes | None:
+        """The encoded change of just ``version``, from among the live, or from what a slow disk has yet to take."""
+        replica = self._agent.node.replica
+        change = replica.live.part(version.change_id)
+        if change is None or change.entry(version.index) is None:
+            return replica.retiring(version.id)
+        tree = trees.get(change.id)
+        if tree is None or (version.index, version.index + 1) not in tree.known:  # it has grown since
+            tree = trees[change.id] = change.tree()
+        return change.single(version.index, tree).encode()
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -259,7 +312,7 @@ class ControlServer:
         signer = request.get("signer")
         if not isinstance(signer, bytes) or len(signer) != PUBLIC_KEY_BYTES:
             raise InvalidInput("the request needs 'signer', a public key of 32 bytes")
-        slots = _slots(request.get("slots"))
+        slots = slots_of(request)
         live = self._agent.node.replica.live
         replaced: dict[bytes, set[int]] = {}
         for slot in slots:
@@ -287,78 +340,12 @@ class ControlServer:
         return {"id": change.id, "versions": change.header.count}
 
 
-# -- requests -------------------------------------------------------------------------------------
-
-
-def _text(request: dict[str, Any], name: str) -> str:
-    value = request.get(name)
-    if not isinstance(value, str):
-        raise InvalidInput(f"the request needs {name!r}, a string")
-    return value
-
-
-def _limit(request: dict[str, Any]) -> int:
-    value = request.get("limit", PAGE_ITEMS_MAX)
-    if type(value) is not int or value < 1:
-        raise InvalidInput("'limit' must be a positive whole number")
-    return min(value, PAGE_ITEMS_MAX)
-
-
-def _slots(value: Any) -> list[Slot]:
-    if not isinstance(value, list) or len(value) > ENTRIES_MAX:
-        raise InvalidInput(f"the request needs 'slots', a list of at most {ENTRIES_MAX} [key, variant] pairs")
-    slots = []
-    for pair in value:
-        match pair:
-            case [str(key), str(variant)]:
-                slots.append((check_key(key), check_variant(variant)))
-            case _:
-                raise InvalidInput("a slot is a pair of key and variant")
-    return slots
-
-
 def _refusal(error: GossipconfError) -> dict[str, Any]:
     return {"ok": False, "error": type(error).__name__, "message": str(error)}
 
 
-# -- framing --------------------------------------------------------------------------------------
-
-
-async def _receive(stream: trio.SocketStream) -> dict[str, Any] | None:
-    """The next request, or None at the end; a malformed one ends the connection."""
-    head = await _read_exactly(stream, LENGTH_BYTES)
-    if head is None:
-        return None
-    length = int.from_bytes(head, "big")
-    if length > REQUEST_BYTES_MAX:
-        await _send(stream, _refusal(InvalidInput(f"a request of {length} bytes; the limit is {REQUEST_BYTES_MAX}")))
-        return None
-    body = await _read_exactly(stream, length)
-    if body is None:
-        return None
-    try:
-        request = msgpack.unpackb(body, max_array_len=2 * ENTRIES_MAX)
-    except (ValueError, msgpack.UnpackException):
-        request = None
-    if not isinstance(request, dict):
-        await _send(stream, _refusal(InvalidInput("a request is a msgpack map")))
-        return None
-    return request
-
-
-async def _read_exactly(stream: trio.SocketStream, count: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < count:
-        chunk = await stream.receive_some(min(65_536, count - len(data)))
-        if not chunk:
-            return None
-        data += chunk
-    return bytes(data)
-
-
 async def _send(stream: trio.SocketStream, reply: dict[str, Any]) -> None:
-    body = msgpack.packb(reply)
-    await stream.send_all(len(body).to_bytes(LENGTH_BYTES, "big") + body)
+    await stream.send_all(framed(reply))
 
 
 async def _cancel_at_end(stream: trio.SocketStream, scope: trio.CancelScope) -> None:

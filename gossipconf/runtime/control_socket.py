@@ -7,11 +7,13 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from ..model.errors import ControlError
+import msgpack
+
+from ..model.errors import ControlError, InvalidInput, LimitExceeded
 from ..model.limits import MESSAGE_BYTES_MAX
 
 LENGTH_BYTES: Final = 4
@@ -22,6 +24,37 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 """What the kernel takes as a Unix socket's path (sun_path, without its end)."""
 BACKLOG: Final = 64
 """Askers that wait to be accepted: scripts that run one command a key."""
+
+
+# -- framing --------------------------------------------------------------------------------------
+
+
+def framed(message: Mapping[str, Any]) -> bytes:
+    """A request or reply as it goes over the socket."""
+    body: bytes = msgpack.packb(message)
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def body_bytes(head: bytes, limit_bytes: int) -> int:
+    """How long the body behind ``head`` is. Raises LimitExceeded: nothing is allocated for a claim above the limit."""
+    size = int.from_bytes(head, "big")
+    if size > limit_bytes:
+        raise LimitExceeded(f"a message of {size} bytes; the limit is {limit_bytes}")
+    return size
+
+
+def unframed(body: bytes) -> dict[str, Any]:
+    """The request or reply in ``body``. Raises InvalidInput."""
+    try:
+        message = msgpack.unpackb(body)  # which takes no claim of more items than there are bytes
+    except (ValueError, msgpack.UnpackException):
+        message = None
+    if not isinstance(message, dict):
+        raise InvalidInput("a message on the control socket is a msgpack map")
+    return message
+
+
+# -- the path -------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

@@ -170,6 +170,7 @@ class Link:
                 if self.closing:
                     break
                 received(self, frame_class, message)
+                await trio.lowlevel.checkpoint()  # hundreds of small and costly ones fit into a read: others' turn
 
     def _in_words(self, error: BaseException) -> str:
         reason = failure_in_words(error)

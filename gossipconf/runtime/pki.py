@@ -31,6 +31,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from gossipconf.model.errors import InvalidInput, KeyFileError, TransportError
 from gossipconf.model.key import check_node_id
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
+from gossipconf.runtime.node_files import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, NodeFiles
 from gossipconf.trust.files import write_new
 
 ALPN: Final = "gossipconf/1"
@@ -56,22 +57,7 @@ _UNREADABLE: Final = (
 )
 """What the parser raises for certificates that are none; they have no common root."""
 
-_CA_KEY, _CA_CERTIFICATE = "ca.key", "ca.crt"
-_NODE_KEY, _NODE_CERTIFICATE = "node.key", "node.crt"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeFiles:
-    """Where one node's private key, certificate (leaf first, then any intermediates) and CA are."""
-
-    key: Path
-    certificate: Path
-    ca: Path
-
-    @classmethod
-    def inside(cls, directory: Path) -> NodeFiles:
-        """The names that `issue_node` gives the three files in *directory*."""
-        return cls(directory / _NODE_KEY, directory / _NODE_CERTIFICATE, directory / _CA_CERTIFICATE)
+_CA_KEY: Final = "ca.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +86,7 @@ def create_ca(directory: Path, cluster_id: bytes, *, days: int = 3650) -> None:
     if len(cluster_id) != CLUSTER_ID_BYTES:
         raise InvalidInput(f"a cluster id is {CLUSTER_ID_BYTES} bytes; got {len(cluster_id)}")
     lifetime = _lifetime(days)
-    _prepare(directory, _CA_KEY, _CA_CERTIFICATE)
+    _prepare(directory, _CA_KEY, CA_CERTIFICATE)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
         [
@@ -126,7 +112,7 @@ def create_ca(directory: Path, cluster_id: bytes, *, days: int = 3650) -> None:
         .sign(key, hashes.SHA256())
     )
     write_new(directory / _CA_KEY, _key_pem(key), 0o600)
-    write_new(directory / _CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_new(directory / CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def issue_node(ca_directory: Path, node_id: str, out: Path, *, hosts: Sequence[str] = (), days: int = 365) -> NodeFiles:
@@ -140,18 +126,18 @@ def issue_node(ca_directory: Path, node_id: str, out: Path, *, hosts: Sequence[s
     lifetime = _lifetime(days)
     now = _now()
     ca_key = _read_key(ca_directory / _CA_KEY)
-    ca = _read_certificates(ca_directory / _CA_CERTIFICATE)[0]
-    _check_dates(ca, ca_directory / _CA_CERTIFICATE, now, "create a new CA")
-    _check_pair(ca_key, ca, ca_directory / _CA_KEY, ca_directory / _CA_CERTIFICATE)
+    ca = _read_certificates(ca_directory / CA_CERTIFICATE)[0]
+    _check_dates(ca, ca_directory / CA_CERTIFICATE, now, "create a new CA")
+    _check_pair(ca_key, ca, ca_directory / _CA_KEY, ca_directory / CA_CERTIFICATE)
     if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
         raise KeyFileError(f"{ca_directory / _CA_KEY}: not an ECDSA key; this CA was not made by gossipconf")
-    identity = f"{_SCHEME}{_cluster_of(ca, ca_directory / _CA_CERTIFICATE).hex()}/{node_id}"
+    identity = f"{_SCHEME}{_cluster_of(ca, ca_directory / CA_CERTIFICATE).hex()}/{node_id}"
     names = [x509.UniformResourceIdentifier(identity), *map(_host_name, hosts)]
-    ca_pem = _read_file(ca_directory / _CA_CERTIFICATE)
+    ca_pem = _read_file(ca_directory / CA_CERTIFICATE)
 
     files = NodeFiles.inside(out)
     ca_is_there = files.ca.exists() and _read_file(files.ca) == ca_pem
-    _prepare(out, _NODE_KEY, _NODE_CERTIFICATE, *(() if ca_is_there else (_CA_CERTIFICATE,)))
+    _prepare(out, NODE_KEY, NODE_CERTIFICATE, *(() if ca_is_there else (CA_CERTIFICATE,)))
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         x509.CertificateBuilder()

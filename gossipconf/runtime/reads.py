@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping
 
 import trio
 
 from ..model.entry import Slot
-from ..model.key import covers, is_system_key
+from ..model.key import SYSTEM_PREFIX, covers, is_system_key
 from ..model.version import Version
 from ..protocol.environment import Reads
 
@@ -59,7 +59,7 @@ class ReadView:
             else:
                 self._remove(slot)
             for watcher in self._watchers:
-                if sees(watcher.prefix, slot[0]):
+                if covers(watcher.prefix, slot[0]):
                     watcher.notify(slot[0])
 
     def versions(self, key: str) -> list[Version]:
@@ -69,8 +69,9 @@ class ReadView:
     def keys(self, prefix: str = "", after: str | None = None) -> Iterator[str]:
         """Keys under ``prefix`` greater than ``after``, in order, tombstones included."""
         start = 0 if after is None else bisect_right(self._keys, after)
-        for position in range(start, len(self._keys)):
-            if sees(prefix, self._keys[position]):
+        for first, end in _ranges(prefix):
+            stop = len(self._keys) if end is None else bisect_left(self._keys, end)
+            for position in range(max(start, bisect_left(self._keys, first)), stop):
                 yield self._keys[position]
 
     def conflicts(self) -> list[str]:
@@ -87,7 +88,8 @@ class ReadView:
         """Tell ``watcher`` nothing more."""
         self._watchers.remove(watcher)
 
-    def __len__(self) -> int:
+    @property
+    def value_count(self) -> int:
         """Keys of users that have a value."""
         return sum(
             1
@@ -111,9 +113,18 @@ class ReadView:
         del self._variants[key][variant]
         if not self._variants[key]:
             del self._variants[key]
-            self._keys.remove(key)
+            del self._keys[bisect_left(self._keys, key)]
 
 
-def sees(prefix: str, key: str) -> bool:
-    """Whether a reader of ``prefix`` is shown ``key``: "" shows all but the system's keys."""
-    return covers(prefix, key)
+def _ranges(prefix: str) -> tuple[tuple[str, str | None], ...]:
+    """Where the keys that `covers` gives to ``prefix`` lie among all in order: from each first to before its end.
+
+    A prefix's own key and those under it are apart: `a`, then `a-b`, then `a/b`.
+    """
+    if not prefix:
+        return ("", SYSTEM_PREFIX), (_next(SYSTEM_PREFIX), None)
+    return (prefix, prefix + "\0"), (prefix + "/", prefix + _next("/"))
+
+
+def _next(character: str) -> str:
+    return chr(ord(character) + 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import ipaddress
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,7 +18,7 @@ from ..model.errors import ConfigError, InvalidInput
 from ..model.key import check_node_id
 from ..model.limits import ADDRESS_BYTES_MAX
 from .address import parse_address
-from .pki import NodeFiles
+from .node_files import NodeFiles
 
 SETTINGS_FILE: Final = "agent.toml"
 HISTORY_DAYS: Final = 30
@@ -135,6 +136,13 @@ def _resolved(options: _Options, file: Path) -> AgentSettings:
             parse_address(address)
     except InvalidInput as error:
         raise ConfigError(f"{file}: {error}") from None
+    told = options.advertise or options.listen
+    if _is_wildcard(told):
+        option = "advertise" if options.advertise else "listen"
+        raise ConfigError(
+            f"{file}: option {option!r} is {told}, which no peer can dial; "
+            "set 'advertise' to an address that peers reach, or add --advertise HOST:PORT"
+        )
     if len(options.join) > SEEDS_MAX:
         raise ConfigError(
             f"{file}: option 'join' has {len(options.join)} addresses; {SEEDS_MAX} are enough to find all"
@@ -153,6 +161,14 @@ def _resolved(options: _Options, file: Path) -> AgentSettings:
         source_host=options.source_host or None,
         history_days=options.history_days,
     )
+
+
+def _is_wildcard(address: str) -> bool:
+    """Whether ``address`` stands for all of a machine's own: good to listen on, and nowhere to connect to."""
+    try:
+        return ipaddress.ip_address(address.rpartition(":")[0].strip("[]")).is_unspecified
+    except ValueError:
+        return False
 
 
 def _parse_listen(listen: str) -> tuple[str, int]:

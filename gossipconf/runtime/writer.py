@@ -6,12 +6,14 @@ next. SQLite runs in a worker thread, one call at a time.
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import trio
 
-from ..model.errors import JournalWriteFailed
+from ..model.errors import JournalBusy, JournalWriteFailed
 from ..protocol.environment import Persist
 from ..store.journal import Journal
 from ..store.journal_ops import JournalOp, Retire
@@ -20,6 +22,9 @@ GROUP_OPS_MAX: Final = 2_000
 """Rows in one transaction: about 0.2 s of writing, the longest that a publish waits behind a sync."""
 HISTORY_SWEEP_S: Final = 3_600.0
 """How often history is looked through for what is too old."""
+
+WRITE_REFUSED: Final = (JournalWriteFailed, JournalBusy)
+"""What may take the same write later: a full disk, or a file that another program, such as a backup, has open."""
 
 Done = Callable[[Persist, str | None], None]
 """done(write, error): called once for each write, in order, on the trio thread."""
@@ -31,7 +36,7 @@ class JournalWriter:
     def __init__(self, journal: Journal, done: Done) -> None:
         self._journal = journal
         self._done = done
-        self._queue: list[Persist] = []
+        self._queue: deque[Persist] = deque()
         self._wake = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -60,7 +65,7 @@ class JournalWriter:
                     if error is not None:
                         # What was queued meanwhile rests on what has failed: it fails too (see `Persist`).
                         group += self._queue
-                        self._queue = []
+                        self._queue.clear()
                     for persist in group:
                         self._done(persist, error)
             self._idle.set()
@@ -73,19 +78,21 @@ class JournalWriter:
     async def sweep_history(self, days: int, now_ms: Callable[[], int]) -> None:
         """Forget history older than ``days``, for ever."""
         while True:
-            async with self._lock:
-                before_ms = now_ms() - days * 86_400_000
-                try:
-                    await trio.to_thread.run_sync(lambda: self._journal.expire_history(before_ms))  # noqa: B023
-                except JournalWriteFailed:
-                    pass  # a full disk is reported by the next write; the sweep comes again
+            before_ms = now_ms() - days * 86_400_000
+            with contextlib.suppress(*WRITE_REFUSED):  # reported by the next write; the sweep comes again
+                while await self._expire_batch(before_ms):
+                    pass
             await trio.sleep(HISTORY_SWEEP_S)
+
+    async def _expire_batch(self, before_ms: int) -> int:
+        async with self._lock:  # given back after each batch: a publish waits for one and not for a month's
+            return await trio.to_thread.run_sync(self._journal.expire_history, before_ms)
 
     def _take_group(self) -> list[Persist]:
         group: list[Persist] = []
         rows = 0
         while self._queue and (not group or rows + len(self._queue[0].ops) <= GROUP_OPS_MAX):
-            persist = self._queue.pop(0)
+            persist = self._queue.popleft()
             rows += len(persist.ops)
             group.append(persist)
         return group
@@ -96,6 +103,6 @@ class JournalWriter:
         async with self._lock:
             try:
                 await trio.to_thread.run_sync(self._journal.commit, ops)
-            except JournalWriteFailed as error:
+            except WRITE_REFUSED as error:
                 return str(error)
         return None

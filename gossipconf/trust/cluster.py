@@ -101,6 +101,7 @@ def sign_policy(
     Raises NotAuthorised if they are fewer than the threshold.
     """
     entry = Entry(policy_key(policy.version), policy.encode(), ValueType.BYTES)
+    tree = SparseTree(1, {0: entry.leaf()}, ())
     header = Header(
         cluster=chain.cluster_id,
         policy=chain.head.version,
@@ -108,7 +109,8 @@ def sign_policy(
         seq=reservation.seq,
         time_ms=now_ms,
         count=1,
-        root=SparseTree(1, {0: entry.leaf()}, ()).root,
+        size=tree.size,
+        root=tree.root,
         comment=f"policy {policy.version}",
     )
     change = sign_change(header, ((0, entry),), roots[0])

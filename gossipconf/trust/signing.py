@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from ..model.change import Change, Header, Writer, signed_bytes
+from ..model.change import Change, Header, Writer, check_size, signed_bytes
 from ..model.clock import EMPTY, join, seq_of
 from ..model.encoding import as_text
 from ..model.entry import Entry, Slot
 from ..model.errors import InvalidInput, LimitExceeded, StaleReservation
-from ..model.limits import CHANGE_BYTES_MAX, COMMENT_BYTES_MAX, ENTRIES_MAX, SEEN_WRITERS_MAX, TIME_MS_MAX
+from ..model.limits import COMMENT_BYTES_MAX, ENTRIES_MAX, SEEN_WRITERS_MAX, TIME_MS_MAX
 from ..model.merkle import SparseTree
 from ..model.version import versions_of
 from .keys import Signer
@@ -71,12 +71,14 @@ def compose(
     for entry in signed:
         if len(entry.seen) > SEEN_WRITERS_MAX:
             raise LimitExceeded(
-                f"{entry.key!r} has {len(entry.seen)} concurrent writers; a root must set a floor first"
+                f"the version vector of {entry.key!r} would have {len(entry.seen)} writers, the limit is "
+                f"{SEEN_WRITERS_MAX}; use another key until a floor has collected them"
             )
     writer = Writer(signer.public, reservation.incarnation)
     if any(seq_of(entry.seen, writer.id) >= reservation.seq for entry in signed):
         raise StaleReservation("somebody claims to have seen this writer's next number; ask for a fresh incarnation")
     tree = SparseTree(len(signed), {index: entry.leaf() for index, entry in enumerate(signed)}, ())
+    check_size(tree.size)
     header = Header(
         cluster=chain.cluster_id,
         policy=chain.head.version,
@@ -84,18 +86,14 @@ def compose(
         seq=reservation.seq,
         time_ms=time_ms,
         count=len(signed),
+        size=tree.size,
         root=tree.root,
         comment=comment,
         activation_ms=activation_ms,
     )
     change = sign_change(header, tuple(enumerate(signed)), signer)
     chain.judge(change)
-    encoded = change.encode()
-    if len(encoded) > CHANGE_BYTES_MAX:
-        raise LimitExceeded(
-            f"the change has {len(encoded)} bytes, the limit is {CHANGE_BYTES_MAX}; publish it in parts"
-        )
-    Change.decode(encoded, chain.cluster_id)  # what no agent would read must not be signed
+    Change.decode(change.encode(), chain.cluster_id)  # what no agent would read must not be signed
     return change
 
 

@@ -11,13 +11,14 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import gossipconf
-from gossipconf.cli import read
-from gossipconf.cli.agent import JsonFormatter
-from gossipconf.cli.output import age, duration, escaped, json_time, table, value_in_line
+from gossipconf.cli import read, status
+from gossipconf.cli.agent import JsonFormatter, TextFormatter
+from gossipconf.cli.output import age, duration, escaped, json_time, note, print_json, say, table, value_in_line
 from gossipconf.cli.reference import commands, reference
 from gossipconf.cli.session import Member
 from gossipconf.cli.status import summary
@@ -277,6 +278,15 @@ def test_an_agent_runs_until_it_is_told_to_stop_and_watch_sees_changes(founded, 
         assert b"agent a has stopped" in agent.stderr.read()
 
 
+def test_a_command_starts_without_what_only_others_need():
+    """Each of these would add to the start of every `get` in a script."""
+    program = "import sys, gossipconf.cli.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "gossipconf.cli.publish" in loaded
+    assert loaded.isdisjoint({"yaml", "javaproperties", "cryptography.x509", "trio", "sqlite3", "numpy"})
+
+
 def test_json_logs_carry_tracebacks():
     try:
         raise ValueError("x")
@@ -286,6 +296,22 @@ def test_json_logs_carry_tracebacks():
     assert (fields["level"], fields["message"]) == ("error", "no luck")
     assert "ValueError: x" in fields["traceback"]
     assert fields["time"].endswith("Z")
+
+
+@pytest.mark.parametrize("evil", ["a\nERROR forged", "\x1b]0;title\x07", "\x9b31m", "\u202eright to left", "\x7f"])
+def test_what_peers_write_stays_in_its_line_of_the_log(evil):
+    try:
+        raise ValueError(evil)
+    except ValueError:
+        record = logging.LogRecord("gossipconf", logging.INFO, "f", 1, "lost: %s", (evil,), sys.exc_info())
+    text = TextFormatter().format(record)
+    assert text.split("\n")[0].endswith(f"INFO    lost: {escaped(evil)}")
+    assert text.split("\n")[1] == "Traceback (most recent call last):"
+    assert evil not in text.split("\n")[0]
+    assert text.replace("\n", "").isprintable()
+    line = JsonFormatter().format(record)
+    assert line.isprintable()
+    assert json.loads(line)["message"] == f"lost: {evil}"
 
 
 # -- words ----------------------------------------------------------------------------------------
@@ -335,6 +361,22 @@ def test_times():
     assert json_time(1_772_366_405_007) == "2026-03-01T12:00:05.007Z"
     assert json_time(TIME_MS_MAX) == TIME_MS_MAX
     assert age(TIME_MS_MAX, 0)
+
+
+def test_names_that_agents_give_themselves_command_no_terminal(capsys):
+    evil = "x\x1b[2J\ny\x9b\u202e"
+    members = [member(evil, "self"), member(evil, "differs", zone=evil, address=evil, degraded=True)]
+    status._print(SimpleNamespace(node=evil), members)
+    say(evil)
+    note(evil)
+    print_json({"a": [evil, "ü\U000e0001\x7f"]})
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert text.replace("\n", "").isprintable()
+    assert captured.err == "x\\x1b[2J\ny\\x9b\\u202e\n"
+    assert captured.out.count("x\\x1b[2J\\ny\\x9b\\u202e") == 7
+    assert json.loads(captured.out[captured.out.index("{") :]) == {"a": [evil, "ü\U000e0001\x7f"]}
+    assert '"ü\\udb40\\udc01\\u007f"' in captured.out
 
 
 def test_values_are_one_line_and_bounded():

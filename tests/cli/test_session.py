@@ -171,7 +171,7 @@ def test_a_forged_signature_is_found_again_after_a_good_one(agent, session):
         ({"ok": False, "error": "exit", "message": "odd"}, "odd"),
         (b"\x00\x00\x00\x01\xc1", "does not answer as an agent does"),
         (b"\x00\x00\x00\x01\x01", "does not answer as an agent does"),
-        ((REPLY_BYTES_MAX + 1).to_bytes(4, "big"), "announces a reply"),
+        ((REPLY_BYTES_MAX + 1).to_bytes(4, "big"), "the limit is"),
     ],
 )
 def test_nonsense_is_named(agent, session, reply, part):
@@ -205,6 +205,53 @@ def test_a_list_that_goes_round_ends(agent, session):
     agent.replies["list"] = [page]
     with pytest.raises(ControlError, match="lists 'shop/a' after 'shop/a'"):
         list(session.items("shop"))
+
+
+def past_of(*changes: Change, following: int | None = None) -> dict:
+    items = [{"change": change.encode(), "index": 0, "retired_ms": 5_000} for change in changes]
+    return {"ok": True, "items": items, "next": following}
+
+
+def test_pages_of_history_are_put_together(agent, session):
+    changes = [change_of("shop/a", seq=seq, value=str(seq).encode()) for seq in (1, 2, 3, 4)]
+    agent.replies["get"] = [reply_with(changes[3])]
+    agent.replies["history"] = [past_of(changes[2], changes[1], following=7), past_of(changes[0])]
+    found = session.history("shop/a", None, 10)
+    assert {(one.version.entry.value, one.retired_ms) for one in found} == {
+        (b"4", None),
+        *((value, 5_000) for value in (b"1", b"2", b"3")),
+    }
+    asked = [(one["limit"], one["skip"]) for one in agent.requests if one["op"] == "history"]
+    assert asked == [(10, 0), (8, 7)]
+
+
+def test_a_version_replaced_between_the_pages_is_shown_once(agent, session):
+    change = change_of("shop/a")
+    agent.replies |= {"get": [reply_with(change)], "history": [past_of(change)]}
+    assert [one.retired_ms for one in session.history("shop/a", None, 10)] == [5_000]
+
+
+def test_no_more_history_is_asked_for_and_shown_than_wanted(agent, session):
+    changes = [change_of("shop/a", seq=seq) for seq in range(1, 6)]
+    agent.replies["list"] = [{"ok": True, "items": [{"key": "shop/a", "versions": []}], "more": False}]
+    agent.replies["history"] = [past_of(*changes, following=5)]
+    assert len(session.history(None, "shop", 2)) == 2
+    assert sum(one["op"] == "history" for one in agent.requests) == 1
+
+
+def test_a_history_that_goes_round_ends(agent, session):
+    agent.replies |= {"get": [{"ok": True, "versions": []}], "history": [past_of(following=0)]}
+    with pytest.raises(ControlError, match="goes round at row 0"):
+        session.history("shop/a", None, 10)
+
+
+def test_a_watch_that_the_agent_ends_says_why(agent, session):
+    refusal = {"ok": False, "error": "ControlError", "message": "the disk is full"}
+    body = b"".join(len(one).to_bytes(4, "big") + one for one in map(msgpack.packb, ({"ok": True}, refusal)))
+    agent.replies["watch"] = [body]
+    session._client.close()
+    with Client(agent.path) as client, pytest.raises(ControlError, match="the disk is full"):
+        next(client.watch("shop"))
 
 
 def test_a_policy_that_came_since_is_fetched_and_judged(agent, session):

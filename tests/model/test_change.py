@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipconf.model.change import Change, Writer
+from gossipconf.model.change import SIGNATURE_BYTES, Change, Writer
 from gossipconf.model.encoding import decode, encode
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, Operation, ValueType, delete, put
 from gossipconf.model.errors import FormatError, GossipconfError, InvalidInput, LimitExceeded, Rejected
@@ -16,6 +16,7 @@ from gossipconf.model.limits import (
     CHANGE_BYTES_MAX,
     COMMENT_BYTES_MAX,
     ENTRIES_MAX,
+    FORM_BYTES_MAX,
     KEY_BYTES_MAX,
     MATCH_BYTES_MAX,
     MATCH_TERMS_MAX,
@@ -48,9 +49,7 @@ def one(**fields) -> Change:
 
 def forged(place: int, value: object, change: Change | None = None) -> bytes:
     """The encoding with field ``place`` replaced."""
-    fields = list(
-        decode((change or gen.body([Entry("a", b""), Entry("b", b"")], ANN)).encode(), "it", CHANGE_BYTES_MAX)
-    )
+    fields = list(decode((change or gen.body([Entry("a", b""), Entry("b", b"")], ANN)).encode(), "it", FORM_BYTES_MAX))
     fields[place] = value
     return encode(fields)
 
@@ -134,7 +133,7 @@ def test_a_whole_change_says_nothing_of_indices_and_a_part_does():
         (INDEX_OF_ENTRIES, []),
         (INDEX_OF_ENTRIES, [None, None]),
         (INDEX_OF_PROOF, [bytes(32)]),
-        (INDEX_OF_PROOF, [bytes(31)]),
+        (INDEX_OF_PROOF, [[1, bytes(32)]]),
     ],
 )
 def test_a_malformed_field_is_refused(place, value):
@@ -148,6 +147,30 @@ def test_indices_ascend_within_the_count(indices):
     change = gen.body([Entry("a", b""), Entry("b", b""), Entry("c", b"")], ANN).restrict([0, 1])
     with pytest.raises(InvalidInput):
         Change.decode(forged(INDEX_OF_INDICES, indices, change), ID)
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        bytes(32),
+        [],
+        [1],
+        [bytes(32), 1],
+        [1, bytes(31)],
+        [1, bytes(33)],
+        [1, bytes(32), 1],
+        [None, bytes(32)],
+        [True, bytes(32)],
+        [-1, bytes(32)],
+        [1 << 32, bytes(32)],
+        [1, "text"],
+    ],
+)
+def test_an_element_of_a_proof_is_a_size_and_a_hash(element):
+    part = gen.body([Entry("a", b""), Entry("b", b"")], ANN).restrict([0])
+    assert Change.decode(forged(INDEX_OF_PROOF, part.proof, part), ID) == part
+    with pytest.raises(InvalidInput):
+        Change.decode(forged(INDEX_OF_PROOF, [element], part), ID)
 
 
 def test_a_whole_change_has_one_spelling():
@@ -228,6 +251,20 @@ def test_an_entry_reads_back(fields):
     assert read(one(**fields)) == one(**fields)
 
 
+@pytest.mark.parametrize("length", [None, 0, 1, 31, 32, 255, 256, 65_535, 65_536, VALUE_BYTES_MAX])
+def test_the_size_of_a_leaf_is_what_the_entry_takes_where_it_travels(length):
+    entry = delete("some/key") if length is None else put("some/key", bytes(length))
+    size, _ = entry.leaf()
+    assert size == len(encode(entry.to_wire()))
+
+
+@given(gen.change_sets(max_size=3), st.data())
+def test_the_header_of_any_part_has_the_size_of_all_entries(changes, data):
+    for change in changes:
+        part = change.restrict(data.draw(st.sets(st.sampled_from([index for index, _ in change.entries]))))
+        assert read(part).header.size == sum(len(encode(entry.to_wire())) for _, entry in change.entries)
+
+
 # -- limits ---------------------------------------------------------------------------------------
 
 WRITER_IDS = [number.to_bytes(16, "big") for number in range(SEEN_WRITERS_MAX + 1)]
@@ -257,9 +294,9 @@ def with_approvals(count: int) -> Change:
 
 
 def with_bytes(size: int) -> Change:
-    """A change whose encoding has ``size`` bytes, a little under the limit or over."""
+    """A change whose entries have ``size`` bytes together, a little under the limit or over."""
     values = [bytes(VALUE_BYTES_MAX)] * 7
-    missing = size - len(_of_values([*values, bytes(100_000)]).encode()) + 100_000
+    missing = size - _of_values([*values, bytes(100_000)]).header.size + 100_000
     return _of_values([*values, bytes(missing)])
 
 
@@ -302,7 +339,72 @@ def test_a_limit_holds_at_its_edge(name):
 
 
 def test_the_largest_change_is_exactly_as_large_as_stated():
-    assert len(with_bytes(CHANGE_BYTES_MAX).encode()) == CHANGE_BYTES_MAX
+    largest = with_bytes(CHANGE_BYTES_MAX)
+    assert sum(len(encode(entry.to_wire())) for _, entry in largest.entries) == CHANGE_BYTES_MAX == largest.header.size
+
+
+# -- the size of a change, shown by each of its parts ---------------------------------------------
+
+
+@pytest.mark.parametrize("indices", [[], [0], [7], [0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6], range(7)])
+def test_no_part_of_a_change_that_is_too_large_is_taken(indices):
+    """However small the part: the others would join it."""
+    part = with_bytes(CHANGE_BYTES_MAX + 1).restrict(indices)
+    with pytest.raises(LimitExceeded, match=f"has {CHANGE_BYTES_MAX + 1} bytes of entries, the limit is"):
+        read(part)
+    assert read(with_bytes(CHANGE_BYTES_MAX).restrict(indices)).header.size == CHANGE_BYTES_MAX
+
+
+def test_a_part_that_hides_the_size_is_a_part_of_another_change():
+    """Two halves that each state nothing for the other: they are of two changes, so they never join."""
+    whole = with_bytes(CHANGE_BYTES_MAX + 1)
+    halves = [whole.restrict(half) for half in (range(4), range(4, 8))]
+    stated = [read(dataclasses.replace(half, proof=tuple((0, digest) for _, digest in half.proof))) for half in halves]
+    assert all(half.header.size < CHANGE_BYTES_MAX for half in stated)
+    assert len({whole.id, *(half.id for half in stated)}) == 3
+    with pytest.raises(ValueError, match="parts of one change"):
+        stated[0].union(stated[1])
+
+
+@pytest.mark.parametrize("sizes", [(CHANGE_BYTES_MAX, 1), (CHANGE_BYTES_MAX, CHANGE_BYTES_MAX)])
+def test_sizes_that_add_up_to_too_much_are_refused_wherever_they_come_from(sizes):
+    part = gen.body([Entry(name, b"") for name in "abcd"], ANN).restrict([0])
+    proof = tuple((size, digest) for (_, digest), size in zip(part.proof, sizes, strict=True))
+    with pytest.raises(LimitExceeded, match="bytes of entries"):
+        read(dataclasses.replace(part, proof=proof))
+
+
+def test_a_proof_of_thousands_of_the_largest_sizes_is_refused():
+    """Their sum is beyond what is hashed as 4 bytes."""
+    part = gen.body([Entry("k", b"")] * ENTRIES_MAX, ANN).restrict(range(0, ENTRIES_MAX, 2))
+    proof = tuple((CHANGE_BYTES_MAX, digest) for _, digest in part.proof)
+    with pytest.raises(LimitExceeded, match="add up to"):
+        read(dataclasses.replace(part, proof=proof))
+
+
+def test_the_form_that_takes_the_most_is_read():
+    """As many entries and as many bytes as there may be, every second one dead and tiny, and all else full."""
+    entries = [Entry(f"k{number:05}", b"" if number % 2 else bytes(985)) for number in range(ENTRIES_MAX)]
+    missing = CHANGE_BYTES_MAX - gen.body(entries, ANN).header.size
+    assert 0 < missing < 60_000
+    entries[0] = dataclasses.replace(entries[0], value=bytes(985 + missing))
+    limits = {"seq": SEQ_MAX, "time_ms": TIME_MS_MAX, "activation_ms": TIME_MS_MAX, "policy": POLICY_VERSION_MAX}
+    change = gen.body(entries, ANN, comment="c" * COMMENT_BYTES_MAX, **limits)
+    assert change.header.size == CHANGE_BYTES_MAX
+    approvals = tuple((number.to_bytes(32, "big"), bytes(SIGNATURE_BYTES)) for number in range(SIGNATURES_MAX - 1))
+    change = dataclasses.replace(change, approvals=approvals)
+    part = change.restrict(range(0, ENTRIES_MAX, 2))
+    assert len(part.proof) == ENTRIES_MAX // 2
+    assert CHANGE_BYTES_MAX < len(part.encode()) <= FORM_BYTES_MAX
+    assert read(part) == part
+    assert read(change) == change
+
+
+def test_what_is_longer_than_any_form_is_not_looked_at():
+    with pytest.raises(LimitExceeded, match=f"the limit is {FORM_BYTES_MAX}"):
+        Change.decode(bytes(FORM_BYTES_MAX + 1), ID)
+    with pytest.raises(FormatError):
+        Change.decode(bytes(FORM_BYTES_MAX), ID)
 
 
 # -- what callers put together --------------------------------------------------------------------

@@ -6,7 +6,8 @@ import dataclasses
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import msgpack
 import pytest
 import trio
+import trio.testing
 
 from gossipconf.model.change import Change, Header, Writer
 from gossipconf.model.encoding import encode, unpack
@@ -27,7 +29,14 @@ from gossipconf.model.limits import (
     VALUE_BYTES_MAX,
 )
 from gossipconf.model.merkle import SparseTree
-from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX
+from gossipconf.protocol.node import Node
+from gossipconf.runtime.agent import JOURNAL_FILE
+from gossipconf.runtime.control import HISTORY_ROWS, PAGE_BYTES_MAX, ControlServer
+from gossipconf.runtime.control_request import SKIP_MAX
+from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX, short_path
+from gossipconf.runtime.transport import Transport
+from gossipconf.store.journal import Journal
+from gossipconf.store.journal_ops import JournalOp, Retire
 from gossipconf.trust.cluster import found_cluster
 from gossipconf.trust.keys import Signer
 from gossipconf.trust.policy import Role
@@ -36,6 +45,7 @@ from gossipconf.trust.signing import Reservation, compose, sign_change
 from .cluster import (
     ADMIN,
     CLERK,
+    HANG_S,
     NOW_MS,
     ROOT,
     STRANGER,
@@ -95,9 +105,10 @@ async def desk_of(site: Site, data: Path) -> AsyncIterator[Desk]:
 
 def signed(site: Site, *entries: Entry, signer: Signer = ADMIN, incarnation: bytes = b"offline1", **fields: Any) -> Any:
     """Any header over ``entries``, signed, whatever `compose` would say."""
-    root = SparseTree(len(entries), {index: entry.leaf() for index, entry in enumerate(entries)}, ()).root
+    tree = SparseTree(len(entries), {index: entry.leaf() for index, entry in enumerate(entries)}, ())
     known = {"policy": 1, "seq": 1, "time_ms": NOW_MS, "cluster": site.cluster_id} | fields
-    header = Header(writer=Writer(signer.public, incarnation), count=len(entries), root=root, **known)
+    writer = Writer(signer.public, incarnation)
+    header = Header(writer=writer, count=len(entries), size=tree.size, root=tree.root, **known)
     return sign_change(header, tuple(enumerate(entries)), signer)
 
 
@@ -330,6 +341,10 @@ async def test_the_largest_number_of_entries(site: Site, tmp_path: Path) -> None
         {"op": "list", "prefix": "", "limit": "9"},
         {"op": "history"},
         {"op": "history", "key": "a", "limit": -1},
+        {"op": "history", "key": "a", "skip": -1},
+        {"op": "history", "key": "a", "skip": SKIP_MAX + 1},
+        {"op": "history", "key": "a", "skip": "1"},
+        {"op": "history", "key": 5},
         {"op": "watch"},
         {"op": "watch", "prefix": "a/"},
         {"op": "publish"},
@@ -411,14 +426,189 @@ async def test_history_and_status(site: Site, tmp_path: Path) -> None:
     async with desk_of(site, tmp_path) as desk:
         for number in range(2, 5):
             await publish(desk.agent, "shop/price", str(number).encode())
-        history = await desk.asker.ask("history", key="shop/price")
-        values = [Change.decode(item["change"], site.cluster_id).entries[0][1].value for item in history["items"]]
-        assert values == [b"4", b"3", b"2", b"1"]
-        assert [item["retired_ms"] is None for item in history["items"]] == [True, False, False, False]
+        for history in (
+            await desk.asker.ask("history", key="shop/price"),
+            await desk.asker.ask("history", prefix="shop"),
+        ):
+            values = [Change.decode(item["change"], site.cluster_id).entries[0][1].value for item in history["items"]]
+            assert values == [b"3", b"2", b"1"]  # and not the live one, which `get` and `list` have
+            assert all(item["retired_ms"] > 0 for item in history["items"])
+            assert history["next"] is None
         status = await desk.asker.ask("status")
         assert [(member["node"], member["state"]) for member in status["members"]] == [("desk", "self")]
         info = await desk.asker.ask("info")
         assert (info["root"], info["pid"], info["disk_error"]) == (desk.agent.node.root, os.getpid(), None)
+
+
+async def test_history_comes_in_pages(site: Site, tmp_path: Path) -> None:
+    async with desk_of(site, tmp_path) as desk:
+        for number in range(HISTORY_ROWS + 20):
+            await publish(desk.agent, "small", str(number).encode())
+        found = await desk.asker.ask("history", key="small", limit=HISTORY_ROWS + 10)
+        assert [value_of(site, item) for item in found["items"]] == [
+            str(number).encode() for number in reversed(range(9, HISTORY_ROWS + 19))
+        ]
+        rest = await desk.asker.ask("history", key="small", skip=found["next"])
+        assert [value_of(site, item) for item in rest["items"]] == [
+            str(number).encode() for number in reversed(range(9))
+        ]
+        assert rest["next"] is None
+
+
+async def test_a_page_of_history_ends_where_it_is_large(site: Site, tmp_path: Path) -> None:
+    async with desk_of(site, tmp_path) as desk:
+        for number in range(8):
+            await publish(desk.agent, f"big/{number % 2}", bytes([number]) * VALUE_BYTES_MAX)
+        found, skip, pages = [], 0, 0
+        while skip is not None:
+            reply = await desk.asker.ask("history", prefix="big", skip=skip)
+            assert sum(len(item["change"]) for item in reply["items"]) < PAGE_BYTES_MAX + 2 * VALUE_BYTES_MAX
+            found += [value_of(site, item)[0] for item in reply["items"]]
+            skip, pages = reply["next"], pages + 1
+        assert found == [5, 4, 3, 2, 1, 0]
+        assert pages == 2
+
+
+async def test_a_row_of_history_without_an_entry_is_passed_over(site: Site, tmp_path: Path) -> None:
+    async with fleet_of(site, tmp_path) as fleet:
+        agent = await fleet.start("desk")
+        change = await publish(agent, "key", b"1")
+        await publish(agent, "key", b"2")
+        await fleet.stop(agent)
+        bare = Retire(
+            b"v" * 32,
+            change.id,
+            "key",
+            "",
+            change.writer_id,
+            change.header.seq,
+            1,
+            1 << 42,
+            change.restrict(()).encode(),
+        )
+        with Journal.open(tmp_path / "desk" / JOURNAL_FILE, cluster_id=site.cluster_id, node_id="desk") as journal:
+            journal.commit([bare])
+        agent = await fleet.start("desk")
+        async with asking(agent) as asker:
+            for limit in (1, 10):
+                history = await asker.ask("history", key="key", limit=limit)
+                assert [value_of(site, item) for item in history["items"]] == [b"1"]
+
+
+def value_of(site: Site, item: dict[str, Any]) -> Any:
+    """The value in one item of a reply."""
+    change = Change.decode(item["change"], site.cluster_id)
+    entry = change.entry(item["index"])
+    assert entry is not None
+    return entry.value
+
+
+# -- stopping -------------------------------------------------------------------------------------
+
+
+class SlowDisk:
+    """Holds each write of any journal back until `let_go`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_held = False
+        self._free = threading.Event()
+        commit = Journal.commit
+
+        def held(journal: Journal, ops: Sequence[JournalOp]) -> None:
+            self.is_held = True
+            assert self._free.wait(HANG_S)
+            commit(journal, ops)
+
+        monkeypatch.setattr(Journal, "commit", held)
+
+    def let_go(self) -> None:
+        self._free.set()
+
+
+async def test_a_publish_in_flight_at_a_stop_is_answered(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet_of(site, tmp_path) as fleet:
+        agent = await fleet.start("desk")
+        await agent.writer.flushed()
+        change = prepare(agent, put("late", b"1"))
+        disk = SlowDisk(monkeypatch)
+        async with asking(agent) as asker, asking(agent) as idle, asking(agent) as watching:
+            assert (await watching.ask("watch", prefix="late"))["ok"] is True
+            await asker.send(msgpack.packb({"op": "publish", "change": change.encode()}))
+            await fleet.until(lambda: agent._waiting)
+            agent.stop()
+            assert await idle.reply() is None  # it has asked nothing
+            with (
+                short_path(agent.settings.control_socket) as name,
+                pytest.raises(OSError, match=r"refused|No such file"),
+            ):
+                await trio.open_unix_socket(name)
+            disk.let_go()
+            reply = await asker.reply()
+            assert reply is not None, "it is written and spread, and its asker not told"
+            assert (reply["ok"], reply["id"]) == (True, change.id)
+            assert await asker.reply() is None  # nothing more is taken
+            assert await watching.reply() is None
+        await agent.finished.wait()
+        agent = await fleet.start("desk")
+        assert agent.value("late") == b"1"
+
+
+async def test_an_answer_that_is_being_sent_at_a_stop_is_sent_whole(site: Site, tmp_path: Path) -> None:
+    async with fleet_of(site, tmp_path) as fleet:
+        agent = await fleet.start("desk")
+        await publish(agent, "big", b"x" * VALUE_BYTES_MAX)
+        async with asking(agent) as asker:
+            await asker.send(msgpack.packb({"op": "get", "key": "big"}))
+            head = await asker._exactly(4)  # it has begun, and fills the socket's buffer
+            agent.stop()
+            await trio.testing.wait_all_tasks_blocked()
+            assert not agent.finished.is_set()
+            assert head is not None
+            body = await asker._exactly(int.from_bytes(head, "big"))
+            assert body is not None, "the answer was cut off"
+        await agent.finished.wait()
+
+
+async def test_an_asker_that_does_not_read_its_answer_holds_no_stop_up(
+    site: Site, tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.rate = 1.0
+    async with fleet_of(site, tmp_path) as fleet:
+        agent = await fleet.start("desk")
+        await publish(agent, "big", b"x" * VALUE_BYTES_MAX)
+        async with asking(agent) as asker:
+            for _ in range(3):
+                await asker.send(msgpack.packb({"op": "get", "key": "big"}))
+            await asker.stream.receive_some(1)  # it has begun to answer
+            agent.stop()
+            mock_clock.rate = 1_000.0
+            with trio.fail_after(1_000 * HANG_S):
+                await agent.finished.wait()
+
+
+async def test_the_commands_socket_listens_before_peers_and_the_node_starts_before_any_link(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def noted(kind: type[Any], name: str, word: str) -> None:
+        method = getattr(kind, name)
+
+        def call(self: Any, *args: Any, **options: Any) -> Any:
+            order.append(word)
+            return method(self, *args, **options)
+
+        monkeypatch.setattr(kind, name, call)
+
+    noted(ControlServer, "run", "commands")
+    noted(Transport, "run", "peers")
+    noted(Node, "start", "node")
+    noted(Node, "connected", "link")
+    async with fleet_of(site, tmp_path) as fleet:
+        await fleet.start("desk")
+        assert order == ["commands", "peers", "node"]
 
 
 # -- the socket -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from gossipconf.model.errors import ConfigError
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
-from gossipconf.runtime.pki import NodeFiles
+from gossipconf.runtime.node_files import NodeFiles
 from gossipconf.runtime.settings import HISTORY_DAYS, OPTIONS, SEEDS_MAX, ZONE_BYTES_MAX, AgentSettings, load
 
 EVERY_OPTION = """
@@ -81,7 +81,7 @@ def test_overrides_win(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("listen", "expected"),
-    [("127.0.0.1:0", ("127.0.0.1", 0)), ("[::]:0", ("::", 0)), ("[::1]:7946", ("::1", 7946)), ("host:1", ("host", 1))],
+    [("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:7946", ("::1", 7946)), ("host:1", ("host", 1))],
 )
 def test_listen(tmp_path: Path, listen: str, expected: tuple[str, int]) -> None:
     assert settings_of(f'node = "a"\nlisten = "{listen}"', tmp_path).listen == expected
@@ -124,6 +124,18 @@ def test_what_is_wrong_is_named_with_its_file(tmp_path: Path, text: str, words: 
         settings_of(text, tmp_path)
     for word in [*words, str(tmp_path / "agent.toml")]:
         assert word in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "[0:0::0]"])
+def test_an_address_that_nobody_can_dial_is_not_told_to_peers(tmp_path: Path, host: str) -> None:
+    text = f'node = "a"\nlisten = "{host}:7946"\n'
+    with pytest.raises(ConfigError, match=r"agent\.toml: option 'listen' is .*no peer can dial.*'advertise'"):
+        settings_of(text, tmp_path)
+    with pytest.raises(ConfigError, match="option 'advertise' is"):
+        settings_of(f'{text}advertise = "{host}:7946"\n', tmp_path)
+    with pytest.raises(ConfigError, match="option 'listen' is"):
+        settings_of('node = "a"', tmp_path, listen=f"{host}:0")
+    assert settings_of(f'{text}advertise = "10.0.0.1:7946"\n', tmp_path).listen[1] == 7946
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -9,19 +9,20 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
+from gossipconf.model.change import Change
 from gossipconf.model.entry import put
-from gossipconf.model.errors import ControlError, JournalCorrupt, JournalWriteFailed
+from gossipconf.model.errors import ControlError, JournalBusy, JournalCorrupt, JournalError, JournalWriteFailed
 from gossipconf.protocol.environment import Persist
-from gossipconf.protocol.replica import DISK_RETRY_S
+from gossipconf.protocol.replica import DISK_RETRY_S, Replica
 from gossipconf.runtime.agent import JOURNAL_FILE
-from gossipconf.runtime.writer import GROUP_OPS_MAX, JournalWriter
+from gossipconf.runtime.writer import GROUP_OPS_MAX, HISTORY_SWEEP_S, JournalWriter
 from gossipconf.store.journal import Journal
 from gossipconf.store.journal_ops import JournalOp, PutMeta
 
@@ -217,6 +218,103 @@ async def test_a_directory_that_becomes_read_only_under_a_stopping_agent(
         assert again.values() == {"before": b"1"}
 
 
+# -- a disk that refuses by decree, where no mount is needed -----------------------------------------
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, agent: WatchedAgent, error: JournalError) -> None:
+    """From now on the journal of ``agent`` answers each write with ``error``."""
+    commit = Journal.commit
+    path = agent.settings.data / JOURNAL_FILE
+
+    def refused(journal: Journal, ops: Sequence[JournalOp]) -> None:
+        if journal.path == path:
+            raise error
+        commit(journal, ops)
+
+    monkeypatch.setattr(Journal, "commit", refused)
+
+
+FULL = JournalWriteFailed("the disk is full")
+
+
+@contextlib.asynccontextmanager
+async def superseded_unwritten(
+    site: Site, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Fleet, WatchedAgent]]:
+    """An agent whose readers see what a peer's change has superseded, since its disk does not take that change."""
+    async with fleet_of(site, data) as fleet:
+        full = await fleet.start("full")
+        peer = await fleet.start("peer", full)
+        await fleet.linked(full, peer)
+        await publish(full, "key", b"old")
+        await fleet.settled(full, peer)
+        await full.writer.flushed()
+        refuse(monkeypatch, full, FULL)
+        await publish(peer, "key", b"new")
+        await fleet.until(lambda: full.node.root == peer.node.root and full.node.replica.disk_error)
+        assert full.value("key") == b"old"
+        yield fleet, full
+        monkeypatch.undo()
+        await fleet.until(lambda: full.value("key") == b"new")
+
+
+async def test_a_superseded_value_is_read_signed_until_its_successor_is_on_disk(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with superseded_unwritten(site, tmp_path, monkeypatch) as (_, full), asking(full) as asker:
+        got = (await asker.ask("get", key="key"))["versions"]
+        listed = (await asker.ask("list", prefix=""))["items"][0]["versions"]
+        for (version,) in (got, listed):
+            change = Change.decode(version["change"], site.cluster_id)
+            site.cluster.chain().judge(change)
+            assert change.entries[0][1].value == b"old"
+        assert (await asker.ask("history", key="key"))["items"] == []
+
+
+async def test_a_superseded_value_whose_signature_is_lost_is_refused_with_a_word(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with superseded_unwritten(site, tmp_path, monkeypatch) as (_, full), asking(full) as asker:
+        with pytest.MonkeyPatch.context() as lost:
+            lost.setattr(Replica, "retiring", lambda replica, version_id: None)
+            for request in ({"op": "get", "key": "key"}, {"op": "list", "prefix": "key"}):
+                reply = await asker.ask(**request)
+                assert (reply["ok"], reply["error"]) == (False, "ControlError")
+                assert "'key'" in reply["message"]
+        assert (await asker.ask("get", key="key"))["ok"] is True  # the agent lives
+
+
+async def test_a_watch_of_a_value_whose_signature_is_lost_says_so_and_goes_on(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with superseded_unwritten(site, tmp_path, monkeypatch) as (_, full), asking(full) as asker:
+        with pytest.MonkeyPatch.context() as lost:
+            lost.setattr(Replica, "retiring", lambda replica, version_id: None)
+            assert (await asker.ask("watch", prefix="key"))["ok"] is True
+            for watcher in full.reads._watchers:
+                watcher.notify("key")
+            reply = await asker.reply()
+            assert reply is not None
+            assert (reply["ok"], reply["error"]) == (False, "ControlError")
+
+
+async def test_a_journal_in_another_programs_hands_is_a_failed_write(
+    site: Site, tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup tool may have it open at the moment at which a disk that was full takes writes again."""
+    mock_clock.rate = 1.0
+    async with fleet_of(site, tmp_path) as fleet:
+        agent = await fleet.start("a")
+        await agent.writer.flushed()
+        with pytest.MonkeyPatch.context() as busy:
+            refuse(busy, agent, JournalBusy("the journal is in use by another program"))
+            with pytest.raises(JournalWriteFailed, match="another program"):
+                await publish(agent, "key", b"1")
+        mock_clock.jump(DISK_RETRY_S)
+        await fleet.until(lambda: agent.node.replica.disk_error is None)
+        await publish(agent, "key", b"2")
+
+
 # -- the writer alone -----------------------------------------------------------------------------
 
 
@@ -269,6 +367,61 @@ async def test_a_write_larger_than_a_group_is_still_one_transaction(journal: Jou
         await writer.flushed()
         nursery.cancel_scope.cancel()
     assert writer.groups == [GROUP_OPS_MAX + 1]
+
+
+async def test_a_publish_waits_for_one_batch_of_old_history_only(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    writer = Recorded(journal)
+    expired = trio.Event()
+    commit = Journal.commit
+
+    def expire(self: Journal, before_ms: int) -> int:
+        order.append("history")
+        if len(order) == 1:
+            trio.from_thread.run_sync(writer.write, writes(1)[0])
+        if len(order) == 4:
+            trio.from_thread.run_sync(expired.set)
+            return 0
+        return 1_000
+
+    def recorded(self: Journal, ops: Sequence[JournalOp]) -> None:
+        order.append("publish")
+        commit(self, ops)
+
+    monkeypatch.setattr(Journal, "expire_history", expire)
+    monkeypatch.setattr(Journal, "commit", recorded)
+    with trio.fail_after(HANG_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run)
+            nursery.start_soon(writer.sweep_history, 30, lambda: 0)
+            await expired.wait()
+            await writer.flushed()
+            nursery.cancel_scope.cancel()
+    assert order == ["history", "publish", "history", "history"]
+
+
+@pytest.mark.parametrize("error", [FULL, JournalBusy("in use by another program")])
+async def test_a_disk_that_refuses_to_forget_is_asked_again(
+    journal: Journal, error: JournalError, monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.rate = 1_000 * HISTORY_SWEEP_S
+    asked: list[int] = []
+    enough = trio.Event()
+
+    def expire(self: Journal, before_ms: int) -> int:
+        asked.append(before_ms)
+        if len(asked) == 3:
+            trio.from_thread.run_sync(enough.set)
+        raise error
+
+    monkeypatch.setattr(Journal, "expire_history", expire)
+    with trio.fail_after(HANG_S * mock_clock.rate):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Recorded(journal).sweep_history, 30, lambda: 0)
+            await enough.wait()
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_damaged_journal_ends_the_writer(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

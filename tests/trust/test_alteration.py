@@ -128,7 +128,25 @@ def test_proof_hashes_cannot_be_swapped():
         accept(swapped.encode())
 
 
-@pytest.mark.parametrize("proof", [(), (bytes(32),), (bytes(32),) * 5])
+@pytest.mark.parametrize("size", [0, 1, 5_000])
+def test_no_size_in_a_proof_can_be_altered(size):
+    part = WHOLE.restrict([1, 3])
+    for place, (honest, digest) in enumerate(part.proof):
+        assert honest != size
+        proof = (*part.proof[:place], (size, digest), *part.proof[place + 1 :])
+        with pytest.raises(BadSignature):
+            accept(Change(part.header, part.signature, part.entries, proof, part.approvals).encode())
+
+
+def test_bytes_cannot_be_moved_from_one_subtree_to_another():
+    part = WHOLE.restrict([1])
+    (size, digest), (next_size, next_digest), *rest = part.proof
+    moved = ((size - 1, digest), (next_size + 1, next_digest), *rest)
+    with pytest.raises(BadSignature):
+        accept(Change(part.header, part.signature, part.entries, moved, part.approvals).encode())
+
+
+@pytest.mark.parametrize("proof", [(), ((1, bytes(32)),), ((1, bytes(32)),) * 5])
 def test_proof_hashes_cannot_be_too_few_or_too_many(proof):
     part = WHOLE.restrict([1, 3])
     assert len(part.proof) == 3

@@ -20,6 +20,7 @@ from gossipconf.model.errors import (
 )
 from gossipconf.model.limits import COMMENT_BYTES_MAX, ENTRIES_MAX, SEEN_WRITERS_MAX, SEQ_MAX, TIME_MS_MAX
 from gossipconf.model.version import live, versions_of
+from gossipconf.trust.keys import Signer
 from gossipconf.trust.signing import Reservation, approve, compose
 from tests import strategies as gen
 
@@ -164,6 +165,13 @@ def test_what_no_reader_would_take_is_not_signed(entries, fields, error):
         composed(entries, **fields)
 
 
+def test_a_change_with_too_many_bytes_of_entries_is_refused_before_anything_is_signed(monkeypatch):
+    gen.cluster()  # which is signed itself
+    monkeypatch.setattr(Signer, "sign", lambda *_: pytest.fail("it was signed"))
+    with pytest.raises(LimitExceeded, match=r"bytes of entries, the limit is 8388608; publish it in parts"):
+        composed([put(f"k{number}", bytes(1 << 20)) for number in range(8)])
+
+
 def test_the_repeated_key_is_named():
     with pytest.raises(InvalidInput, match="'twice'"):
         composed([put("once", b""), put("twice", b"1"), put("twice", b"2")])
@@ -173,10 +181,11 @@ def test_the_same_key_in_two_variants_is_two_slots():
     assert composed([put("a", b"1"), put("a", b"2", variant="canary")]).header.count == 2
 
 
-def test_more_concurrent_writers_than_a_vector_holds_are_refused_by_name():
+def test_more_writers_than_a_vector_holds_are_refused_by_name():
     crowd = tuple((number.to_bytes(16, "big"), 1) for number in range(SEEN_WRITERS_MAX))
     hostile = gen.signed([Entry("a", b"", seen=crowd)], "bob")
-    with pytest.raises(LimitExceeded, match="'a' has 257 concurrent writers"):
+    assert len(composed([put("a", b"")], [gen.signed([Entry("a", b"", seen=crowd[:-1])], "bob")]).entries) == 1
+    with pytest.raises(LimitExceeded, match=f"of 'a' would have {SEEN_WRITERS_MAX + 1} writers"):
         composed([put("a", b"")], [hostile], seq=2)
 
 

@@ -7,7 +7,7 @@ well formed; refusing is the real reader's work.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeAlias
 
 
 def pack(value: Any) -> bytes:
@@ -86,29 +86,41 @@ def tagged(name: str, *parts: bytes) -> bytes:
     return sha256(f"gossipconf/{name}/1\0".encode() + b"".join(parts)).digest()
 
 
-def leaf_of_entry(fields: list[Any]) -> bytes:
-    """A leaf: the entry's fields with the value's hash for the value."""
+Node: TypeAlias = tuple[int, bytes]
+"""The size and the hash of a subtree."""
+
+
+def leaf_of(size: int, data: bytes) -> Node:
+    """A leaf."""
+    return size, sha256(b"\x00" + size.to_bytes(4, "big") + data).digest()
+
+
+def leaf_of_entry(fields: list[Any]) -> Node:
+    """An entry's leaf: its size on the wire; its fields with the value's hash for the value."""
     value = fields[6]
     hashed = [*fields[:6], None if value is None else sha256(value).digest(), *fields[7:]]
-    return sha256(b"\x00" + pack(hashed)).digest()
+    return leaf_of(len(pack(fields)), pack(hashed))
 
 
-def root_of(count: int, leaves: dict[int, bytes], proof: list[bytes]) -> bytes:
-    """The root that some leaves and a proof lead to."""
-    hashes = iter(proof)
+def root_of(count: int, leaves: dict[int, Node], proof: list[Any]) -> Node:
+    """Size and root that some leaves and a proof lead to."""
+    stated = iter(proof)
 
-    def subtree(low: int, high: int) -> bytes:
+    def subtree(low: int, high: int) -> Node:
         if not any(low <= index < high for index in leaves):
-            return next(hashes)
+            size, digest = next(stated)
+            return size, digest
         if high - low == 1:
             return leaves[low]
         width = 1
         while width * 2 < high - low:
             width *= 2
-        return sha256(b"\x01" + subtree(low, low + width) + subtree(low + width, high)).digest()
+        nodes = subtree(low, low + width), subtree(low + width, high)
+        data = b"".join(size.to_bytes(4, "big") + digest for size, digest in nodes)
+        return nodes[0][0] + nodes[1][0], sha256(b"\x01" + data).digest()
 
     root = subtree(0, count)
-    assert next(hashes, None) is None
+    assert next(stated, None) is None
     return root
 
 
@@ -122,7 +134,7 @@ def read_change(data: bytes, cluster: bytes) -> dict[str, Any]:
     assert change["tag"] == cluster[:4]
     indices = list(range(change["count"])) if change["indices"] is None else change["indices"]
     leaves = {index: leaf_of_entry(fields) for index, fields in zip(indices, change["entries"], strict=True)}
-    change["root"] = root_of(change["count"], leaves, change["proof"])
+    change["size"], change["root"] = root_of(change["count"], leaves, change["proof"])
     header_names = (
         "policy",
         "writer_key",
@@ -132,6 +144,7 @@ def read_change(data: bytes, cluster: bytes) -> dict[str, Any]:
         "activation_ms",
         "comment",
         "count",
+        "size",
         "root",
     )
     change["header"] = pack([cluster, *(change[name] for name in header_names)])

@@ -22,8 +22,8 @@ from gossipconf.model.encoding import encode
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, Operation, ValueType
 from gossipconf.model.errors import GossipconfError
 from gossipconf.model.key import check_key, check_variant, covers
-from gossipconf.model.limits import SEQ_MAX, TIME_MS_MAX
-from gossipconf.model.merkle import SparseTree, leaf_hash
+from gossipconf.model.limits import CHANGE_BYTES_MAX, SEQ_MAX, TIME_MS_MAX
+from gossipconf.model.merkle import SparseTree, Subtree, leaf_of
 from gossipconf.model.version import live, versions_of, winner
 from gossipconf.store.hash_tree import HashTree
 from gossipconf.store.live_set import fork_item
@@ -147,25 +147,32 @@ def keys() -> Any:
 
 # -- merkle ---------------------------------------------------------------------------------------
 
-CERTIFICATE_TRANSPARENCY_LEAVES = (
-    "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f",
+LEAVES = (
+    (0, ""), (1, "00"), (255, "10"), (256, "2021"), (65_536, "3031"), (1, "40414243"), (4_194_304, "5051525354555657"),
+    (17, "606162636465666768696a6b6c6d6e6f"),
 )  # fmt: skip
+"""Sizes, and the data of the Certificate Transparency test log."""
+
+
+def subtrees(nodes: Sequence[Subtree]) -> list[list[Any]]:
+    """Sizes and hashes as JSON has them."""
+    return [[size, digest.hex()] for size, digest in nodes]
 
 
 def merkle() -> Any:
-    leaves = [leaf_hash(bytes.fromhex(leaf)) for leaf in CERTIFICATE_TRANSPARENCY_LEAVES]
+    leaves = [leaf_of(size, bytes.fromhex(data)) for size, data in LEAVES]
     trees = [SparseTree(count, dict(enumerate(leaves[:count])), ()) for count in range(1, len(leaves) + 1)]
     subsets = [(5, subset) for size in range(6) for subset in combinations(range(5), size)]
     subsets += [(8, (0,)), (8, (7,)), (8, (2, 5)), (7, (6,)), (7, (0, 6)), (6, (4,)), (1, ()), (1, (0,))]
     return {
-        "leaves": list(CERTIFICATE_TRANSPARENCY_LEAVES),
-        "leaf_hashes": [leaf.hex() for leaf in leaves],
-        "roots": [{"count": tree.count, "root": tree.root.hex()} for tree in trees],
+        "leaves": [{"size": size, "data": data, "hash": digest.hex()}
+                   for (size, digest), (_, data) in zip(leaves, LEAVES, strict=True)],
+        "roots": [{"count": tree.count, "size": tree.size, "root": tree.root.hex()} for tree in trees],
         "proofs": [
-            {"count": count, "indices": indices, "proof": [one.hex() for one in trees[count - 1].proof(indices)]}
+            {"count": count, "indices": indices, "proof": subtrees(trees[count - 1].proof(indices))}
             for count, indices in subsets
         ],
-    }
+    }  # fmt: skip
 
 
 # -- entries and changes --------------------------------------------------------------------------
@@ -214,7 +221,13 @@ ENTRIES: Sequence[Entry] = (
 
 def entries() -> Any:
     return [
-        {**entry_fields(entry), "wire": encode(entry.to_wire()).hex(), "leaf": entry.leaf().hex()} for entry in ENTRIES
+        {
+            **entry_fields(entry),
+            "wire": encode(entry.to_wire()).hex(),
+            "size": entry.leaf()[0],
+            "leaf": entry.leaf()[1].hex(),
+        }
+        for entry in ENTRIES
     ]
 
 
@@ -232,6 +245,7 @@ def change_fields(change: Change) -> dict[str, Any]:
         "signature": change.signature.hex(),
         "approvals": [[key.hex(), signature.hex()] for key, signature in change.approvals],
         "count": header.count,
+        "size": header.size,
         "root": header.root.hex(),
         "entries": [entry_fields(entry) for _, entry in change.entries],
         "header": header.encode().hex(),
@@ -246,7 +260,7 @@ def _forms(change: Change, parts: Sequence[Sequence[int]]) -> list[dict[str, Any
     made = []
     for indices in parts:
         part = change.restrict(indices)
-        made.append({"indices": list(indices), "proof": [one.hex() for one in part.proof], "hex": part.encode().hex()})
+        made.append({"indices": list(indices), "proof": subtrees(part.proof), "hex": part.encode().hex()})
     return made
 
 
@@ -275,6 +289,8 @@ def sample_changes() -> list[tuple[str, list[str], Change, list[list[int]]]]:
 def _rejected(change: Change) -> list[dict[str, str]]:
     data = change.encode()
     part = gen.signed([Entry(name, b"") for name in "abc"], "alice").restrict([1])
+    lighter = tuple((size - 1, digest) for size, digest in part.proof)
+    swollen = (CHANGE_BYTES_MAX, part.proof[0][1])
     made = {
         "another cluster's tag": data[:3] + bytes(4) + data[7:],
         "a byte is missing": data[:-1],
@@ -286,6 +302,10 @@ def _rejected(change: Change) -> list[dict[str, str]]:
         ).encode(),
         "a proof hash too few": dataclasses.replace(part, proof=part.proof[:1]).encode(),
         "proof hashes in another order": dataclasses.replace(part, proof=part.proof[::-1]).encode(),
+        "sizes of the proof are altered": dataclasses.replace(part, proof=lighter).encode(),
+        "more bytes of entries than a change may have": dataclasses.replace(
+            part, proof=(swollen, *part.proof[1:])
+        ).encode(),
         "signed by a key that the policy does not know": gen.signed([Entry("a", b"")], "mallory").encode(),
         "outside the writer's prefixes": gen.signed([Entry("other", b"")], "carol").encode(),
         "one approval of two": gen.signed([Entry("pay/a", b"")], "dave").encode(),

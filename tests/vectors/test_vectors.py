@@ -14,8 +14,8 @@ from gossipconf.model.encoding import decode, encode
 from gossipconf.model.entry import Entry
 from gossipconf.model.errors import FormatError, GossipconfError, InvalidInput
 from gossipconf.model.key import check_key, check_variant, covers
-from gossipconf.model.limits import CHANGE_BYTES_MAX
-from gossipconf.model.merkle import SparseTree
+from gossipconf.model.limits import FORM_BYTES_MAX
+from gossipconf.model.merkle import SparseTree, leaf_of
 from gossipconf.model.version import live, versions_of, winner
 from gossipconf.store.hash_tree import HashTree
 from gossipconf.trust.cluster import Cluster
@@ -94,13 +94,21 @@ def test_prefixes_cover_by_whole_segments():
         assert covers(case["prefix"], case["key"]) == case["covers"]
 
 
+def test_merkle_leaves():
+    for case in MERKLE["leaves"]:
+        expected = (case["size"], hexed(case["hash"]))
+        assert leaf_of(case["size"], hexed(case["data"])) == expected
+        assert independent.leaf_of(case["size"], hexed(case["data"])) == expected
+
+
 def test_merkle_roots_and_proofs():
-    leaves = [hexed(one) for one in MERKLE["leaf_hashes"]]
-    roots = {case["count"]: hexed(case["root"]) for case in MERKLE["roots"]}
+    leaves = [(one["size"], hexed(one["hash"])) for one in MERKLE["leaves"]]
+    roots = {case["count"]: (case["size"], hexed(case["root"])) for case in MERKLE["roots"]}
     for case in MERKLE["proofs"]:
         chosen = {index: leaves[index] for index in case["indices"]}
-        proof = [hexed(one) for one in case["proof"]]
-        assert SparseTree(case["count"], chosen, proof).root == roots[case["count"]]
+        proof = [(size, hexed(digest)) for size, digest in case["proof"]]
+        tree = SparseTree(case["count"], chosen, proof)
+        assert (tree.size, tree.root) == roots[case["count"]]
         assert independent.root_of(case["count"], chosen, proof) == roots[case["count"]]
 
 
@@ -126,9 +134,10 @@ def wire_of_entry(fields: dict[str, Any]) -> list[Any]:
 def test_an_entry_has_this_encoding_and_leaf(case):
     wire = wire_of_entry(case)
     assert independent.pack(wire).hex() == case["wire"]
-    assert independent.leaf_of_entry(wire).hex() == case["leaf"]
-    entry = Entry.from_wire(decode(hexed(case["wire"]), "an entry", CHANGE_BYTES_MAX))
-    assert entry.leaf().hex() == case["leaf"]
+    assert case["size"] == len(case["wire"]) // 2
+    assert independent.leaf_of_entry(wire) == (case["size"], hexed(case["leaf"]))
+    entry = Entry.from_wire(decode(hexed(case["wire"]), "an entry", FORM_BYTES_MAX))
+    assert entry.leaf() == (case["size"], hexed(case["leaf"]))
     assert make.entry_fields(entry) == {name: case[name] for name in make.entry_fields(entry)}
 
 
@@ -146,7 +155,7 @@ def test_a_form_of_a_change_reads_alike_here_and_independently(case, form):
     change = Change.decode(data, CLUSTER_ID)
     assert change.encode() == data
     assert [index for index, _ in change.entries] == form["indices"]
-    assert [one.hex() for one in change.proof] == form["proof"]
+    assert make.subtrees(change.proof) == form["proof"]
     expected = {**case, "entries": [case["entries"][index] for index in form["indices"]]}
     fields = make.change_fields(change)
     assert fields == {name: expected[name] for name in fields}
@@ -154,6 +163,7 @@ def test_a_form_of_a_change_reads_alike_here_and_independently(case, form):
     read = independent.read_change(data, CLUSTER_ID)
     assert read["indices"] == form["indices"]
     assert read["entries"] == [wire_of_entry(one) for one in expected["entries"]]
+    assert read["size"] == case["size"]
     for name in ("id", "header", "signed_message", "root", "writer_id", "signature"):
         assert read[name].hex() == case[name]
     numbers = (index.to_bytes(4, "big") for index in range(case["count"]))

@@ -11,7 +11,6 @@ import typer
 
 from ..output import note
 from .report import ClaimFailed
-from .shop import load_shop
 
 INTERRUPTED: Final = 130
 """Ended by a signal before its end: 128 + SIGINT, as shells have it."""
@@ -42,6 +41,7 @@ def demo(
     """
     # Here, so that the other commands, and the agents, start without what only the demo needs.
     from .performance import run  # noqa: PLC0415
+    from .shop import load_shop  # noqa: PLC0415
 
     shop = load_shop().entries
     home = Path(tempfile.mkdtemp(prefix="gossipconf-demo-")) if directory is None else directory.absolute()

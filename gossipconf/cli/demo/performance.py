@@ -18,6 +18,7 @@ import trio
 from rich.console import Console
 
 from ...model.errors import GossipconfError
+from ...runtime.error_group import first_of
 from ..output import escaped, note, print_json, say
 from ..target import NODES as NODES_DIRECTORY
 from .fleet import AgentPlan, Fleet, free_places
@@ -71,7 +72,7 @@ async def perform(
                 _print_how_to_talk(directory, fleet, note if as_json else say)
                 await trio.sleep_forever()
         except* GossipconfError as group:
-            failure = _first(group)
+            failure = first_of(group)
         finally:
             await fleet.end()
         nursery.cancel_scope.cancel()
@@ -104,11 +105,6 @@ async def _cancel_on_signal(
                 os.dup2(nowhere, sys.stdout.fileno())
                 os.dup2(nowhere, sys.stderr.fileno())
             scope.cancel()
-
-
-def _first(group: BaseExceptionGroup[GossipconfError]) -> GossipconfError:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 # -- telling --------------------------------------------------------------------------------------

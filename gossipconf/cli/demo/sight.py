@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
-import msgpack
 import trio
 
 from ...model.errors import ControlError
-from ...runtime.control_socket import short_path
-
-_LENGTH_BYTES: Final = 4
+from ...runtime.control_socket import LENGTH_BYTES, body_bytes, framed, short_path, unframed
+from ..client import REPLY_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +73,9 @@ class Looker:
 
     async def _ask(self, request: dict[str, str]) -> dict[str, Any]:
         assert self._stream is not None
-        body = msgpack.packb(request)
-        await self._stream.send_all(len(body).to_bytes(_LENGTH_BYTES, "big") + body)
-        size = int.from_bytes(await self._read(_LENGTH_BYTES), "big")
-        reply: dict[str, Any] = msgpack.unpackb(await self._read(size))
+        await self._stream.send_all(framed(request))
+        size = body_bytes(await self._read(LENGTH_BYTES), REPLY_BYTES_MAX)
+        reply = unframed(await self._read(size))
         if not reply["ok"]:
             raise ControlError(reply["message"])
         return reply

@@ -1,0 +1,82 @@
+"""What a node tells its owner, in the words of the log.
+
+Knows the log and how often it bears the same line; decides nothing. What peers have
+written is in these lines: whoever prints them escapes it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from ..protocol import events as ev
+
+DUPLICATE_EVERY_S: Final = 60.0
+"""A copied node directory is redialled every few seconds, for ever; its operator reads one line a minute."""
+UNREACHABLE_EVERY_S: Final = 300.0
+"""An address that cannot be reached is tried every few seconds, for ever; it gets one line in five minutes."""
+SUBJECTS_MAX: Final = 64
+"""Addresses told of in such a time: they come from peers, who may name as many as they like."""
+
+log = logging.getLogger("gossipconf")
+
+
+class EventLog:
+    """Writes events to the log."""
+
+    def __init__(self) -> None:
+        self._duplicates = _Rarely(DUPLICATE_EVERY_S)
+        self._unreachable = _Rarely(UNREACHABLE_EVERY_S)
+
+    def write(self, event: ev.Event, now_s: float) -> None:
+        """One line for ``event``, or none; ``now_s`` is monotonic."""
+        match event:
+            case ev.PeerUp():
+                log.info("linked to %s at %s", event.node_id, event.address)
+            case ev.PeerDown():
+                log.info("lost the link to %s: %s", event.node_id, event.reason)
+            case ev.ConnectFailed():
+                level = logging.WARNING if self._unreachable.is_due(event.address, now_s) else logging.DEBUG
+                log.log(level, "cannot reach %s: %s", event.address, event.reason)
+            case ev.Applied():
+                source = event.source or "here"
+                log.debug("change %s from %s: %d new versions", event.change_id.hex()[:8], source, len(event.gained))
+            case ev.ChangeRejected():
+                log.warning("refused a change from %s: %s", event.node_id, event.reason)
+            case ev.ForkFound():
+                branches = ", ".join(branch.hex()[:8] for branch in event.branches)
+                log.warning(
+                    "FORK: writer %s used number %d for changes %s", event.writer_id.hex()[:8], event.seq, branches
+                )
+            case ev.PolicyAccepted():
+                log.info("policy %d is in force", event.version)
+            case ev.PolicyFork():
+                log.warning("POLICY FORK: there are two policies %d; the roots must end it", event.version)
+            case ev.Synced():
+                log.debug(
+                    "sync with %s: %s; %d received, %d sent", event.node_id, event.reason, event.received, event.sent
+                )
+            case ev.DiskFailed():
+                log.error(
+                    "the disk refuses writes (%s): reads and relaying go on, publishing here does not", event.reason
+                )
+            case ev.DiskRecovered():
+                log.info("the disk takes writes again")
+            case ev.DuplicateNode():
+                if self._duplicates.is_due(event.address, now_s):
+                    log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")
+
+
+class _Rarely:
+    """Says of each subject once in a while that it is worth a line."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._told: dict[str, float] = {}
+
+    def is_due(self, subject: str, now_s: float) -> bool:
+        """Whether ``subject`` is to be told of (again)."""
+        told = {one: at_s for one, at_s in self._told.items() if now_s - at_s < self._every_s}
+        is_due = subject not in told and len(told) < SUBJECTS_MAX
+        self._told = told | {subject: now_s} if is_due else told
+        return is_due
