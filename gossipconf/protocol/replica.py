@@ -87,6 +87,7 @@ class Replica:
         self._publishing: dict[bytes, Change] = {}
         self._retiring: OrderedDict[bytes, bytes] = OrderedDict()
         self._accepted_policies: list[bytes] = []
+        self._loaded: dict[bytes, Change] = {}
         self._left_behind: list[tuple[Version, Change]] = []
 
     @property
@@ -117,7 +118,8 @@ class Replica:
             self._enter(change)
         for change in kept:
             self.chain.judge(change)
-            self._left_behind.extend((version, change) for version, _ in self.live.add(change).retired)
+            self._left_behind.extend(self.live.add(change).retired)
+            self._loaded[change.id] = change
         for header in islice(retired_headers, RETIRED_HEADERS_RESTORED_MAX):
             self.chain.judge(header)
             self.live.remember_header(header)
@@ -126,8 +128,9 @@ class Replica:
         """Move to history what was still stored among the live: dead entries of a form that was not cut down yet,
         and what a crash has left between the write of a publish and that of what it supersedes."""
         left, self._left_behind = self._left_behind, []
-        forms = {change.id: change for _, change in left}
-        changed = [change_id for change_id, form in forms.items() if self.live.stored(change_id) is not form]
+        loaded, self._loaded = self._loaded, {}
+        names = dict.fromkeys(version.change_id for version, _ in left)
+        changed = [change_id for change_id in names if self.live.stored(change_id) is not loaded[change_id]]
         self._persist((*map(self._op_for, changed), *self._retirements(left)), ())
 
     def add_policies(self, changes: Iterable[Change]) -> None:
