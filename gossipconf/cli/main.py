@@ -6,6 +6,8 @@ wrong usage, a closed pipe and Ctrl-C); a fault of our own shows one.
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -17,11 +19,14 @@ from .. import __version__
 from ..model.errors import GossipconfError
 from . import agent, exits, init, pki, publish, read, status
 from .demo.command import demo
-from .output import escaped, note
+from .output import abandon_output, escaped, note
 
 EPILOG = """\b
 Exit codes: 0 done; 1 error; 2 wrong usage, or a dry run with differences;
 3 no such key; 4 no agent answers."""
+
+OUTPUT_FAILURES = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT})
+"""What writing to a full or closed standard output raises; no file of ours fails without its name."""
 
 app = typer.Typer(
     name="gossipconf",
@@ -74,8 +79,17 @@ def options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command of `arguments` (default: the process's own) and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode sees escapes, no traceback
     try:
         app(args=None if arguments is None else list(arguments), prog_name="gossipconf")
+    except OSError as error:
+        if error.filename is not None or error.errno not in OUTPUT_FAILURES:
+            raise
+        abandon_output()
+        note(Text.assemble(("error:", "red"), f" the output cannot be written: {error.strerror}"))
+        sys.exit(exits.ERROR)
     except GossipconfError as error:
         note(Text.assemble(("error:", "red"), " ", escaped(str(error))))
         sys.exit(exits.code_of(error))

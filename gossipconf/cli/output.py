@@ -8,9 +8,11 @@ its control characters: strings here, a `Text` by whoever makes it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -64,6 +66,23 @@ def say(text: str | Text = "") -> None:
 def note(text: str | Text) -> None:
     """One line that is no result, on stderr, so that it never gets into a pipe."""
     stderr().print(_printable(text))
+
+
+def abandon_output() -> None:
+    """What is buffered cannot be written; without this the interpreter would try again as it ends, and fail."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def acknowledged() -> Iterator[None]:
+    """What is said after a publish was acknowledged: it has succeeded, even if this cannot be written."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        abandon_output()
+        note(f"published; the output cannot be written: {error.strerror}")
 
 
 def print_json(value: Any, *, compact: bool = False) -> None:

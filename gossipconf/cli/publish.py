@@ -22,7 +22,7 @@ from ..model.key import check_key, is_system_key
 from ..model.limits import VALUE_BYTES_MAX
 from . import exits
 from .exits import NotFound
-from .output import count, note, say, short, value_in_line, version_in_line
+from .output import acknowledged, count, note, say, short, value_in_line, version_in_line
 from .session import Item, Session, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 
@@ -96,12 +96,13 @@ def put(
             say(f"{key} has this value already; nothing to publish")
             return
         published = session.publish([wanted], signer, comment=comment, dry_run=dry_run)
-        _print_step(
-            "+" if before is None else "~",
-            key,
-            _before_after(None if before is None else version_in_line(before), value_in_line(value_type, content)),
-        )
-        _finish(session, published.change.id, 1, dry_run=dry_run)
+        with acknowledged():
+            _print_step(
+                "+" if before is None else "~",
+                key,
+                _before_after(None if before is None else version_in_line(before), value_in_line(value_type, content)),
+            )
+            _finish(session, published.change.id, 1, dry_run=dry_run)
 
 
 def delete(
@@ -132,9 +133,10 @@ def delete(
         if missing:
             raise NotFound(f"nothing is deleted: no value at {', '.join(map(repr, missing))}")
         published = session.publish([entries.delete(key) for key in keys], signer, comment=comment, dry_run=dry_run)
-        for item in items:
-            _print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
-        _finish(session, published.change.id, len(items), dry_run=dry_run)
+        with acknowledged():
+            for item in items:
+                _print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
+            _finish(session, published.change.id, len(items), dry_run=dry_run)
 
 
 def apply(
@@ -195,7 +197,8 @@ def apply(
             version.id for entry in changes if entry.key in items for version in items[entry.key].versions
         )
         published = session.publish(changes, signer, comment=comment, expected=expected, dry_run=dry_run)
-        _finish(session, published.change.id, len(changes), dry_run=dry_run)
+        with acknowledged():
+            _finish(session, published.change.id, len(changes), dry_run=dry_run)
 
 
 # -- values ---------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One agent as the asked one sees it. `state`: self, equal, differs or silent."""
+    """One agent as the asked one sees it. `state`: self, equal, differs, silent or stopped."""
 
     node: str
     zone: str
@@ -74,8 +74,8 @@ class Member:
     """Fingerprint of its replicated set, 16 bytes."""
     policy: int
     versions: int
-    age_ms: int
-    """Since it was last heard of."""
+    age_ms: int | None
+    """Since it was last heard of; None if not since the asked agent has started."""
     lag_ms: int | None
     """For how long its state has differed, if known."""
     degraded: bool
@@ -189,7 +189,7 @@ class Session:
                 root=_field(raw, "root", bytes),
                 policy=_field(raw, "policy", int),
                 versions=_field(raw, "versions", int),
-                age_ms=_field(raw, "age_ms", int),
+                age_ms=None if raw.get("age_ms") is None else _field(raw, "age_ms", int),
                 lag_ms=_field(raw, "lag_ms", int | None),
                 degraded=_field(raw, "degraded", bool),
             )

@@ -28,7 +28,7 @@ COLUMNS = {
     "ADDRESS": "cut",
     "NOTE": "cut",
 }
-STYLES = {"differs": "yellow", "silent": "red"}
+STYLES = {"differs": "yellow", "silent": "red", "stopped": "dim"}
 
 
 def status(
@@ -43,13 +43,15 @@ def status(
 ) -> None:
     """Show who holds which state, lags or is silent.
 
-    Agents with the same root hold exactly the same entries.
+    Agents with the same root hold exactly the same entries. STATE is asked (the
+    agent that answers; "self" in JSON), equal, differs, silent (not heard of for
+    35 seconds, or not since the asked agent started) or stopped (it said so).
 
     \b
     Examples:
       gossipconf status
       gossipconf status --watch
-      gossipconf status --json | jq '.members[] | select(.state != "equal")'
+      gossipconf status --json | jq '.members[] | select(.state != "equal" and .state != "self")'
     """
     with open_session(Target.find(cluster, agent)) as session:
         rounds = _rounds(every_s, number) if keep_watching else iter(range(1))
@@ -72,6 +74,7 @@ def summary(node: str, members: Sequence[Member]) -> str:
     same = sum(member.state in {"self", "equal"} for member in members)
     differing = [member for member in members if member.state == "differs"]
     silent = [member for member in members if member.state == "silent"]
+    stopped = [member.node for member in members if member.state == "stopped"]
     if len(members) == 1:
         sentence = f"{agents}: {node}, which knows of no other"
     elif same == len(members):
@@ -82,11 +85,17 @@ def summary(node: str, members: Sequence[Member]) -> str:
             named = _named([f"{m.node}{'' if m.lag_ms is None else ', for ' + duration(m.lag_ms)}" for m in differing])
             parts.append(f"{len(differing)} differ{'s' if len(differing) == 1 else ''} ({named})")
         if silent:
-            named = _named([f"{m.node}, last heard {duration(m.age_ms)} ago" for m in silent])
-            parts.append(f"{len(silent)} silent ({named})")
+            parts.append(f"{len(silent)} silent ({_named([f'{m.node}, {_last_heard(m)}' for m in silent])})")
+        if stopped:
+            parts.append(f"{len(stopped)} stopped ({_named(stopped)})")
         sentence = f"{agents}: {', '.join(parts)}"
     degraded = [member.node for member in members if member.degraded]
     return sentence + (f"; cannot write to disk: {_named(degraded)}" if degraded else "")
+
+
+def _last_heard(member: Member) -> str:
+    """When a silent agent was last heard of, in words."""
+    return "not heard since this one started" if member.age_ms is None else f"last heard {duration(member.age_ms)} ago"
 
 
 def _named(names: Sequence[str]) -> str:
@@ -128,7 +137,7 @@ def _rows(members: Sequence[Member]) -> list[Sequence[str | Text]]:
             Text(_state_in_words(member), style=STYLES.get(member.state, "")),
             f"{member.versions:,}",
             str(member.policy),
-            "" if member.state == "self" else f"{duration(member.age_ms)} ago",
+            "" if member.state == "self" or member.age_ms is None else f"{duration(member.age_ms)} ago",
             member.address,
             Text("disk does not take writes", style="red") if member.degraded else "",
         )

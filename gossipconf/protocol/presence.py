@@ -34,6 +34,8 @@ FORGET_S: Final = 24 * 3600.0
 """A silent member is listed for a day, so that an admin sees who is missing."""
 CLOCK_SKEW_MAX_MS: Final = 24 * 3_600_000
 """A start later than tomorrow is a lie or a broken clock; it would outrank every honest record for ever."""
+SAVE_S: Final = 2.0
+"""Delay before a changed list of members is written, so that a burst of joins is one write."""
 SAVED_MEMBERS: Final = "members"
 """Name under which the journal keeps who was there."""
 MEMBERS_MAX: Final = 2_000
@@ -74,6 +76,7 @@ class PresenceBoard:
         self._members: dict[str, Member] = {}
         self._remembered = tuple(remembered)
         self._saved_names: tuple[str, ...] = ()
+        self._save_planned = False
         self._started_ms = 0
         self._count = 0
         self._told_root = b""
@@ -167,6 +170,7 @@ class PresenceBoard:
                 return False
             member = self._members[presence.node_id] = Member(presence, heard_s, heard_s)
             newer = True
+            self._plan_save()
         else:
             old = member.presence
             newer = (presence.started_ms, presence.boot, presence.count) > (old.started_ms, old.boot, old.count)
@@ -187,7 +191,7 @@ class PresenceBoard:
             del self._members[name]
         if now_s >= self._told_s + TELL_MIN_S:
             self._tell()
-        self._save()
+        self._plan_save()
 
     def _plan(self, delay_s: float) -> None:
         self._planned = True
@@ -211,8 +215,14 @@ class PresenceBoard:
         for link in self._overlay.ready_links():
             self._overlay.send(link, roster)
 
+    def _plan_save(self) -> None:
+        if not self._save_planned:
+            self._save_planned = True
+            self._environment.call_later(SAVE_S, self._save)
+
     def _save(self) -> None:
         """Remember who was there, so that an agent that restarts alone can say who is missing."""
+        self._save_planned = False
         names = tuple(sorted(self._members))
         if names != self._saved_names:
             self._saved_names = names

@@ -230,7 +230,12 @@ class ControlServer:
             told = member.presence
             age_s = now_s - member.heard_s
             equal = told.root == own.root
-            state = "silent" if age_s > SILENT_S else "equal" if equal else "differs"
+            if told.stopped:
+                state = "stopped"
+            elif member.remembered or age_s > SILENT_S:
+                state = "silent"
+            else:
+                state = "equal" if equal else "differs"
             members.append(
                 {
                     "node": told.node_id,
@@ -240,7 +245,7 @@ class ControlServer:
                     "root": told.root,
                     "policy": told.policy,
                     "versions": told.versions,
-                    "age_ms": round(age_s * 1000),
+                    "age_ms": None if member.remembered else round(age_s * 1000),
                     "lag_ms": None if equal else round((now_s - member.equal_s) * 1000),
                     "degraded": told.degraded,
                 }

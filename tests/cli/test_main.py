@@ -91,6 +91,23 @@ def test_a_closed_pipe_is_no_fault(cluster):
     assert error == b""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["put", "full/disk", "7"], 0, "published; the output cannot be written: No space left on device"),
+        (["list"], 1, "error: the output cannot be written: No space left on device"),
+    ],
+)
+def test_an_output_that_is_full_is_told_in_a_line(cluster, arguments, code, words):
+    """And after the acknowledgement of a publish it changes nothing: a pipeline must not publish again."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "gossipconf.cli", *arguments, "--cluster", str(cluster)]
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False, timeout=60
+        )
+    assert (result.returncode, result.stderr.strip()) == (code, words)
+
+
 def test_an_interrupt_is_no_fault(cluster):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": cluster, "env": environment()}
     with subprocess.Popen([*COMMAND, "watch"], **pipes) as process:
@@ -340,6 +357,10 @@ def member(node: str, state: str, **more: object) -> Member:
         (
             [member("a", "self", degraded=True), *(member(f"n{n}", "differs") for n in range(7))],
             "8 agents: a by itself, 7 differ (n0; n1; n2; n3; n4; and 2 more); cannot write to disk: a",
+        ),
+        (
+            [member("a", "self"), member("b", "stopped"), member("c", "silent", age_ms=None)],
+            "3 agents: a by itself, 1 silent (c, not heard since this one started), 1 stopped (b)",
         ),
     ],
 )
