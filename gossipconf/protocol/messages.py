@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
 
-from ..model.clock import Clock, decode_clock
-from ..model.encoding import as_array, as_bytes, as_int, as_text, encode, unpack
+from ..model.clock import Clock
+from ..model.encoding import as_array, as_bytes, as_int, encode, unpack
 from ..model.errors import FormatError, InvalidInput, ProtocolViolation
 from ..model.hashing import HASH_BYTES
-from ..model.key import check_node_id
 from ..model.limits import (
     ADDRESS_BYTES_MAX,
-    FORM_BYTES_MAX,
-    FRONTIER_WRITERS_MAX,
-    NODE_ID_BYTES_MAX,
     POLICY_VERSION_MAX,
     SEQ_MAX,
     SYNC_BUDGET_BYTES,
     TIME_MS_MAX,
 )
 from ..store.hash_tree import DEPTH_MAX, FANOUT, LEAF_ITEMS_MAX, NODE_HASH_BYTES, Inner, Leaf, Prefix
+from . import fields
 from .frames import FrameClass
 
 VERSION_MIN: Final = 1
@@ -55,67 +52,6 @@ TEXT_BYTES_MAX: Final = 256
 """Zones, software versions and reasons."""
 HOPS_MAX: Final = 255
 
-_Reader: TypeAlias = Callable[[Any], Any]
-
-
-def _int(high: int, low: int = 0) -> _Reader:
-    return lambda value: as_int(value, "a number", low, high)
-
-
-def _bytes(length: int) -> _Reader:
-    return lambda value: as_bytes(value, "a byte string", length)
-
-
-def _text(bytes_max: int) -> _Reader:
-    """A text that can be shown to people: a peer's line breaks and escape sequences do not reach a terminal."""
-
-    def read(value: Any) -> str:
-        text = as_text(value, "a text", bytes_max)
-        if any(character < " " or "\x7f" <= character < "\xa0" for character in text):
-            raise FormatError("a text must have no control characters")
-        return text
-
-    return read
-
-
-def _node_id(value: Any) -> str:
-    return check_node_id(as_text(value, "a node's name", NODE_ID_BYTES_MAX))
-
-
-def _many(reader: _Reader, length_max: int) -> _Reader:
-    return lambda value: tuple(map(reader, as_array(value, "a list", length_max=length_max)))
-
-
-def _flag(value: Any) -> bool:
-    if type(value) is not bool:
-        raise FormatError("a flag must be true or false")
-    return value
-
-
-def _change_bytes(value: Any) -> bytes:
-    return as_bytes(value, "a change", length_max=FORM_BYTES_MAX)
-
-
-def _clock(value: Any) -> Clock:
-    return decode_clock(value, "a frontier", FRONTIER_WRITERS_MAX)
-
-
-def _lacks(value: Any) -> Clock:
-    """Like a frontier, but 0 may stand for a writer of whom nothing was met."""
-    pairs = [as_array(pair, "a pair of a frontier", 2) for pair in as_array(value, "a frontier")]
-    _clock(tuple((writer, max(as_int(seq, "a sequence number", 0, SEQ_MAX), 1)) for writer, seq in pairs))
-    return tuple((writer, seq) for writer, seq in pairs)
-
-
-def _prefix(value: Any) -> Prefix:
-    nibbles = as_array(value, "a prefix", length_max=DEPTH_MAX)
-    return tuple(as_int(nibble, "a nibble", 0, FANOUT - 1) for nibble in nibbles)
-
-
-def _asked(value: Any) -> tuple[Prefix, bytes]:
-    prefix, digest = as_array(value, "a tree node", 2)
-    return _prefix(prefix), as_bytes(digest, "a node hash", NODE_HASH_BYTES)
-
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -134,12 +70,14 @@ class Told:
     def from_wire(cls, value: Any) -> Told:
         """Check and read."""
         prefix, is_inner, hashes = as_array(value, "a tree node", 3)
-        if _flag(is_inner):
+        if fields.flag(is_inner):
             as_array(prefix, "the prefix of an inner node", length_max=DEPTH_MAX - 1)  # a whole id has no children
             read = as_array(hashes, "the hashes of a tree node", FANOUT)
-            return cls(_prefix(prefix), Inner(tuple(as_bytes(one, "a node hash", NODE_HASH_BYTES) for one in read)))
+            return cls(
+                fields.prefix(prefix), Inner(tuple(as_bytes(one, "a node hash", NODE_HASH_BYTES) for one in read))
+            )
         read = as_array(hashes, "the items of a leaf", length_max=LEAF_ITEMS_MAX)
-        return cls(_prefix(prefix), Leaf(tuple(as_bytes(one, "an item", ITEM_BYTES) for one in read)))
+        return cls(fields.prefix(prefix), Leaf(tuple(as_bytes(one, "an item", ITEM_BYTES) for one in read)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +115,19 @@ class Presence:
         return cls(*(read(one) for read, one in zip(_PRESENCE_READERS, fields, strict=False)))
 
 
-_PRESENCE_READERS: Final[tuple[_Reader, ...]] = (
-    _node_id,
-    _bytes(NONCE_BYTES),
-    _int(TIME_MS_MAX),
-    _int(SEQ_MAX),
-    _text(TEXT_BYTES_MAX),
-    _text(ADDRESS_BYTES_MAX),
-    _bytes(NODE_HASH_BYTES),
-    _int(POLICY_VERSION_MAX),
-    _int(SEQ_MAX),
-    _flag,
-    _flag,
-    _int(AGE_S_MAX),
+_PRESENCE_READERS: Final[tuple[fields.Reader, ...]] = (
+    fields.node_id,
+    fields.byte_string(NONCE_BYTES),
+    fields.integer(TIME_MS_MAX),
+    fields.integer(SEQ_MAX),
+    fields.text(TEXT_BYTES_MAX),
+    fields.text(ADDRESS_BYTES_MAX),
+    fields.byte_string(NODE_HASH_BYTES),
+    fields.integer(POLICY_VERSION_MAX),
+    fields.integer(SEQ_MAX),
+    fields.flag,
+    fields.flag,
+    fields.integer(AGE_S_MAX),
 )
 
 
@@ -209,15 +147,15 @@ class Hello:
     TYPE: ClassVar = 1
     CLASS: ClassVar = FrameClass.CONTROL
     READERS: ClassVar = (
-        _int(1 << 16),
-        _int(1 << 16),
-        _int(SEQ_MAX),
-        _bytes(HASH_BYTES),
-        _node_id,
-        _bytes(NONCE_BYTES),
-        _text(ADDRESS_BYTES_MAX),
-        _text(TEXT_BYTES_MAX),
-        _text(TEXT_BYTES_MAX),
+        fields.integer(1 << 16),
+        fields.integer(1 << 16),
+        fields.integer(SEQ_MAX),
+        fields.byte_string(HASH_BYTES),
+        fields.node_id,
+        fields.byte_string(NONCE_BYTES),
+        fields.text(ADDRESS_BYTES_MAX),
+        fields.text(TEXT_BYTES_MAX),
+        fields.text(TEXT_BYTES_MAX),
     )
 
 
@@ -228,7 +166,7 @@ class Ping:
     token: int
     TYPE: ClassVar = 2
     CLASS: ClassVar = FrameClass.CONTROL
-    READERS: ClassVar = (_int(SEQ_MAX),)
+    READERS: ClassVar = (fields.integer(SEQ_MAX),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +176,7 @@ class Pong:
     token: int
     TYPE: ClassVar = 3
     CLASS: ClassVar = FrameClass.CONTROL
-    READERS: ClassVar = (_int(SEQ_MAX),)
+    READERS: ClassVar = (fields.integer(SEQ_MAX),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +186,7 @@ class Addresses:
     addresses: tuple[str, ...]
     TYPE: ClassVar = 4
     CLASS: ClassVar = FrameClass.CONTROL
-    READERS: ClassVar = (_many(_text(ADDRESS_BYTES_MAX), ADDRESSES_MAX),)
+    READERS: ClassVar = (fields.many(fields.text(ADDRESS_BYTES_MAX), ADDRESSES_MAX),)
 
 
 class GoodbyeCode(enum.IntEnum):
@@ -268,7 +206,7 @@ class Goodbye:
     reason: str
     TYPE: ClassVar = 5
     CLASS: ClassVar = FrameClass.CONTROL
-    READERS: ClassVar = (_int(1 << 16), _text(TEXT_BYTES_MAX))
+    READERS: ClassVar = (fields.integer(1 << 16), fields.text(TEXT_BYTES_MAX))
 
     @classmethod
     def saying(cls, code: GoodbyeCode, reason: str) -> Goodbye:
@@ -284,7 +222,7 @@ class Roster:
     presences: tuple[Presence, ...]
     TYPE: ClassVar = 6
     CLASS: ClassVar = FrameClass.ACK
-    READERS: ClassVar = (_many(Presence.from_wire, PRESENCES_MAX),)
+    READERS: ClassVar = (fields.many(Presence.from_wire, PRESENCES_MAX),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +233,7 @@ class Push:
     change: bytes
     TYPE: ClassVar = 10
     CLASS: ClassVar = FrameClass.BROADCAST
-    READERS: ClassVar = (_int(HOPS_MAX), _change_bytes)
+    READERS: ClassVar = (fields.integer(HOPS_MAX), fields.change_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +244,7 @@ class Root:
     policy: int
     TYPE: ClassVar = 20
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (_bytes(NODE_HASH_BYTES), _int(POLICY_VERSION_MAX))
+    READERS: ClassVar = (fields.byte_string(NODE_HASH_BYTES), fields.integer(POLICY_VERSION_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,12 +260,12 @@ class Hints:
     TYPE: ClassVar = 21
     CLASS: ClassVar = FrameClass.SYNC
     READERS: ClassVar = (
-        _int(SEQ_MAX),
-        _bytes(NODE_HASH_BYTES),
-        _int(POLICY_VERSION_MAX),
-        _clock,
-        _flag,
-        _int(SYNC_BUDGET_BYTES),
+        fields.integer(SEQ_MAX),
+        fields.byte_string(NODE_HASH_BYTES),
+        fields.integer(POLICY_VERSION_MAX),
+        fields.frontier,
+        fields.flag,
+        fields.integer(SYNC_BUDGET_BYTES),
     )
 
 
@@ -343,11 +281,11 @@ class Hinted:
     TYPE: ClassVar = 22
     CLASS: ClassVar = FrameClass.SYNC
     READERS: ClassVar = (
-        _int(SEQ_MAX),
-        _bytes(NODE_HASH_BYTES),
-        _int(POLICY_VERSION_MAX),
-        _lacks,
-        _flag,
+        fields.integer(SEQ_MAX),
+        fields.byte_string(NODE_HASH_BYTES),
+        fields.integer(POLICY_VERSION_MAX),
+        fields.lacks,
+        fields.flag,
     )
 
 
@@ -358,7 +296,7 @@ class Batch:
     changes: tuple[bytes, ...]
     TYPE: ClassVar = 23
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (_many(_change_bytes, BATCH_CHANGES_MAX),)
+    READERS: ClassVar = (fields.many(fields.change_bytes, BATCH_CHANGES_MAX),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +306,7 @@ class Check:
     request: int
     TYPE: ClassVar = 24
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (_int(SEQ_MAX),)
+    READERS: ClassVar = (fields.integer(SEQ_MAX),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +318,11 @@ class Checked:
     policy: int
     TYPE: ClassVar = 25
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (_int(SEQ_MAX), _bytes(NODE_HASH_BYTES), _int(POLICY_VERSION_MAX))
+    READERS: ClassVar = (
+        fields.integer(SEQ_MAX),
+        fields.byte_string(NODE_HASH_BYTES),
+        fields.integer(POLICY_VERSION_MAX),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +333,7 @@ class Walk:
     nodes: tuple[tuple[Prefix, bytes], ...]
     TYPE: ClassVar = 26
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (_int(SEQ_MAX), _many(_asked, WALK_NODES_MAX))
+    READERS: ClassVar = (fields.integer(SEQ_MAX), fields.many(fields.asked_node, WALK_NODES_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +344,7 @@ class Walked:
     nodes: tuple[Told, ...]
     TYPE: ClassVar = 27
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (_int(SEQ_MAX), _many(Told.from_wire, WALK_NODES_MAX))
+    READERS: ClassVar = (fields.integer(SEQ_MAX), fields.many(Told.from_wire, WALK_NODES_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +356,11 @@ class Want:
     budget: int
     TYPE: ClassVar = 28
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (_int(SEQ_MAX), _many(_bytes(ITEM_BYTES), WANTED_ITEMS_MAX), _int(SYNC_BUDGET_BYTES))
+    READERS: ClassVar = (
+        fields.integer(SEQ_MAX),
+        fields.many(fields.byte_string(ITEM_BYTES), WANTED_ITEMS_MAX),
+        fields.integer(SYNC_BUDGET_BYTES),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +370,7 @@ class Given:
     request: int
     TYPE: ClassVar = 29
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (_int(SEQ_MAX),)
+    READERS: ClassVar = (fields.integer(SEQ_MAX),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,7 +380,7 @@ class WantPolicies:
     have: int
     TYPE: ClassVar = 30
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (_int(POLICY_VERSION_MAX),)
+    READERS: ClassVar = (fields.integer(POLICY_VERSION_MAX),)
 
 
 Message: TypeAlias = (
