@@ -83,7 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode sees escapes, no traceback
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="gossipconf")
+        try:
+            app(args=None if arguments is None else list(arguments), prog_name="gossipconf")
+        finally:
+            sys.stdout.flush()  # here a failure is told; at the interpreter's end it would be a traceback
+    except BrokenPipeError:
+        abandon_output()
+        sys.exit(exits.ERROR)
     except OSError as error:
         if error.filename is not None or error.errno not in OUTPUT_FAILURES:
             raise
