@@ -155,7 +155,7 @@ class Cluster(RuleBasedStateMachine):
 
     @invariant()
     def syncs_end_equal(self) -> None:
-        """With peers that hide nothing, a sync ends unequal only if its link was lost or somebody changed meanwhile."""
+        """No sync hangs or is refused; one ends unequal only if its link was lost or somebody changed meanwhile."""
         if hasattr(self, "world"):
             for host in self.world.hosts.values():
                 for _, event in host.events:
@@ -171,8 +171,12 @@ class Cluster(RuleBasedStateMachine):
             if not self.up(name):
                 self.world.start(name)
         assert self.world.run_until(self.world.converged, SETTLE_S), "no convergence after the network has healed"
+        settled_s = self.world.now_s
         self.world.run(5.0)
         assert self.world.converged()
+        for host in self.world.hosts.values():
+            late = [event for at_s, event in host.events if at_s > settled_s and isinstance(event, Synced)]
+            assert all(event.equal or event.reason == "the link was lost" for event in late), "equal sets, unequal end"
         assert list(violations(self.world)) == []
 
 
