@@ -1,0 +1,45 @@
+"""The command reference: up to date and complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gossipconf.cli.reference import AGENTS, PAGES, SIMULATOR, commands, main, recipe, reference
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_reference_is_up_to_date():
+    assert (ROOT / PAGES[AGENTS].path).read_text(encoding="utf-8") == reference(), f"run: {recipe()}"
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_command_has_help_and_an_example(name, command):
+    text, _, examples = command.help.partition("\b\nExample")
+    assert len(text.strip().splitlines()[0]) <= 72
+    assert f"  {name}" in examples
+    for parameter in command.params:
+        assert parameter.name == "help" or parameter.help
+
+
+@pytest.mark.parametrize(("arguments", "module"), [([], AGENTS), ([SIMULATOR], SIMULATOR)])
+def test_the_recipe_on_a_page_makes_that_page(capsys, arguments, module):
+    main(arguments)
+    page = capsys.readouterr().out
+    assert page == reference(module)
+    assert f"`{recipe(module)}`" in page
+    assert recipe(module).split() == ["python", "-m", "gossipconf.cli.reference", *arguments, ">", PAGES[module].path]
+
+
+@pytest.mark.parametrize("arguments", [["gossipconf.cli"], [AGENTS, SIMULATOR]])
+def test_a_module_that_is_no_command(arguments):
+    with pytest.raises(SystemExit, match=f"error: name one of {AGENTS}, {SIMULATOR}"):
+        main(arguments)
+
+
+def test_make_docs_makes_every_page():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for module in PAGES:
+        assert f"$(BIN)/{recipe(module)}\n" in makefile
