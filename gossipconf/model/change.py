@@ -32,6 +32,7 @@ from .limits import (
     TIME_MS_MAX,
 )
 from .merkle import SIZE_MAX, SparseTree, Subtree
+from .version import Version
 
 PUBLIC_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -115,6 +116,19 @@ class Change:
     def writer_id(self) -> bytes:
         """The 16-byte id of the writer."""
         return self.header.writer.id
+
+    @cached_property
+    def versions(self) -> tuple[Version, ...]:
+        """The versions that the entries that are here make: made once, for all who hold this change."""
+        return tuple(
+            Version(self.version_id(index), self.id, index, self.header, self.writer_id, entry)
+            for index, entry in self.entries
+        )
+
+    @cached_property
+    def place(self) -> tuple[int, bytes]:
+        """(seq, id): where it stands among the changes of its writer."""
+        return (self.header.seq, self.id)
 
     @property
     def is_whole(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -105,6 +105,7 @@ class Entry:
     """One operation on one slot.
 
     key, variant:  the slot; variant "" is the default
+    slot:          both together, the unit at which this entry competes: one tuple for all who index by it
     match, rank:   whom a variant is for, and which of several wins
     operation:     put or delete
     type, value:   what is put; None for a delete
@@ -121,11 +122,10 @@ class Entry:
     match: tuple[MatchTerm, ...] = ()
     rank: int = 0
     expires_ms: int | None = None
+    slot: Slot = field(init=False, repr=False, compare=False)
 
-    @property
-    def slot(self) -> Slot:
-        """The unit at which this entry competes."""
-        return (self.key, self.variant)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slot", (self.key, self.variant))
 
     def to_wire(self) -> list[Any]:
         """The array that travels: all fields, the value included."""

@@ -10,12 +10,15 @@ agrees with whoever has kept it, whatever any writer claims.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .change import Change, Header
 from .clock import Clock, covers, seq_of, with_event
 from .entry import Entry, Slot
+
+if TYPE_CHECKING:
+    from .change import Change, Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Version:
     @property
     def slot(self) -> Slot:
         """Where it competes."""
-        return (self.entry.key, self.entry.variant)
+        return self.entry.slot
 
     @property
     def clock(self) -> Clock:
@@ -54,10 +57,9 @@ class Version:
         return (self.header.time_ms, self.id)
 
 
-def versions_of(change: Change) -> Iterator[Version]:
-    """The versions that the entries of ``change`` that are here make."""
-    for index, entry in change.entries:
-        yield Version(change.version_id(index), change.id, index, change.header, change.writer_id, entry)
+def versions_of(change: Change) -> tuple[Version, ...]:
+    """The versions that the entries of ``change`` that are here make: `Change.versions`."""
+    return change.versions
 
 
 def live(versions: Iterable[Version]) -> set[Version]:

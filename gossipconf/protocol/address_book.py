@@ -132,6 +132,15 @@ class AddressBook:
         ]
         return [address for *_, address in sorted(found)]
 
+    def next_try_s(self, busy_addresses: Collection[str], busy_nodes: Collection[str]) -> float:
+        """When the first address that is not busy becomes worth dialling; infinity if there is none."""
+        waits = (
+            record.next_try_s
+            for address, record in self._addresses.items()
+            if address not in busy_addresses and record.node_id not in busy_nodes
+        )
+        return min(waits, default=float("inf"))
+
     def probe(self, due: Sequence[str], rng: Random) -> str:
         """Of the addresses ``due``, one to look behind: mostly one that was lost, the other side of a partition."""
         lost = [address for address in due if self._addresses[address].verified and self._addresses[address].failures]

@@ -8,7 +8,6 @@ more is not forwarded, because its successors are.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from hashlib import blake2b
 from typing import Final
 
@@ -22,7 +21,8 @@ from .overlay import Link, Overlay
 from .replica import Replica
 
 RECENT_MAX: Final = 10_000
-"""Digests of payloads met lately, so that a copy costs a hash and not a decoding: 20 s at 500 changes a second."""
+"""Digests of payloads met lately, so that a copy costs a hash and not a decoding: 10 s at 500 changes a second at
+least, as half of them are forgotten at a time."""
 WAITING_MAX: Final = 64
 """Changes held while the policy that they name is fetched; sync brings back what does not fit."""
 WAITING_BYTES_MAX: Final = 2 * CHANGE_BYTES_MAX
@@ -37,30 +37,31 @@ class Broadcast:
         self._environment = environment
         self._replica = replica
         self._overlay = overlay
-        self._recent: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting: OrderedDict[bytes, tuple[Link, Push]] = OrderedDict()
+        self._recent: set[bytes] = set()
+        self._earlier: set[bytes] = set()
+        self._waiting: dict[bytes, tuple[Link, Push]] = {}
         self._asked: dict[LinkId, None] = {}
 
     def spread(self, change: Change) -> None:
         """Send a change that was published here to every peer."""
         data = change.encode()
-        self._remember(data)
+        self._remember(_digest(data))
         self._forward(Push(1, data), None)
 
     def handle(self, link: Link, push: Push) -> None:
         """Take a pushed change. Raises ProtocolViolation for one that no honest peer sends."""
         digest = _digest(push.change)
-        if digest in self._recent or digest in self._waiting:
+        if digest in self._recent or digest in self._earlier or digest in self._waiting:
             self.duplicates += 1
-            return
-        self._take(link, push)
+        else:
+            self._take(link, push, digest)
 
     def policy_arrived(self) -> None:
         """Try what was waiting for a policy again."""
-        waiting, self._waiting = self._waiting, OrderedDict()
+        waiting, self._waiting = self._waiting, {}
         self._asked.clear()
-        for link, push in waiting.values():
-            self._take(link, push)
+        for digest, (link, push) in waiting.items():
+            self._take(link, push, digest)
 
     def link_down(self, link: Link) -> None:
         """What waited for this peer's policy is dropped; sync brings it back."""
@@ -69,42 +70,40 @@ class Broadcast:
             if source is link:
                 del self._waiting[digest]
 
-    def _take(self, link: Link, push: Push) -> None:
+    def _take(self, link: Link, push: Push, digest: bytes) -> None:
         change = None
         try:
             change = self._replica.decode(push.change)
             if not change.is_whole:
                 raise ProtocolViolation("a part of a change was pushed; parts belong to sync")
-            outcome = self._replica.receive(change, link.node_id)
+            outcome = self._replica.receive(change, link.node_id, push.change)
         except UnknownPolicy:
-            self._wait(link, push)
+            self._wait(link, push, digest)
             return
         except (InvalidInput, Rejected) as error:
             self._environment.emit(ChangeRejected(link.node_id, str(error)))
             if change is None or not self._replica.is_disputed(change):
                 self._overlay.fault(link, str(error))
             return
-        self._remember(push.change)
+        self._remember(digest)
         if outcome.is_news:
             self._forward(Push(min(push.hops + 1, HOPS_MAX), push.change), link)
 
-    def _wait(self, link: Link, push: Push) -> None:
+    def _wait(self, link: Link, push: Push, digest: bytes) -> None:
         held_bytes = sum(len(waiting.change) for _, waiting in self._waiting.values())
         if len(self._waiting) < WAITING_MAX and held_bytes + len(push.change) <= WAITING_BYTES_MAX:
-            self._waiting[_digest(push.change)] = (link, push)
+            self._waiting[digest] = (link, push)
         if link.id not in self._asked:
             self._asked[link.id] = None
             self._overlay.send(link, WantPolicies(self._replica.policy_version))
 
     def _forward(self, push: Push, source: Link | None) -> None:
-        for link in self._overlay.ready_links():
-            if source is None or link.id != source.id:
-                self._overlay.send(link, push)
+        self._overlay.send_all([link for link in self._overlay.ready_links() if link is not source], push)
 
-    def _remember(self, data: bytes) -> None:
-        self._recent[_digest(data)] = None
-        if len(self._recent) > RECENT_MAX:
-            self._recent.popitem(last=False)
+    def _remember(self, digest: bytes) -> None:
+        self._recent.add(digest)
+        if len(self._recent) > RECENT_MAX // 2:
+            self._earlier, self._recent = self._recent, set()
 
 
 def _digest(data: bytes) -> bytes:

@@ -121,7 +121,11 @@ class Environment:
 
     def call_later(self, delay_s: float, action: Callable[[], None]) -> None:
         """Run ``action`` in the first input at or after ``delay_s`` from now. It must check that it is still wanted."""
-        heapq.heappush(self._timers, (self.now.monotonic_s + delay_s, next(self._tie), action))
+        self.call_at(self.now.monotonic_s + delay_s, action)
+
+    def call_at(self, at_s: float, action: Callable[[], None]) -> None:
+        """The same for the monotonic time ``at_s``."""
+        heapq.heappush(self._timers, (at_s, next(self._tie), action))
 
     def jittered(self, period_s: float) -> float:
         """``period_s`` times a random factor in [0.75, 1.25): so that nodes started together do not act together."""

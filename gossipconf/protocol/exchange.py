@@ -121,7 +121,7 @@ class Exchange:
             change = None
             try:
                 change = self._replica.decode(data)
-                outcome = self._replica.receive(change, link.node_id)
+                outcome = self._replica.receive(change, link.node_id, data)
             except UnknownPolicy:
                 self._overlay.send(link, WantPolicies(self._replica.policy_version))
                 break

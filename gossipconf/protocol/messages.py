@@ -104,7 +104,7 @@ class Presence:
 
     def to_wire(self) -> list[Any]:
         """The array inside a message."""
-        return [getattr(self, one.name) for one in dataclasses.fields(self)]
+        return [getattr(self, name) for name in _PRESENCE_NAMES]
 
     @classmethod
     def from_wire(cls, value: Any) -> Presence:
@@ -115,6 +115,7 @@ class Presence:
         return cls(*(read(one) for read, one in zip(_PRESENCE_READERS, fields, strict=False)))
 
 
+_PRESENCE_NAMES: Final = tuple(one.name for one in dataclasses.fields(Presence))
 _PRESENCE_READERS: Final[tuple[fields.Reader, ...]] = (
     fields.node_id,
     fields.byte_string(NONCE_BYTES),
@@ -429,10 +430,19 @@ _TYPES: Final[dict[int, type[Any]]] = {
 }
 
 
+_NAMES: Final = {kind: tuple(one.name for one in dataclasses.fields(kind)) for kind in _TYPES.values()}
+"""The fields of each message, in the order of the wire."""
+_HOLDING_RECORDS: Final = (Roster, Walked)
+"""Messages with records in a list: these alone are not yet what the encoding knows."""
+
+
 def encode_message(message: Message) -> bytes:
     """The bytes of ``message``."""
-    fields = (_to_wire(getattr(message, one.name)) for one in dataclasses.fields(message))
-    return encode([message.TYPE, *fields])
+    kind = type(message)
+    values = [getattr(message, name) for name in _NAMES[kind]]
+    if kind in _HOLDING_RECORDS:
+        values = [[one.to_wire() for one in value] if type(value) is tuple else value for value in values]
+    return encode([kind.TYPE, *values])
 
 
 def decode_message(data: bytes) -> Message | None:
@@ -453,15 +463,8 @@ def decode_message(data: bytes) -> Message | None:
 
 def _read_fields(kind: type[Any], values: Sequence[Any]) -> Iterator[Any]:
     """The known fields of a message; more may follow."""
-    for field, read, value in zip(dataclasses.fields(kind), kind.READERS, values, strict=False):
+    for name, read, value in zip(_NAMES[kind], kind.READERS, values, strict=False):
         try:
             yield read(value)
         except InvalidInput as error:
-            raise FormatError(f"{field.name} of {kind.__name__}: {error}") from None
-
-
-def _to_wire(value: Any) -> Any:
-    """Records inside a field, as arrays."""
-    if type(value) is tuple:
-        return [_to_wire(one) for one in value]
-    return value.to_wire() if isinstance(value, Presence | Told) else value
+            raise FormatError(f"{name} of {kind.__name__}: {error}") from None

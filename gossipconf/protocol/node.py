@@ -24,9 +24,10 @@ from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
 from .address_book import AddressBook
 from .broadcast import Broadcast
+from .decoders import Decoders
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
-from .messages import GoodbyeCode, Message, Presence, Push, Roster, decode_message
+from .messages import GoodbyeCode, Message, Presence, Push, Roster
 from .overlay import Identity, Link, Overlay
 from .presence import Member, PresenceBoard
 from .replica import Replica
@@ -49,8 +50,9 @@ class Node:
 
     ``chain`` is the policy chain of a verified cluster file; ``policies`` are its
     policy changes, which the node replicates like any other. ``rng`` is the only
-    source of randomness. Raises what `PolicyChain.judge` raises if ``restored`` holds
-    a change that the policy does not allow.
+    source of randomness. ``decoders`` lets a driver of many nodes share what it decodes.
+    Raises what `PolicyChain.judge` raises if ``restored`` holds a change that the policy
+    does not allow.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class Node:
         seeds: Iterable[str] = (),
         policies: Iterable[Change] = (),
         restored: Restored | None = None,
+        decoders: Decoders | None = None,
     ) -> None:
         restored = restored or Restored()
+        decoders = decoders or Decoders()
         self.environment = Environment(rng)
-        self.replica = Replica(self.environment, chain)
+        self.replica = Replica(self.environment, chain, decoders.change)
         self.overlay = Overlay(
             self.environment,
             identity,
@@ -74,7 +78,7 @@ class Node:
             on_up=self._link_up,
             on_down=self._link_down,
             write_meta=self._write_meta,
-            member_count=lambda: len(self.presence),
+            member_count=self._member_count,
         )
         self.broadcast = Broadcast(self.environment, self.replica, self.overlay)
         self.sync = Sync(self.environment, self.replica, self.overlay)
@@ -85,9 +89,11 @@ class Node:
             write_meta=self._write_meta,
             remembered=restored.members,
         )
+        self._decode_message = decoders.message
         self._policies = tuple(policies)
         self._shown_root = b""
         self._policy_version = 0
+        self._settled_revision = -1
         self.replica.restore(restored.changes, restored.retired_headers, restored.accepted_policies)
 
     @property
@@ -110,7 +116,7 @@ class Node:
         return self.overlay.ready_links()
 
     def members(self) -> list[Member]:
-        """All other members that were heard of, by name."""
+        """All other members that were heard of, by name; in a crowd only neighbours (see `presence`)."""
         return self.presence.members()
 
     def take_outputs(self) -> list[Output]:
@@ -153,7 +159,7 @@ class Node:
         if link is None or link.closing:
             return
         try:
-            message = decode_message(data)
+            message = self._decode_message(data)
             if message is not None:
                 self._handle(link, message)
         except ProtocolViolation as error:
@@ -225,11 +231,19 @@ class Node:
         self.sync.link_down(link)
         self.broadcast.link_down(link)
 
+    def _member_count(self) -> int:
+        """How many share the probing: where presence does not count them all, as many as there are addresses."""
+        count = len(self.presence)
+        return max(count, len(self.overlay.book)) if self.presence.is_crowded else count
+
     def _write_meta(self, op: PutMeta) -> None:
         self.replica.write_meta(op)
 
     def _settle(self) -> None:
         """After each input: what follows from a changed state, whichever machine has changed it."""
+        if self.replica.revision == self._settled_revision:
+            return
+        self._settled_revision = self.replica.revision
         if self.replica.policy_version != self._policy_version:
             self._policy_version = self.replica.policy_version
             self.broadcast.policy_arrived()

@@ -8,6 +8,10 @@ there is one link: of two, the one that the smaller name dialled stays.
 A link that was silent for three keepalives is closed. Addresses that cannot be
 reached are tried again for ever; when the view is full, about one a second in the
 whole component, whatever its size.
+
+Nothing ticks: each upkeep plans the next one, for when something can be due at the
+earliest, and an input that changes this brings it forward. An idle node with a full
+view wakes for its keepalives and its share of the probing only.
 """
 
 from __future__ import annotations
@@ -44,7 +48,8 @@ ACTIVE_TARGET: Final = 8
 ACTIVE_MAX: Final = 16
 """Links that a node accepts: twice the target, so that newcomers find room."""
 MAINTAIN_S: Final = 0.5
-"""How often links are counted: the delay before a lost one is replaced."""
+"""How often links are counted at most: the delay before a lost one is replaced, and how late a silence is noticed, so
+that silences which end about together are looked at together."""
 HELLO_LIMIT_S: Final = 3.0
 """A link whose peer has not said hello by then is closed."""
 KEEPALIVE_S: Final = 5.0
@@ -141,6 +146,9 @@ class Overlay:
         self._dialling: dict[str, None] = {}
         self._probing: dict[str, None] = {}
         self._namesakes: dict[bytes, float] = {}
+        self._upkeep_s = float("inf")
+        self._probe_s = float("inf")
+        self._probe_share = 0
         self._save_planned = False
         self._stopping = False
 
@@ -156,14 +164,21 @@ class Overlay:
 
     def send(self, link: Link, message: Message) -> None:
         """Send ``message`` if the link is still good."""
-        if not link.closing:
-            self._environment.send(link.id, message.CLASS, encode_message(message))
+        self.send_all((link,), message)
+
+    def send_all(self, links: Iterable[Link], message: Message) -> None:
+        """Send ``message`` on each of ``links`` that is still good; it is encoded once."""
+        good = [link.id for link in links if not link.closing]
+        if good:
+            data = encode_message(message)
+            for link_id in good:
+                self._environment.send(link_id, message.CLASS, data)
 
     # -- inputs -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to look for peers."""
-        self._maintain()
+        self._upkeep()
         self._environment.call_later(self._environment.jittered(SHUFFLE_S), self._shuffle)
 
     def stop(self) -> None:
@@ -184,6 +199,7 @@ class Overlay:
         link = self._links[link_id] = Link(link_id, node_id, outbound, address, now_s, now_s)
         link.is_probe = outbound and address in self._probing
         self._probing.pop(address, None)
+        self._plan_upkeep(_look_s(link, now_s) + MAINTAIN_S)
         identity = self.identity
         hello = Hello(
             version_min=VERSION_MIN,
@@ -205,6 +221,7 @@ class Overlay:
         self._dialling.pop(address, None)
         self._probing.pop(address, None)
         self.book.failed(address, self._environment.now.monotonic_s, self._environment.rng)
+        self._upkeep_soon()
         self._environment.emit(ConnectFailed(address, reason))
 
     def disconnected(self, link_id: LinkId, reason: str) -> None:
@@ -213,6 +230,7 @@ class Overlay:
         if link.outbound and not link.greeted:
             self.book.failed(link.address, self._environment.now.monotonic_s, self._environment.rng)
             self._environment.emit(ConnectFailed(link.address, reason))
+        self._upkeep_soon()
         self._lose(link, reason)
 
     def handle(self, link: Link, message: Message) -> bool:
@@ -245,6 +263,7 @@ class Overlay:
         for address in addresses:
             if address != self.identity.address:
                 self.book.learn(address, self._environment.rng)
+        self._upkeep_soon()
 
     def report_namesake(self, boot: bytes, address: str) -> None:
         """Another agent runs under this node's name: tell, but the same one not more than once an hour."""
@@ -275,6 +294,7 @@ class Overlay:
             self.send(link, Goodbye.saying(goodbye, reason))
         was_ready = link.ready
         link.closing = True
+        self._upkeep_soon()
         self._environment.output(Disconnect(link.id, reason))
         if was_ready:
             self._on_down(link)
@@ -315,6 +335,7 @@ class Overlay:
                 return
             self.close(rival, "replaced by another link to this node", GoodbyeCode.DUPLICATE)
         self._plan_save()
+        self._upkeep_soon()  # the book knows something new, and there may be room
         self._environment.emit(PeerUp(link.id, link.node_id, hello.address or link.address))
         self._on_up(link)
         self.send(link, Addresses(tuple(self.book.sample(ADDRESSES_MAX, self._environment.rng))))
@@ -359,40 +380,91 @@ class Overlay:
 
     # -- upkeep -----------------------------------------------------------------------------------
 
-    def _maintain(self) -> None:
+    def _upkeep_soon(self) -> None:
+        """Something has changed that upkeep may have to act upon."""
+        now_s = self._environment.now.monotonic_s
+        if self._upkeep_s > now_s + MAINTAIN_S and not self._stopping:
+            self._plan_upkeep(now_s + self._environment.jittered(MAINTAIN_S))
+
+    def _plan_upkeep(self, at_s: float) -> None:
+        """Have the next upkeep at ``at_s``, if none comes earlier."""
+        if at_s < self._upkeep_s:
+            self._upkeep_s = at_s
+            self._environment.call_at(at_s, self._planned_upkeep)
+
+    def _planned_upkeep(self) -> None:
+        if self._environment.now.monotonic_s >= self._upkeep_s:  # else one was brought forward, and has planned anew
+            self._upkeep()
+
+    def _upkeep(self) -> None:
+        """Do what is due, and plan the next upkeep."""
         if self._stopping:
             return
-        self._environment.call_later(self._environment.jittered(MAINTAIN_S), self._maintain)
         now_s = self._environment.now.monotonic_s
+        pause_s = self._environment.jittered(MAINTAIN_S)
+        self._upkeep_s = float("inf")
+        next_s = min(self._keep_alive(now_s) + pause_s, self._look_for_peers(now_s))
+        if next_s < float("inf"):
+            self._plan_upkeep(max(next_s, now_s + pause_s))
+
+    def _keep_alive(self, now_s: float) -> float:
+        """Ping or close the links that are silent; return when one must be looked at again."""
+        next_s = float("inf")
         for link in list(self._links.values()):
             if link.closing:
                 continue
-            if link.hello is None and now_s - link.opened_s > HELLO_LIMIT_S:
+            if link.hello is None and link.opened_s + HELLO_LIMIT_S < now_s:
                 self.close(link, f"no hello within {HELLO_LIMIT_S:g} s")
-            elif now_s - link.heard_s > KEEPALIVE_S * SILENCES_MAX:
+            elif link.heard_s + KEEPALIVE_S * SILENCES_MAX < now_s:
                 self.close(link, f"silent for {KEEPALIVE_S * SILENCES_MAX:g} s")
-            elif link.ready and now_s - link.heard_s > KEEPALIVE_S and link.ping_s is None:
-                self._ping(link)
-        for address in self._worth_dialling(now_s):
-            self._dialling[address] = None
-            self._environment.output(Connect(address))
+            else:
+                if link.ready and link.heard_s + KEEPALIVE_S < now_s and link.ping_s is None:
+                    self._ping(link)
+                next_s = min(next_s, _look_s(link, now_s))
+        return next_s
 
-    def _worth_dialling(self, now_s: float) -> list[str]:
+    def _look_for_peers(self, now_s: float) -> float:
+        """Dial as many as there is room for, or at times one for whom there is none; return when to do so again."""
         open_links = [link for link in self._links.values() if not link.closing]
+        counted = sum(link.ready or link.outbound for link in open_links)  # strangers who say nothing fill no view
+        room = ACTIVE_TARGET - counted - len(self._dialling)
+        if room > 0:
+            self._probe_share = 0
+        elif not self._draw_probe(now_s) or self._dialling:
+            return self._probe_s
         busy_addresses = {*self._dialling, *(link.address for link in open_links if link.outbound)}
         busy_addresses.add(self.identity.address)
         busy_nodes = {link.node_id for link in open_links}
         due = self.book.due(now_s, busy_addresses, busy_nodes)
-        counted = [link for link in open_links if link.ready or link.outbound]  # strangers who say nothing fill no view
-        room = ACTIVE_TARGET - len(counted) - len(self._dialling)
-        if room > 0:
-            return due[:room]
+        if room <= 0:
+            if due:
+                address = self.book.probe(due, self._environment.rng)
+                self._probing[address] = None
+                self._connect(address)
+            return self._probe_s
+        for address in due[:room]:
+            self._connect(address)
+            busy_addresses.add(address)
+        return self.book.next_try_s(busy_addresses, busy_nodes) if len(due) < room else float("inf")
+
+    def _draw_probe(self, now_s: float) -> bool:
+        """Whether it is this node's turn to dial an address for which it has no room.
+
+        The turns of each node come at random times, for all full nodes together about once a
+        second. How long one has waited does not matter to what is still to come, so a turn can
+        be drawn anew as soon as the share is another one.
+        """
         share = min(PROBE_SHARE_MAX, max(1, self._member_count()))
-        if not due or self._dialling or self._environment.rng.random() * share >= MAINTAIN_S:
-            return []
-        address = self.book.probe(due, self._environment.rng)
-        self._probing[address] = None
-        return [address]
+        same = share == self._probe_share
+        drawn = same and now_s >= self._probe_s
+        if drawn or not same:
+            self._probe_share = share
+            self._probe_s = now_s + self._environment.rng.expovariate(1 / share)
+        return drawn
+
+    def _connect(self, address: str) -> None:
+        self._dialling[address] = None
+        self._environment.output(Connect(address))
 
     def _ping(self, link: Link) -> None:
         link.pings += 1
@@ -416,6 +488,15 @@ class Overlay:
     def _save(self) -> None:
         self._save_planned = False
         self._write_meta(PutMeta(SAVED_ADDRESSES, encode(self.book.saved())))
+
+
+def _look_s(link: Link, now_s: float) -> float:
+    """When upkeep must look at an open link: once it may have to be pinged, or closed if a ping stays unanswered."""
+    if link.hello is None:
+        return link.opened_s + HELLO_LIMIT_S
+    quiet_s = link.heard_s if link.ping_s is None else max(link.heard_s, link.ping_s)
+    silent_s = quiet_s + KEEPALIVE_S
+    return silent_s if silent_s >= now_s else link.heard_s + KEEPALIVE_S * SILENCES_MAX
 
 
 def decode_saved_addresses(data: bytes | None) -> list[str]:

@@ -4,7 +4,10 @@ Each node tells of itself now and then, and soon after its state has changed; th
 record is passed on once to every link. Soft state: it is no proof of anything, it
 expires, and no decision about config rests on it.
 
-A first form for clusters of up to MEMBERS_MAX nodes behind its final interface.
+A first form behind its final interface, for tens of agents: a telling costs as many
+messages as the cluster has links. A node that knows of more than FLOOD_MEMBERS_MAX
+members tells its neighbours only, and only now and then; it passes nothing on and takes
+in nobody but neighbours. It lists nobody but these then: of the others it hears nothing.
 """
 
 from __future__ import annotations
@@ -38,8 +41,11 @@ SAVE_S: Final = 2.0
 """Delay before a changed list of members is written, so that a burst of joins is one write."""
 SAVED_MEMBERS: Final = "members"
 """Name under which the journal keeps who was there."""
-MEMBERS_MAX: Final = 2_000
-"""Above it the roster would cost more than the config that it reports on."""
+FLOOD_MEMBERS_MAX: Final = 64
+"""Members, this node included, up to which everybody hears of everybody. A first form, for tens of agents: the cost of
+a telling is members times links, so above it each node hears of its neighbours only."""
+SAVED_MEMBERS_MAX: Final = 2_000
+"""Members read from a journal at most."""
 
 
 @dataclass(slots=True)
@@ -86,8 +92,24 @@ class PresenceBoard:
     def __len__(self) -> int:
         return len(self._members) + 1
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are too many members for everybody to hear of everybody."""
+        return len(self) > FLOOD_MEMBERS_MAX
+
     def members(self) -> list[Member]:
-        """All other members, by name."""
+        """All other members, by name; if there are too many only those heard of lately, which are neighbours."""
+        known = self._known()
+        if self.is_crowded:
+            silent_since_s = self._environment.now.monotonic_s - SILENT_S
+            known = [member for member in known if member.heard_s >= silent_since_s and not member.remembered]
+        return known
+
+    def _neighbours(self) -> list[Member]:
+        links = self._overlay.ready_links()
+        return [self._members[link.node_id] for link in links if link.node_id in self._members]
+
+    def _known(self) -> list[Member]:
         return [self._members[name] for name in sorted(self._members)]
 
     def start(self) -> None:
@@ -122,32 +144,34 @@ class PresenceBoard:
 
     def link_up(self, link: Link) -> None:
         """Tell a new peer all that is known."""
-        known = [self.own(), *(self._aged(member) for member in self.members() if not member.remembered)]
+        known = [self.own(), *(self._aged(member) for member in self._known() if not member.remembered)]
         for first in range(0, len(known), PRESENCES_MAX):
             self._overlay.send(link, Roster(tuple(known[first : first + PRESENCES_MAX])))
 
     def state_changed(self) -> None:
-        """The root is another one: tell soon."""
+        """The root is another one: tell soon, unless there are too many who would."""
         now_s = self._environment.now.monotonic_s
-        for member in self._members.values():
-            if member.presence.root == self._replica.root:
+        root = self._replica.root
+        told = self._neighbours() if self.is_crowded else self._members.values()
+        for member in told:
+            if member.presence.root == root:
                 member.equal_s = now_s
-        if not self._planned:
+        if not self._planned and not self.is_crowded:
             self._plan(SETTLE_S)
 
     def handle(self, link: Link, roster: Roster) -> None:
         """Take in records and pass on those that are new."""
+        was_crowded = self.is_crowded  # the record that makes it so is still passed on: the others are to know it too
         names = [one.node_id for one in roster.presences if self._take(one, first_hand=one.node_id == link.node_id)]
-        if names:
+        if names and not was_crowded:
             fresh = tuple(self._aged(self._members[name]) for name in dict.fromkeys(names))
-            for other in self._overlay.ready_links():
-                if other.id != link.id:
-                    self._overlay.send(other, Roster(fresh))
+            others = [other for other in self._overlay.ready_links() if other is not link]
+            self._overlay.send_all(others, Roster(fresh))
 
     def _aged(self, member: Member) -> Presence:
         """A record as it is passed on: with its age."""
         age_s = int(self._environment.now.monotonic_s - member.heard_s)
-        return dataclasses.replace(member.presence, age_s=min(age_s, AGE_S_MAX))
+        return _of_age(member.presence, min(age_s, AGE_S_MAX))
 
     def _take(self, presence: Presence, *, first_hand: bool) -> bool:
         """Keep a record that is newer than the one here, and pass it on.
@@ -163,10 +187,10 @@ class PresenceBoard:
             return False
         now_s = self._environment.now.monotonic_s
         heard_s = now_s - presence.age_s
-        presence = dataclasses.replace(presence, age_s=0)
+        presence = _of_age(presence, 0)
         member = self._members.get(presence.node_id)
         if member is None:
-            if len(self._members) >= MEMBERS_MAX:
+            if self.is_crowded and not first_hand:
                 return False
             member = self._members[presence.node_id] = Member(presence, heard_s, heard_s)
             newer = True
@@ -187,11 +211,19 @@ class PresenceBoard:
     def _tell_regularly(self) -> None:
         self._environment.call_later(self._environment.jittered(TELL_S), self._tell_regularly)
         now_s = self._environment.now.monotonic_s
-        for name in [name for name, member in self._members.items() if now_s - member.heard_s > FORGET_S]:
-            del self._members[name]
+        self._forget(now_s)
         if now_s >= self._told_s + TELL_MIN_S:
             self._tell()
         self._plan_save()
+
+    def _forget(self, now_s: float) -> None:
+        """Forget who was silent for a day; and of too many, of whom nothing was heard for the longest time."""
+        for name in [name for name, member in self._members.items() if now_s - member.heard_s > FORGET_S]:
+            del self._members[name]
+        surplus = len(self._members) - FLOOD_MEMBERS_MAX
+        if surplus > 0:
+            for name in sorted(self._members, key=lambda one: (self._members[one].heard_s, one))[:surplus]:
+                del self._members[name]
 
     def _plan(self, delay_s: float) -> None:
         self._planned = True
@@ -200,7 +232,7 @@ class PresenceBoard:
 
     def _tell_if_changed(self) -> None:
         self._planned = False
-        if self._replica.root == self._told_root:
+        if self._replica.root == self._told_root or self.is_crowded:
             return
         if self._environment.now.monotonic_s < self._told_s + 0.9 * TELL_MIN_S:
             self._plan(0.0)  # a regular telling has come in between; the tenth keeps rounding from planning for ever
@@ -212,8 +244,7 @@ class PresenceBoard:
         self._told_root = self._replica.root
         self._told_s = self._environment.now.monotonic_s
         roster = Roster((dataclasses.replace(self.own(), stopped=stopped),))
-        for link in self._overlay.ready_links():
-            self._overlay.send(link, roster)
+        self._overlay.send_all(self._overlay.ready_links(), roster)
 
     def _plan_save(self) -> None:
         if not self._save_planned:
@@ -226,8 +257,12 @@ class PresenceBoard:
         names = tuple(sorted(self._members))
         if names != self._saved_names:
             self._saved_names = names
-            records = [self._aged(member).to_wire() for member in self.members()]
+            records = [self._aged(member).to_wire() for member in self._known()]
             self._write_meta(PutMeta(SAVED_MEMBERS, encode(records)))
+
+
+def _of_age(presence: Presence, age_s: int) -> Presence:
+    return presence if presence.age_s == age_s else dataclasses.replace(presence, age_s=age_s)
 
 
 def decode_saved_members(data: bytes | None) -> tuple[Presence, ...]:
@@ -235,7 +270,7 @@ def decode_saved_members(data: bytes | None) -> tuple[Presence, ...]:
     if data is None:
         return ()
     try:
-        records = as_array(unpack(data), "the saved members", length_max=MEMBERS_MAX)
+        records = as_array(unpack(data), "the saved members", length_max=SAVED_MEMBERS_MAX)
         return tuple(Presence.from_wire(record) for record in records)
     except InvalidInput:
         return ()

@@ -7,8 +7,8 @@ judge under the policy, add, write. Reads see a change only once it is on disk.
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from ..model.change import INCARNATION_BYTES, Change, Writer
@@ -57,12 +57,14 @@ class _Unwritten:
     def __init__(self) -> None:
         self.changes: dict[bytes, None] = {}
         self.slots: dict[Slot, None] = {}
-        self.retired: deque[Retire] = deque(maxlen=RETIREMENTS_WAITING_MAX)
+        self.retired: list[Retire] = []
 
     def add(self, ops: tuple[JournalOp, ...], reads: Reads) -> None:
         for op in ops:
             if isinstance(op, Retire):
                 self.retired.append(op)
+                if len(self.retired) > RETIREMENTS_WAITING_MAX:
+                    del self.retired[0]
             elif isinstance(op, PutChange | DropChange):
                 self.changes[op.change_id] = None
         for slot, _ in reads:
@@ -70,14 +72,24 @@ class _Unwritten:
 
 
 class Replica:
-    """Policy chain, live set, and what is being written."""
+    """Policy chain, live set, and what is being written.
 
-    def __init__(self, environment: Environment, chain: PolicyChain) -> None:
+    ``revision`` rises whenever the root or the policy version may be another one.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        chain: PolicyChain,
+        decode_change: Callable[[bytes, bytes], Change] = Change.decode,
+    ) -> None:
         self.chain = chain
         self.live = LiveSet()
+        self.revision = 0
         self.disk_error: str | None = None
         self.last_change_s = float("-inf")
         self._environment = environment
+        self._decode_change = decode_change
         self._pending: dict[int, _Pending] = {}
         self._unwritten = _Unwritten()
         self._last_token = 0
@@ -194,21 +206,25 @@ class Replica:
 
     def decode(self, data: bytes) -> Change:
         """Read a change of this cluster. Raises InvalidInput or Rejected."""
-        return Change.decode(data, self.chain.cluster_id)
+        return self._decode_change(data, self.chain.cluster_id)
 
-    def receive(self, change: Change, source: str | None) -> Outcome:
-        """Judge and add a change from a peer (or the cluster file). Raises InvalidInput or Rejected."""
+    def receive(self, change: Change, source: str | None, data: bytes | None = None) -> Outcome:
+        """Judge and add a change from a peer (or the cluster file). Raises InvalidInput or Rejected.
+
+        ``data``: the bytes that it was decoded from, so that they need not be made again for the disk.
+        """
         if self.live.holds(change):
             return Outcome()
         _check_slots(change)
         self.chain.judge(change)
         outcome = self._enter(change)
-        self._persist(*self._writes(outcome))
+        self._persist(*self._writes(outcome, received=None if data is None else (change, data)))
         self._report(change, outcome, source)
         return outcome
 
     def _enter(self, change: Change) -> Outcome:
         """Add a judged change; a policy that it carries comes into force."""
+        self.revision += 1
         outcome = self.live.add(change)
         policy = self.chain.accept(change)
         if policy is not None:
@@ -303,15 +319,20 @@ class Replica:
             ops = (*ops, self._policies_op())
             self._output(_Pending(ops, reads, None))
 
-    def _writes(self, outcome: Outcome, written: Change | None = None) -> tuple[tuple[JournalOp, ...], Reads]:
-        """What must go to disk after ``outcome``, and what readers see then. ``written`` is on disk already."""
+    def _writes(
+        self, outcome: Outcome, *, written: Change | None = None, received: tuple[Change, bytes] | None = None
+    ) -> tuple[tuple[JournalOp, ...], Reads]:
+        """What must go to disk after ``outcome``, and what readers see then.
+
+        ``written`` is on disk already; ``received`` is a form whose bytes are at hand.
+        """
         stored = dict(outcome.stored)
         if written is not None:
             if self.live.stored(written.id) is written:
                 stored.pop(written.id, None)
             else:
                 stored[written.id] = None  # it was superseded while it was written, at least in part
-        ops: list[JournalOp] = [self._op_for(change_id) for change_id in stored]
+        ops: list[JournalOp] = [self._op_for(change_id, received) for change_id in stored]
         if any(change_id in stored for change_id in self._accepted_policies) or (
             written is not None and written.id in self._accepted_policies
         ):
@@ -321,10 +342,12 @@ class Replica:
         ops.extend(self._retirements(outcome.retired))
         return tuple(ops), tuple((slot, self.live.slot(slot)) for slot in slots)
 
-    def _op_for(self, change_id: bytes) -> JournalOp:
+    def _op_for(self, change_id: bytes, received: tuple[Change, bytes] | None = None) -> JournalOp:
         # A part of a publish may come back before it is on disk: keep what is about to be acknowledged.
         form = self._publishing.get(change_id) or self.live.stored(change_id)
-        return DropChange(change_id) if form is None else PutChange(change_id, form.encode())
+        if form is None:
+            return DropChange(change_id)
+        return PutChange(change_id, received[1] if received and form is received[0] else form.encode())
 
     def _policies_op(self) -> JournalOp:
         return PutMeta(SAVED_POLICIES, encode(self._accepted_policies))
@@ -399,5 +422,5 @@ def _check_slots(change: Change) -> None:
     Two entries of one change in one slot are both valid (docs/decisions/002), but they
     travel apart: 16,384 siblings at once would cost minutes to compare.
     """
-    if len({entry.slot for _, entry in change.entries}) != len(change.entries):
+    if len(change.entries) > 1 and len({entry.slot for _, entry in change.entries}) != len(change.entries):
         raise Rejected("the change names a key twice; such entries travel one by one")

@@ -132,9 +132,9 @@ class Sync:
 
     # -- comparing --------------------------------------------------------------------------------
 
-    def _show_root(self, link: Link) -> None:
-        if link.ready:
-            self._overlay.send(link, Root(self._replica.root, self._replica.policy_version))
+    def _show_root(self, *links: Link) -> None:
+        ready = [link for link in links if link.ready]
+        self._overlay.send_all(ready, Root(self._replica.root, self._replica.policy_version))
 
     def _show_root_later(self, peer: _Peer, delay_s: float) -> None:
         """Show the root once, however often this is asked for until then: a flood of roots arms one timer."""
@@ -186,9 +186,8 @@ class Sync:
     def _show_news(self) -> None:
         self._news_planned = False
         sources, self._news_sources = self._news_sources, {}
-        for peer in list(self._peers.values()):
-            if len(sources) > 1 or peer.link.id not in sources:
-                self._show_root(peer.link)
+        links = [peer.link for peer in self._peers.values()]
+        self._show_root(*(link for link in links if len(sources) > 1 or link.id not in sources))
 
     # -- leading ----------------------------------------------------------------------------------
 

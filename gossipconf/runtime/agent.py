@@ -62,11 +62,26 @@ log = logging.getLogger("gossipconf")
 
 
 class Agent:
-    """One agent. `run` it in a nursery; `stop` ends it gracefully."""
+    """One agent. `run` it in a nursery; `stop` ends it gracefully.
 
-    def __init__(self, settings: AgentSettings) -> None:
+    So that it can be driven without sockets, and a run repeated, what it takes from its machine
+    can be given: ``rng``, the one source of its node's randomness; ``wall_ms``, the wall clock in
+    milliseconds since 1970 (the other clock is trio's); ``make_transport``, called as `Transport`.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        rng: random.Random | None = None,
+        wall_ms: Callable[[], int] | None = None,
+        make_transport: Callable[..., Transport] = Transport,
+    ) -> None:
         self.settings = settings
-        self.started_ms = _wall_ms()
+        self._rng = rng or random.SystemRandom()
+        self._wall_ms = wall_ms or _wall_ms
+        self._make_transport = make_transport
+        self.started_ms = self._wall_ms()
         self._node: Node | None = None
         self._reads: ReadView | None = None
         self._transport: Transport | None = None
@@ -138,7 +153,7 @@ class Agent:
 
     def now(self) -> Now:
         """The two clocks."""
-        return Now(trio.current_time(), _wall_ms())
+        return Now(trio.current_time(), self._wall_ms())
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -153,7 +168,7 @@ class Agent:
         cluster_id = cluster.genesis.cluster_id
         self._check_certificate(cluster)
         _make_directory(settings.data)
-        transport = self._transport = Transport(
+        transport = self._transport = self._make_transport(
             server_context=server_context(settings.files),
             client_context=client_context(settings.files),
             cluster_id=cluster_id,
@@ -169,7 +184,7 @@ class Agent:
             bound = await transport.listen(*settings.listen)
             address = settings.advertise or format_address(*bound)
             try:
-                self._node = _make_node(settings, cluster, restored, address, path)
+                self._node = _make_node(settings, cluster, restored, address, path, self._rng)
                 self._reads = ReadView(self._node.replica.live.slots())
                 self._writer = JournalWriter(journal, self._written)
                 log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
@@ -188,7 +203,7 @@ class Agent:
         assert transport is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
-            nursery.start_soon(writer.sweep_history, self.settings.history_days, _wall_ms)
+            nursery.start_soon(writer.sweep_history, self.settings.history_days, self._wall_ms)
             control = ControlServer(self, self.settings.control_socket)
             await nursery.start(control.run)
             await nursery.start(transport.run)
@@ -343,13 +358,15 @@ async def _stop_on_signal(signals: object, agent: Agent, scope: trio.CancelScope
             scope.cancel()
 
 
-def _make_node(settings: AgentSettings, cluster: Cluster, restored: Restored, address: str, journal: Path) -> Node:
+def _make_node(
+    settings: AgentSettings, cluster: Cluster, restored: Restored, address: str, journal: Path, rng: random.Random
+) -> Node:
     identity = Identity(settings.node, address, settings.zone, f"gossipconf/{__version__}")
     try:
         return Node(
             identity,
             cluster.chain(),
-            rng=random.SystemRandom(),
+            rng=rng,
             seeds=settings.join,
             policies=cluster.policies,
             restored=restored,

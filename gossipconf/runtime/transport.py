@@ -208,6 +208,26 @@ class Transport:
         if secured is not None and peer is not None:
             await self._serve_link(secured, peer, outbound=outbound, address=address)
 
+    async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
+        """Where a dial gets its connection: TCP. Raises OSError for one that fails.
+
+        To be overridden, together with `listen`, where agents are linked without sockets.
+        """
+        return await trio.open_tcp_stream(host, port, local_address=self._source_host)
+
+    def take(self, stream: trio.abc.Stream, remote: str) -> bool:
+        """Begin to serve an incoming connection from *remote*; `run` must have begun.
+
+        False if admission turns it away: `refused` has been called, and the caller closes the stream.
+        """
+        assert self._nursery is not None, "Transport.take() before Transport.run()"
+        refusal = self._admit()
+        if refusal is not None:
+            self._events.refused(remote, refusal)
+            return False
+        self._nursery.start_soon(self._serve_taken, stream, remote)
+        return True
+
     # -- opening --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -229,13 +249,12 @@ class Transport:
 
     async def _dial(self, address: str) -> None:
         deadline = trio.current_time() + self._limits.connect_s
-        stream: trio.SocketStream | None = None
+        stream: trio.abc.Stream | None = None
         failure = STOPPING
         try:
             with self._opening_scope(deadline) as scope:
                 try:
-                    host, port = parse_address(address)
-                    stream = await trio.open_tcp_stream(host, port, local_address=self._source_host)
+                    stream = await self.open_stream(*parse_address(address))
                 except (InvalidInput, OSError, UnicodeError, ValueError) as error:
                     failure = failure_in_words(error)
             if self._stop_reason is not None:
@@ -249,7 +268,6 @@ class Transport:
             await self.serve_stream(stream, outbound=True, address=address, deadline=deadline)
 
     async def _accept(self, listener: trio.SocketListener) -> None:
-        assert self._nursery is not None
         while True:
             try:
                 stream = await listener.accept()
@@ -261,13 +279,8 @@ class Transport:
                 self._events.refused("listener", f"cannot accept: {error.strerror}")
                 await trio.sleep(ACCEPT_PAUSE_S)
                 continue
-            remote = _remote_address(stream)
-            refusal = self._admit()
-            if refusal is None:
-                self._nursery.start_soon(self._serve_accepted, stream, remote)
-            else:
+            if not self.take(stream, _remote_address(stream)):
                 stream.socket.close()
-                self._events.refused(remote, refusal)
 
     def _admit(self) -> str | None:
         """Why an incoming connection is turned away before TLS, or None."""
@@ -280,7 +293,7 @@ class Transport:
             return f"more than {self._limits.accepts_per_s:g} connections a second"
         return None
 
-    async def _serve_accepted(self, stream: trio.SocketStream, remote: str) -> None:
+    async def _serve_taken(self, stream: trio.abc.Stream, remote: str) -> None:
         await self.serve_stream(stream, outbound=False, address=remote)
 
     async def _secure(

@@ -34,7 +34,7 @@ from ..model.hashing import FORK_TAG, tagged_hash
 from ..model.key import covers
 from ..model.limits import FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
 from ..model.merkle import SparseTree
-from ..model.version import Version, versions_of
+from ..model.version import Version
 from .hash_tree import HashTree
 
 WRITERS_REMEMBERED_MAX: Final = 10_000
@@ -75,31 +75,27 @@ class Outcome:
         return bool(self.touched)
 
 
-@dataclass(slots=True)
-class _Kept:
-    """A change of which something lives: its stored form, and which of the entries in that live.
-
-    The stored form is cut down only when half of it is dead: superseding one entry of
-    10,000 must not cost as much as the 10,000, in memory or on disk.
-    """
-
-    change: Change
-    live: set[int]
-
-
 class LiveSet:
-    """The replicated set of one node."""
+    """The replicated set of one node.
+
+    Of a change of which something lives the stored form is kept, which is cut down only
+    when half of it is dead: superseding one entry of 10,000 must not cost as much as the
+    10,000, in memory or on disk. Nearly always all of it lives; what does not is noted.
+
+    A live key costs a few references here: the versions, slots and ids belong to the
+    change, so that many sets in one process share them.
+    """
 
     def __init__(self) -> None:
         self.tree = HashTree()
-        self._kept: dict[bytes, _Kept] = {}
+        self._live: dict[bytes, Version] = {}  # version id ->
         self._slots: dict[Slot, tuple[Version, ...]] = {}
-        self._owners: dict[bytes, tuple[bytes, int]] = {}  # tree item -> (change id, index; -1: a fork's branch)
-        self._numbers: dict[
-            bytes, list[tuple[int, bytes]]
-        ] = {}  # writer -> (seq, change id) of kept changes, ascending
+        self._kept: dict[bytes, Change] = {}  # change id -> stored form of a change of which something lives
+        self._dead_within: dict[bytes, set[int]] = {}  # change id -> dead entries of its stored form, once it has some
+        self._places: dict[bytes, list[tuple[int, bytes]]] = {}  # writer -> places of kept changes, ascending
         self._forks: dict[Number, dict[bytes, Change]] = {}  # -> change id -> bare header
         self._branches: dict[bytes, Change] = {}  # change id -> bare header, of every fork
+        self._branch_items: dict[bytes, bytes] = {}  # tree item that stands for a branch -> change id
         self._retired: OrderedDict[Number, Change] = OrderedDict()  # bare headers of changes without live part
         self._highest: OrderedDict[bytes, int] = OrderedDict()  # writer -> highest seq met, latest writer last
         self._writers_forgotten = False
@@ -115,7 +111,7 @@ class LiveSet:
 
     def __len__(self) -> int:
         """How many versions live."""
-        return len(self._owners) - len(self._branches)
+        return len(self._live)
 
     def slot(self, slot: Slot) -> tuple[Version, ...]:
         """The live versions of ``slot``, the winner first."""
@@ -127,58 +123,55 @@ class LiveSet:
 
     def stored(self, change_id: bytes) -> Change | None:
         """What is kept of a change, dead entries included as long as they are fewer than the live ones."""
-        kept = self._kept.get(change_id)
-        return self._branches.get(change_id) if kept is None else kept.change
+        return self._kept.get(change_id) or self._branches.get(change_id)
 
     def part(self, change_id: bytes) -> Change | None:
         """What is replicated of a change: its live entries, or the bare header of a fork's branch, or None."""
         kept = self._kept.get(change_id)
-        return self._branches.get(change_id) if kept is None else self._cut(kept, kept.live)
+        return self._branches.get(change_id) if kept is None else self._living(kept)
 
     def parts(self) -> Iterator[Change]:
         """What is replicated of every change: enough to rebuild this set."""
         for kept in self._kept.values():
-            yield self._cut(kept, kept.live)
+            yield self._living(kept)
         for change_id, header in self._branches.items():
             if change_id not in self._kept:
                 yield header
 
     def holds(self, change: Change) -> bool:
         """Whether adding ``change`` could bring nothing: every entry of it that is here lives, or has died here."""
-        kept = self._kept.get(change.id)
         if not change.entries:
             retired = self._retired.get((change.writer_id, change.header.seq))
-            return kept is not None or change.id in self._branches or (retired is not None and retired.id == change.id)
-        return all(
-            (kept is not None and index in kept.live) or change.version_id(index) in self._dead
-            for index, _ in change.entries
-        )
+            return self.stored(change.id) is not None or (retired is not None and retired.id == change.id)
+        return all(version.id in self._live or version.id in self._dead for version in change.versions)
 
     def parts_of_items(self, items: Iterable[bytes]) -> list[Change]:
         """The changes that carry the tree ``items`` (whole ids, or their beginnings), each once."""
         wanted: dict[bytes, set[int]] = {}
         for start in items:
             for item in self.tree.starting_with(start):
-                change_id, index = self._owners[item]
-                indices = wanted.setdefault(change_id, set())
-                if index >= 0:
-                    indices.add(index)
+                version = self._live.get(item)
+                if version is None:
+                    wanted.setdefault(self._branch_items[item], set())
+                else:
+                    wanted.setdefault(version.change_id, set()).add(version.index)
         return [
             self._cut(self._kept[change_id], indices) if change_id in self._kept else self._branches[change_id]
             for change_id, indices in wanted.items()
         ]
 
-    def _cut(self, kept: _Kept, indices: set[int]) -> Change:
+    def _living(self, kept: Change) -> Change:
+        """A stored change with those of its entries that live."""
+        dead = self._dead_within.get(kept.id)
+        return kept if dead is None else self._cut(kept, {index for index, _ in kept.entries if index not in dead})
+
+    def _cut(self, kept: Change, indices: set[int]) -> Change:
         """A stored change with only some of its entries. The trees of large ones are remembered."""
-        change = kept.change
-        if len(indices) == len(change.entries):
-            return change
-        return change.restrict(indices, self.tree_of(change))
+        return kept if len(indices) == len(kept.entries) else kept.restrict(indices, self.tree_of(kept))
 
     def tree_of(self, change: Change) -> SparseTree:
         """The Merkle tree of ``change``; remembered if it is the stored form of a large one."""
-        kept = self._kept.get(change.id)
-        if kept is None or kept.change is not change or len(change.entries) < LARGE_CHANGE_ENTRIES:
+        if self._kept.get(change.id) is not change or len(change.entries) < LARGE_CHANGE_ENTRIES:
             return change.tree()
         tree = self._trees.get(change.id)
         if tree is None:
@@ -199,13 +192,13 @@ class LiveSet:
 
     def changes_after(self, writer: bytes, seq: int) -> Iterator[bytes]:
         """Ids of kept changes of ``writer`` with numbers above ``seq``, ascending by number."""
-        numbers = self._numbers.get(writer, [])
-        for _, change_id in numbers[bisect_left(numbers, (seq + 1, b"")) :]:
+        places = self._places.get(writer, [])
+        for _, change_id in places[bisect_left(places, (seq + 1, b"")) :]:
             yield change_id
 
     def writers(self) -> list[bytes]:
         """Writers with kept changes, in order of their ids."""
-        return sorted(self._numbers)
+        return sorted(self._places)
 
     def forks(self) -> Mapping[Number, Mapping[bytes, Change]]:
         """The forks known: (writer, seq) -> change id -> bare header."""
@@ -228,23 +221,27 @@ class LiveSet:
         if change.entries:
             self._meet(change)
         if not self._settle_fork(change, outcome):
-            for version in versions_of(change):
+            for version in change.versions:
                 self._bury(version, change, outcome)
             return outcome
-        kept = self._kept.get(change.id)
         fresh: dict[Slot, list[Version]] = {}
-        for version in versions_of(change):
-            if kept is not None and version.index in kept.live:
+        stale: list[Version] = []
+        for version in change.versions:
+            if version.id in self._live:
                 continue
             if any(rival.supersedes(version) for rival in self._slots.get(version.slot, ())):
                 self._bury(version, change, outcome)
+                stale.append(version)
             else:
                 fresh.setdefault(version.slot, []).append(version)
         if fresh:
             self._keep_part(change, outcome)
+            self._note_dead(stale)
             for slot, versions in fresh.items():
-                self._add_versions(slot, versions, outcome)
-        elif kept is None:
+                # All of a change's versions are a tuple that is there already, and shared: nearly always.
+                some = len(versions) < len(change.versions)
+                self._add_versions(slot, tuple(versions) if some else change.versions, outcome)
+        elif change.id not in self._kept:
             self._retire(change.restrict(()))
         return outcome
 
@@ -261,17 +258,22 @@ class LiveSet:
             self._highest.popitem(last=False)
             self._writers_forgotten = True
 
-    def _add_versions(self, slot: Slot, versions: list[Version], outcome: Outcome) -> None:
+    def _add_versions(self, slot: Slot, versions: tuple[Version, ...], outcome: Outcome) -> None:
         """Add live versions of one change and slot. None of them can supersede another: only rivals are compared."""
         for rival in self._slots.get(slot, ()):
             if any(version.supersedes(rival) for version in versions):
                 self._remove_version(rival, outcome)
         change_id = versions[0].change_id
         for version in versions:
-            self._own(version.id, change_id, version.index)
-            self._kept[change_id].live.add(version.index)
-        survivors = (*self._slots.get(slot, ()), *versions)
-        self._slots[slot] = tuple(sorted(survivors, key=lambda one: one.precedence, reverse=True))
+            self.tree.add(version.id)
+            self._live[version.id] = version
+        dead = self._dead_within.get(change_id)
+        if dead is not None:
+            dead.difference_update(version.index for version in versions)
+        together = self._slots.get(slot, ()) + versions
+        if len(together) > 1:
+            together = tuple(sorted(together, key=lambda one: one.precedence, reverse=True))
+        self._slots[slot] = together
         outcome.gained.extend(versions)
         outcome.touched[change_id] = None
 
@@ -281,12 +283,18 @@ class LiveSet:
             self._slots[version.slot] = survivors
         else:
             del self._slots[version.slot]
-        self._disown(version.id)
+        self.tree.remove(version.id)
+        del self._live[version.id]
         kept = self._kept[version.change_id]
-        kept.live.remove(version.index)
+        self._note_dead((version,))
         outcome.touched[version.change_id] = None
-        self._bury(version, kept.change, outcome)
-        self._slim(kept.change, outcome)
+        self._bury(version, kept, outcome)
+        self._slim(kept, outcome)
+
+    def _note_dead(self, versions: Iterable[Version]) -> None:
+        """Note that these entries of stored forms do not live."""
+        for version in versions:
+            self._dead_within.setdefault(version.change_id, set()).add(version.index)
 
     def _bury(self, version: Version, change: Change, outcome: Outcome) -> None:
         """Remember that a version has died, so that it costs nothing when it comes again."""
@@ -298,32 +306,34 @@ class LiveSet:
     def _keep_part(self, change: Change, outcome: Outcome) -> None:
         kept = self._kept.get(change.id)
         if kept is None:
-            self._kept[change.id] = _Kept(change, set())
-            insort(self._numbers.setdefault(change.writer_id, []), (change.header.seq, change.id))
+            self._kept[change.id] = change
+            insort(self._places.setdefault(change.writer_id, []), change.place)
             outcome.stored[change.id] = None
             return
-        joined = kept.change.union(change)
-        if joined is not kept.change:
-            kept.change = joined
+        joined = kept.union(change)
+        if joined is not kept:
+            self._kept[change.id] = joined
             self._trees.pop(change.id, None)
             outcome.stored[change.id] = None
 
-    def _slim(self, change: Change, outcome: Outcome) -> None:
+    def _slim(self, kept: Change, outcome: Outcome) -> None:
         """Cut the stored form down to what lives once that is half of it or less, and drop it if nothing lives."""
-        kept = self._kept.get(change.id)
-        if kept is None or len(kept.live) * 2 > len(kept.change.entries):
+        dead = self._dead_within[kept.id]
+        if 2 * len(dead) < len(kept.entries):
             return
-        outcome.stored[change.id] = None
-        if kept.live:
-            kept.change = self._cut(kept, kept.live)
+        outcome.stored[kept.id] = None
+        if len(dead) < len(kept.entries):
+            self._kept[kept.id] = self._living(kept)
+            del self._dead_within[kept.id]
             return
-        del self._kept[change.id]
-        self._trees.pop(change.id, None)
-        numbers = self._numbers[change.writer_id]
-        numbers.remove((change.header.seq, change.id))
-        if not numbers:
-            del self._numbers[change.writer_id]
-        self._retire(self._branches.get(change.id) or change.restrict(()))
+        del self._kept[kept.id]
+        del self._dead_within[kept.id]
+        self._trees.pop(kept.id, None)
+        places = self._places[kept.writer_id]
+        places.remove(kept.place)
+        if not places:
+            del self._places[kept.writer_id]
+        self._retire(self._branches.get(kept.id) or kept.restrict(()))
 
     def _retire(self, header: Change) -> None:
         number = (header.writer_id, header.header.seq)
@@ -348,7 +358,9 @@ class LiveSet:
                 self._void_branch(branch_id, outcome)
         for branch_id in kept:
             if branch_id not in former:
-                self._own(fork_item(branch_id), branch_id, -1)
+                item = fork_item(branch_id)
+                self.tree.add(item)
+                self._branch_items[item] = branch_id
                 self._branches[branch_id] = branches[branch_id]
                 outcome.touched[branch_id] = outcome.stored[branch_id] = None
         if kept != former:
@@ -363,11 +375,9 @@ class LiveSet:
             return dict(self._forks[number])
         writer, seq = number
         found = {}
-        numbers = self._numbers.get(writer, [])
-        for other_seq, change_id in numbers[bisect_left(numbers, (seq, b"")) :]:
-            if other_seq != seq:
-                break
-            found[change_id] = self._kept[change_id].change.restrict(())
+        places = self._places.get(writer, [])
+        for _, change_id in places[bisect_left(places, (seq, b"")) : bisect_left(places, (seq + 1, b""))]:
+            found[change_id] = self._kept[change_id].restrict(())
         retired = self._retired.get(number)
         if retired is not None:
             found[retired.id] = retired
@@ -375,23 +385,18 @@ class LiveSet:
 
     def _void_branch(self, branch_id: bytes, outcome: Outcome) -> None:
         """Remove a branch that smaller ids have pushed out, and what of it lived."""
-        self._disown(fork_item(branch_id))
+        item = fork_item(branch_id)
+        self.tree.remove(item)
+        del self._branch_items[item]
         del self._branches[branch_id]
         outcome.touched[branch_id] = outcome.stored[branch_id] = None
         self._dead.clear()  # what this branch has superseded may live again, where somebody still has it
         kept = self._kept.get(branch_id)
         if kept is None:
             return
-        for version in list(versions_of(self._cut(kept, kept.live))):
-            self._remove_version(version, outcome)
-
-    def _own(self, item: bytes, change_id: bytes, index: int) -> None:
-        self.tree.add(item)
-        self._owners[item] = (change_id, index)
-
-    def _disown(self, item: bytes) -> None:
-        self.tree.remove(item)
-        del self._owners[item]
+        for version in kept.versions:
+            if version.id in self._live:
+                self._remove_version(version, outcome)
 
 
 def fork_item(change_id: bytes) -> bytes:

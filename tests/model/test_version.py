@@ -139,6 +139,16 @@ def test_join_does_not_depend_on_order_or_grouping(one, two, three):
     assert join([one, one]) == one
 
 
+def test_the_versions_of_a_change_are_made_once():
+    change = gen.body([Entry("a", b""), Entry("b", b"")], ANN, 5)
+    assert versions_of(change) is change.versions
+    assert [(one.id, one.change_id, one.index, one.slot) for one in change.versions] == [
+        (change.version_id(index), change.id, index, (key, "")) for index, key in enumerate("ab")
+    ]
+    assert change.restrict([1]).versions == change.versions[1:]
+    assert change.place == (5, change.id)
+
+
 def test_a_version_knows_its_slot_and_clock():
     one = version(ANN, 3, {BEN: 7, ANN: 1})
     assert one.slot == ("a", "")

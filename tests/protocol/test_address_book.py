@@ -44,6 +44,18 @@ def test_busy_addresses_and_nodes_are_left_out() -> None:
     assert book.due(0.0, {"a:1"}, {"b"}) == ["c:1"]
 
 
+def test_when_the_next_address_becomes_worth_dialling() -> None:
+    book = AddressBook([], ["a:1", "b:1", "c:1"])
+    book.met("b:1", "b", rng())
+    assert book.next_try_s((), ()) == float("-inf")
+    for address, now_s in (("a:1", 100.0), ("b:1", 10.0), ("c:1", 50.0)):
+        book.failed(address, now_s, rng())
+    assert due(book, book.next_try_s((), ())) == ["b:1"]
+    assert due(book, book.next_try_s((), {"b"})) == ["b:1", "c:1"]
+    assert 100.0 < book.next_try_s({"c:1"}, {"b"}) <= 100.0 + RETRY_FIRST_S
+    assert book.next_try_s({"a:1", "c:1"}, {"b"}) == float("inf")
+
+
 def test_waits_double_up_to_the_cap_and_go_on_for_ever() -> None:
     book = AddressBook(["a:1"])
     now_s, waits = 0.0, []

@@ -7,20 +7,23 @@ import pytest
 from gossipconf.model.entry import Entry, put
 from gossipconf.protocol import broadcast
 from gossipconf.protocol.broadcast import WAITING_BYTES_MAX, WAITING_MAX
+from gossipconf.protocol.environment import Send
 from gossipconf.protocol.events import Applied, ChangeRejected
+from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.messages import HOPS_MAX, Batch, Push, WantPolicies
 from gossipconf.protocol.overlay import FAULTS_MAX
-from gossipconf_sim.world import Physics
+from gossipconf_sim.conditions import HostConditions, NetworkConditions
 from tests.protocol.wire import Bench, Tapped, change, second_policy
 from tests.strategies import signed
 
-EVEN = Physics(latency_s=(0.01, 0.01), disk_s=(0.0, 0.0))
+EVEN = NetworkConditions(latency_ms=(10, 10), jitter=(1, 1))
+AT_ONCE = HostConditions(disk_ms=(0, 0))
 """Every message takes equally long, so that hops are steps."""
 
 
 def graph(count: int, edges: list[tuple[int, int]]) -> tuple[Tapped, list[str]]:
     names = [f"n{number}" for number in range(count)]
-    world = Tapped(*names, dials=False, physics=EVEN)
+    world = Tapped(*names, dials=False, network=EVEN, hosts=AT_ONCE)
     for one, other in edges:
         world.wire(names[one], names[other])
     world.run(1.0)
@@ -43,6 +46,16 @@ def test_in_a_full_mesh_everybody_has_it_after_one_hop() -> None:
     assert sorted(push.hops for push in pushes) == [1] * (count - 1) + [2] * ((count - 1) * (count - 2))
     duplicates = sum(world.node(name).broadcast.duplicates for name in names)
     assert duplicates == len(pushes) - (count - 1), "all but the first copy of each"
+
+
+def test_what_is_forwarded_to_many_is_encoded_once() -> None:
+    bench = Bench()
+    links = [bench.connect(f"p{number}") for number in range(5)]
+    bench.drain(Send)
+    bench.tell(links[0], Push(1, change().encode()))
+    pushes = [one for one in bench.drain(Send) if one.frame_class is FrameClass.BROADCAST]
+    assert [one.link for one in pushes] == links[1:]
+    assert all(one.message is pushes[0].message for one in pushes)
 
 
 def test_in_a_ring_it_goes_both_ways_and_stops_where_they_meet() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -13,10 +14,21 @@ from hypothesis import strategies as st
 
 from gossipconf.model.encoding import encode
 from gossipconf.model.limits import ADDRESS_BOOK_MAX
-from gossipconf.protocol.address_book import RETRY_CAP_S
+from gossipconf.protocol.address_book import RETRY_CAP_S, AddressBook
 from gossipconf.protocol.environment import Connect, Disconnect, Now, Persist, Send
 from gossipconf.protocol.events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
-from gossipconf.protocol.messages import ADDRESSES_MAX, Addresses, Goodbye, GoodbyeCode, Hello, Ping, Pong, Root
+from gossipconf.protocol.messages import (
+    ADDRESSES_MAX,
+    Addresses,
+    Goodbye,
+    GoodbyeCode,
+    Hello,
+    Ping,
+    Pong,
+    Root,
+    Roster,
+    decode_message,
+)
 from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import (
     ACTIVE_MAX,
@@ -243,6 +255,32 @@ def test_a_silent_link_is_pinged_and_closed() -> None:
     assert bench.events(PeerDown) == [PeerDown(link, "a", "silent for 15 s")]
 
 
+def test_each_silence_is_noticed_within_one_upkeep() -> None:
+    """Nothing ticks: of links that fell silent at different times none is looked at early, and none late."""
+    bench = Bench()
+    heard_s: dict[int, float] = {}
+    for number in range(6):
+        bench.wait(0.7)
+        link = bench.connect(f"p{number}")
+        heard_s[link] = bench.now_s
+        for ping in bench.said(link, Ping):
+            bench.tell(link, Pong(ping.token))
+    pinged_s: dict[int, float] = {}
+    closed_s: dict[int, float] = {}
+    while len(closed_s) < len(heard_s):
+        bench.wait(0.01)
+        for link, last_s in heard_s.items():
+            if bench.said(link, Ping):
+                pinged_s[link] = bench.now_s - last_s
+            if link not in closed_s and bench.closed(link):
+                closed_s[link] = bench.now_s - last_s
+    late_s = 1.25 * MAINTAIN_S + 0.01
+    assert all(KEEPALIVE_S <= after_s <= KEEPALIVE_S + late_s for after_s in pinged_s.values())
+    assert pinged_s.keys() == heard_s.keys()
+    limit_s = KEEPALIVE_S * SILENCES_MAX
+    assert all(limit_s <= after_s <= limit_s + late_s for after_s in closed_s.values())
+
+
 def test_whoever_answers_stays() -> None:
     bench = Bench()
     link = bench.connect("a")
@@ -383,6 +421,70 @@ def test_with_a_full_view_unreached_addresses_are_still_probed_now_and_then() ->
             dials += 1
             bench.node.connect_failed(bench.now(), address, "refused")
     assert 600 / 60 <= dials <= 600 / (RETRY_CAP_S / 2)
+
+
+def full_view() -> tuple[Bench, list[int]]:
+    """A node with as many links as it looks for, and as many members; and an address behind which nobody is."""
+    bench = Bench(seeds=["away:1"])
+    bench.node.connect_failed(bench.now(), "away:1", "refused")
+    links = [bench.connect(f"p{number}") for number in range(ACTIVE_TARGET)]
+    for number, link in enumerate(links):
+        bench.tell(link, Roster((replace(bench.node.presence.own(), node_id=f"p{number}"),)))
+    bench.drain(Connect)
+    return bench, links
+
+
+def live_for(bench: Bench, links: Sequence[int], duration_s: float) -> int:
+    """Let time pass while the peers speak now and then and every dial fails; how often the node woke."""
+    wakes = 0
+    end_s = bench.now_s + duration_s
+    spoken_s = bench.now_s
+    while (due_s := bench.node.next_timer_s) is not None and due_s <= end_s:
+        bench.now_s = due_s
+        bench.node.timer(bench.now())
+        wakes += 1
+        for address in bench.dialled():
+            bench.node.connect_failed(bench.now(), address, "refused")
+        if bench.now_s - spoken_s > 1.0:
+            spoken_s = bench.now_s
+            for link in links:
+                bench.tell(link, Ping(1))
+                bench.said(link)
+    return wakes
+
+
+def test_an_idle_node_with_a_full_view_wakes_for_what_is_due_only() -> None:
+    bench, links = full_view()
+    wakes = live_for(bench, links, 300.0)
+    assert len(bench.links()) == ACTIVE_TARGET
+    looks, tellings = 300 / KEEPALIVE_S, 300 / 7.5
+    probes = 3 * 300 / (ACTIVE_TARGET + 1)  # each with its failure, and the upkeep that was planned before
+    assert wakes <= looks + tellings + probes + 20
+
+
+def test_the_whole_component_probes_about_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a book is read for a probe only, not to see that there is none to be made."""
+    reads: list[float] = []
+    due = AddressBook.due
+
+    def counted(book: AddressBook, now_s: float, *busy: Any) -> list[str]:
+        reads.append(now_s)
+        return due(book, now_s, *busy)
+
+    bench, links = full_view()
+    monkeypatch.setattr(AddressBook, "due", counted)
+    live_for(bench, links, 1_000.0)
+    expected = 1_000 / (ACTIVE_TARGET + 1)
+    assert 0.7 * expected <= len(reads) <= 1.3 * expected
+
+
+def test_one_message_for_many_is_encoded_once() -> None:
+    bench, links = full_view()
+    bench.drain(Send)
+    bench.node.stop(bench.now())
+    rosters = [one for one in bench.drain(Send) if isinstance(decode_message(one.message), Roster)]
+    assert [one.link for one in rosters] == links
+    assert all(one.message is rosters[0].message for one in rosters)
 
 
 # -- addresses ------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from itertools import pairwise, permutations
 import pytest
 
 from gossipconf.protocol.events import DuplicateNode
-from gossipconf.protocol.messages import PRESENCES_MAX, Presence, Push, Roster
+from gossipconf.protocol.messages import PRESENCES_MAX, Ping, Presence, Push, Roster
 from gossipconf.protocol.presence import (
     CLOCK_SKEW_MAX_MS,
+    FLOOD_MEMBERS_MAX,
     FORGET_S,
-    MEMBERS_MAX,
     SETTLE_S,
     SILENT_S,
     TELL_MIN_S,
@@ -95,11 +95,11 @@ def test_news_is_passed_on_once_and_not_back() -> None:
 
 def test_a_new_peer_is_told_everything_in_pieces() -> None:
     bench, source, _ = between()
-    for number in range(150):
+    for number in range(PRESENCES_MAX):
         bench.tell(source, Roster((record(f"x{number:03d}"),)))
     link = bench.connect("late")
     told = bench.said(link, Roster)
-    assert [len(roster.presences) for roster in told] == [PRESENCES_MAX, PRESENCES_MAX, 151 - 2 * PRESENCES_MAX]
+    assert [len(roster.presences) for roster in told] == [PRESENCES_MAX, 1]
     assert told[0].presences[0].node_id == "m", "oneself first"
 
 
@@ -247,14 +247,59 @@ def test_a_burst_is_told_once() -> None:
 # -- bounds ---------------------------------------------------------------------------------------
 
 
-def test_members_are_bounded() -> None:
+def crowd() -> tuple[Bench, int, int]:
+    """A node between two scripted peers that has just heard of one member too many."""
     bench, source, other = between()
-    for number in range(MEMBERS_MAX + 50):
-        bench.tell(source, Roster((record(f"x{number}"),)))
-    assert len(bench.node.members()) == MEMBERS_MAX
-    bench.said(other)
-    bench.tell(source, Roster((record(f"x{MEMBERS_MAX + 1}"), record("x1", count=2))))
-    assert rosters(bench, other) == [record("x1", count=2)], "what is not kept is not passed on, else it went in rings"
+    for number in range(FLOOD_MEMBERS_MAX):
+        assert not bench.node.presence.is_crowded
+        bench.tell(source, Roster((record(f"x{number:02d}"),)))
+    assert bench.node.presence.is_crowded
+    assert len(rosters(bench, other)) == FLOOD_MEMBERS_MAX, "the last one too: the neighbours are to know as well"
+    return bench, source, other
+
+
+def test_of_too_many_members_none_is_passed_on_and_only_neighbours_are_new() -> None:
+    bench, source, other = crowd()
+    bench.tell(source, Roster((record("y"), record("x01", count=2), record("a"))))
+    assert rosters(bench, other) == []
+    assert names(bench) == ["a", *(f"x{number:02d}" for number in range(FLOOD_MEMBERS_MAX))]
+
+
+def test_of_too_many_members_each_tells_only_now_and_then() -> None:
+    bench, source, _ = crowd()
+    told = told_at(bench, source, 100.0, 0.5)
+    assert 100 / (1.25 * TELL_S) - 1 <= len(told) <= 100 / (0.75 * TELL_S) + 1
+
+
+def test_of_too_many_members_nobody_is_called_silent() -> None:
+    """Nobody passes on what they say of themselves: their silence means nothing."""
+    bench, source, _ = crowd()
+    for said in (Ping(1), Roster((record("a"),)), Ping(2), Ping(3)):
+        bench.wait(SILENT_S / 4 + 0.1)
+        bench.tell(source, said)
+    assert names(bench) == ["a"]
+    assert bench.node.presence.is_crowded, "it has known of too many today"
+    bench.wait(FORGET_S + 2 * TELL_S)
+    assert not bench.node.presence.is_crowded
+    assert names(bench) == []
+
+
+def test_of_too_many_members_those_heard_of_last_are_kept() -> None:
+    bench, source, _ = crowd()
+    bench.wait(1.0)
+    bench.tell(source, Roster((record("a"),)))
+    assert len(bench.node.presence) == FLOOD_MEMBERS_MAX + 2
+    bench.wait(2 * TELL_S)
+    assert len(bench.node.presence) == FLOOD_MEMBERS_MAX + 1
+    assert "a" in names(bench)
+
+
+def test_a_newcomer_learns_at_once_that_there_are_too_many() -> None:
+    bench, _, _ = crowd()
+    newcomer = Bench("late")
+    link = newcomer.connect("m")
+    newcomer.tell(link, *bench.said(bench.connect("late"), Roster))
+    assert newcomer.node.presence.is_crowded
 
 
 def test_an_empty_roster_is_no_harm() -> None:
@@ -297,7 +342,7 @@ def test_who_stops_says_so_to_all() -> None:
     world.run(2.0)
     stopping = world.hosts["c"]
     assert stopping.node is not None
-    stopping.node.stop(world._now())
+    stopping.node.stop(world._clock(stopping))
     world._settle(stopping)
     world.run(1.0)
     told = {one.presence.node_id: one.presence.stopped for one in world.node("a").members()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ from gossipconf.model.errors import InvalidInput, JournalWriteFailed, NotAuthori
 from gossipconf.model.version import Version, versions_of
 from gossipconf.protocol.environment import Persist, Show
 from gossipconf.protocol.events import Applied, DiskFailed, DiskRecovered, Published, PublishFailed
-from gossipconf.protocol.messages import Push
+from gossipconf.protocol.messages import Batch, Push, encode_message
 from gossipconf.protocol.node import Restored
 from gossipconf.protocol.replica import DISK_RETRY_S
 from gossipconf.store.journal_ops import DropChange, PutChange, Retire
@@ -127,6 +129,26 @@ def test_a_received_change_is_read_once_it_is_on_disk() -> None:
     assert bench.value("a") is None
     bench.finish_all()
     assert bench.value("a") == b"1"
+
+
+def test_the_bytes_that_came_are_those_that_are_written() -> None:
+    """They are canonical, so they are not made again; but what was joined from parts is."""
+    both = signed([put("a", b"1"), put("b", b"2")], "alice")
+    first, second = (both.restrict([index]) for index in (0, 1))
+    bench = Bench()
+    link = bench.connect("a")
+    written = []
+    for part in (first, second):
+        bench.drain(Persist)
+        with patch.object(Change, "encode", autospec=True, side_effect=Change.encode) as encode:
+            data = encode_message(Batch((part.encode(),)))
+            encode.reset_mock()
+            bench.node.received(bench.now(), link, data)
+        written.append(encode.call_count)
+        (persist,) = bench.drain(Persist)
+        whole = first.union(part)
+        assert persist.ops == (PutChange(both.id, whole.encode()),)
+    assert written == [0, 1]
 
 
 def test_a_publish_is_neither_live_nor_read_nor_sent_before_it_is_on_disk() -> None:

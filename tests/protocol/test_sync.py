@@ -44,17 +44,17 @@ from gossipconf.protocol.sync import (
 )
 from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, Inner, Leaf
 from gossipconf_sim.checkers import violations
-from gossipconf_sim.world import Physics
+from gossipconf_sim.conditions import HostConditions, NetworkConditions
 from tests.protocol.wire import Bench, Sent, Tapped, change, second_policy
 from tests.strategies import signed, signer
 
 ANSWERS = (Hinted, Walked, Given, Checked)
-QUICK = Physics(disk_s=(0.0, 0.0))
+QUICK = HostConditions(disk_ms=(0, 0))
 
 
 def pair(seed: int = 0) -> Tapped:
     """Two hosts that share one change and have no link."""
-    world = Tapped("a", "b", seed=seed, dials=False, physics=QUICK)
+    world = Tapped("a", "b", seed=seed, dials=False, hosts=QUICK)
     for name in ("a", "b"):
         world.inject(name, change("shared", "base", incarnation=b"the_base"))
     world.run(0.01)
@@ -320,9 +320,9 @@ def test_forks_end_equal_and_known_to_both(count: int) -> None:
 # -- when a session begins ------------------------------------------------------------------------
 
 
-def linked(*names: str, latency_s: tuple[float, float] = (0.0005, 0.002)) -> Tapped:
+def linked(*names: str, latency_ms: tuple[float, float] = (0.5, 2.0)) -> Tapped:
     """Hosts with every link between them, at rest."""
-    world = Tapped(*names, dials=False, physics=Physics(latency_s=latency_s))
+    world = Tapped(*names, dials=False, network=NetworkConditions(latency_ms=latency_ms))
     for number, name in enumerate(names):
         for other in names[:number]:
             world.wire(name, other)
@@ -334,7 +334,7 @@ def linked(*names: str, latency_s: tuple[float, float] = (0.0005, 0.002)) -> Tap
 @pytest.mark.parametrize("spacing_s", [0.02, 0.25])
 def test_pushes_in_flight_begin_no_session(spacing_s: float) -> None:
     """Roots are compared in the middle of steady publishing, too, and differ, with nothing lost."""
-    world = linked("a", "b", "c", latency_s=(0.02, 0.03))
+    world = linked("a", "b", "c", latency_ms=(20, 30))
     begin_s = world.now_s
     for number in range(100):
         world.publish_value("abc"[number % 3], f"k{number % 7}", str(number))
@@ -364,7 +364,7 @@ def test_a_lost_push_is_repaired_under_steady_publishing() -> None:
 
 def test_what_came_by_sync_reaches_third_nodes_at_once() -> None:
     """A chain of hosts: news that was never pushed passes each link long before the regular comparison."""
-    world = Tapped("a", "b", "c", "d", dials=False, physics=QUICK)
+    world = Tapped("a", "b", "c", "d", dials=False, hosts=QUICK)
     for one, other in (("a", "b"), ("b", "c"), ("c", "d")):
         world.wire(one, other)
     world.run(1.0)

@@ -34,9 +34,9 @@ def trace(seed: int) -> str:
     world.crash("n03")
     world.publish_value("n01", "k1", "left")
     world.publish_value("n08", "k1", "right")
-    world.hosts["n05"].disk_full = True
+    world.hosts["n05"].disk.full = True
     world.run(5.0)
-    world.hosts["n05"].disk_full = False
+    world.hosts["n05"].disk.full = False
     world.heal()
     world.start("n03", empty_disk=True)
     world.run(20.0)

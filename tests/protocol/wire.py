@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, put
+from gossipconf.protocol.decoders import Decoders
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send
 from gossipconf.protocol.messages import Hello, Message, decode_message, encode_message
 from gossipconf.protocol.node import Node, Restored
@@ -21,7 +22,10 @@ from gossipconf.protocol.overlay import Identity, Link
 from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.policy import Policy, PolicyChain, Role
 from gossipconf.trust.signing import Reservation
-from gossipconf_sim.world import Disk, Host, Physics, World
+from gossipconf_sim.conditions import HostConditions, NetworkConditions
+from gossipconf_sim.host import Disk, Host
+from gossipconf_sim.twin import Twin
+from gossipconf_sim.world import World
 from tests.strategies import NOW_MS, ROLES, ROOTS, cluster, keys, signed, signer
 
 Kind = TypeVar("Kind")
@@ -51,8 +55,10 @@ class Bench:
         seeds: Iterable[str] = (),
         restored: Restored | None = None,
         of: Cluster | None = None,
+        twin: str | None = None,
         seed: int = 0,
         address: str | None = None,
+        decoders: Decoders | None = None,
     ) -> None:
         self.cluster = of or cluster()
         self.now_s = 0.0
@@ -66,6 +72,7 @@ class Bench:
             seeds=seeds,
             policies=self.cluster.policies,
             restored=restored,
+            decoders=decoders,
         )
         self.node.start(self.now())
         self.write()
@@ -192,9 +199,16 @@ class Tapped(World):
     """A world that notes every message. With ``dials=False`` no dial succeeds: links are those made by `wire`."""
 
     def __init__(
-        self, *names: str, seed: int = 0, dials: bool = True, physics: Physics | None = None, of: Cluster | None = None
+        self,
+        *names: str,
+        seed: int = 0,
+        dials: bool = True,
+        network: NetworkConditions | None = None,
+        hosts: HostConditions | None = None,
+        of: Cluster | None = None,
+        twin: str | None = None,
     ) -> None:
-        super().__init__(of or cluster(), seed, physics)
+        super().__init__(of or cluster(), seed, network=network, hosts=hosts, twin=twin)
         self.sent: list[Sent] = []
         self.dials = dials
         for name in names:
@@ -205,10 +219,15 @@ class Tapped(World):
         assert node is not None
         return node
 
+    def twins_of(self, name: str) -> Twin:
+        """The two nodes of the host that was given two."""
+        node: object = self.node(name)
+        assert isinstance(node, Twin)
+        return node
+
     def wire(self, one: str, other: str) -> None:
         """Connect two hosts now."""
-        source = self.hosts[one]
-        super()._finish_connect(source, source.boot, self.hosts[other].address)
+        self.link(one, other)
 
     def since(self, at_s: float, *kinds: type[Any]) -> list[Sent]:
         """What was sent from ``at_s`` on, all or of some kinds."""
@@ -230,9 +249,8 @@ class Tapped(World):
             self.sent.append(Sent(self.now_s, host.name, wire.other(host).name, len(send.message), message))
         super()._send(host, send)
 
-    def _finish_connect(self, host: Host, boot: int, address: str) -> None:
+    def _connect(self, host: Host, connect: Connect) -> None:
         if self.dials:
-            super()._finish_connect(host, boot, address)
-        elif host.node is not None and host.boot == boot:
-            host.node.connect_failed(self._now(), address, "only links made by hand")
-            self._settle(host)
+            super()._connect(host, connect)
+        else:
+            self.schedule.later(0.01, self.refused, host, host.boot, connect.address, "only links made by hand")

@@ -324,6 +324,17 @@ def test_parts_of_items_carries_what_is_asked_and_no_more():
 # -- cost -----------------------------------------------------------------------------------------
 
 
+def test_sets_in_one_process_share_what_they_hold() -> None:
+    """A thousand simulated nodes hold one change: nothing of it is made anew for each."""
+    alice = Writer(gen.signer("alice").public, b"a" * 8)
+    change = gen.body([put("x", b"1")], alice, 1)
+    one, two = built([change]), built([change])
+    assert one.slot(("x", "")) is two.slot(("x", "")) is change.versions
+    assert one.stored(change.id) is one.part(change.id) is two.stored(change.id) is change
+    (mine,), (theirs,) = one.slots(), two.slots()
+    assert mine is theirs
+
+
 def test_what_has_died_here_is_known_when_it_comes_again() -> None:
     """A peer that replays old changes causes no work: neither the whole nor a part nor the bare header is news."""
     alice = Writer(gen.signer("alice").public, b"a" * 8)
