@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable
 
 import pytest
@@ -12,10 +13,12 @@ from gossipconf.model.entry import Entry, put
 from gossipconf.model.limits import ADDRESS_BOOK_MAX, FORK_BRANCHES_MAX
 from gossipconf.model.version import versions_of
 from gossipconf.protocol.address_book import AddressBook
+from gossipconf.protocol.frames import FrameClass, FrameQueue
 from gossipconf.store.hash_tree import HashTree
 from gossipconf.store.journal_ops import DropChange
 from gossipconf.store.live_set import LiveSet, fork_item
 from gossipconf_sim.checkers import CHECKERS, violations
+from gossipconf_sim.wire import Lane
 from gossipconf_sim.world import World
 from tests.protocol.wire import Tapped, change, second_policy
 from tests.strategies import signed, signer
@@ -23,7 +26,7 @@ from tests.strategies import signed, signer
 
 def sound() -> Tapped:
     """Three nodes that have published, replaced, forked and restarted."""
-    world = Tapped("a", "b", "c")
+    world = Tapped("a", "b", "c", twin="b")
     world.run(2.0)
     for number, name in enumerate(("a", "b", "c", "a")):
         world.publish(name, signer("alice"), [put("one", b"%d" % number), put(f"two/{name}", b"%d" % number)])
@@ -100,7 +103,7 @@ def acknowledge_before_writing(world: Tapped) -> None:
     node = world.node("a")
     world.publish_value("a", "early", "1")
     (token,) = node.replica._pending
-    node.persisted(world._now(), token)
+    node.persisted(world._clock(world.hosts["a"]), token)
     world._settle(world.hosts["a"])
     world.crash("a")
 
@@ -158,6 +161,35 @@ def remember_every_address(world: Tapped) -> None:
     world.node("b").overlay.book = AddressBook(f"x{number}:1" for number in range(ADDRESS_BOOK_MAX + 1))
 
 
+def queue_without_end(world: Tapped) -> None:
+    """A shell that takes everything for a peer that reads nothing."""
+    world.hosts["c"].read_bytes_s = 1.0
+    wire = next(wire for wire in world.hosts["b"].links.values() if wire.other(world.hosts["b"]).name == "c")
+    lane = wire.lanes[wire.side_of(world.hosts["b"])] = Lane()
+    lane.queue = FrameQueue(dict.fromkeys(FrameClass, 1 << 60))
+    for _ in range(65):
+        world.network.send(world.hosts["b"], wire, FrameClass.ACK, bytes(1024))
+
+
+def give_up_on_who_cannot_be_reached(world: Tapped) -> None:
+    """Addresses that fail are forgotten, as in systems that never heal."""
+    for name in ("a", "b", "c"):
+        book = world.node(name).overlay.book
+        book.failed = lambda address, *_, book=book: book.forget(address)  # type: ignore[method-assign, misc]
+    world.partition(["a"], ["b", "c"])
+    world.run(5.0)
+    world.publish_value("a", "apart", "1")
+    world.heal()
+    world.whole_since_s, world.heal_limit_s = world.now_s, 60.0
+    world.run(60.0)
+
+
+def draw_from_the_global_generator(world: Tapped) -> None:
+    for node in world.twins_of("b").both:
+        node.environment.jittered = lambda period_s: period_s * random.random()  # type: ignore[method-assign]
+    world.run(15.0)
+
+
 BUGS: list[tuple[str, Callable[[Tapped], None]]] = [
     ("authentic", keep_a_forgery),
     ("authentic", keep_what_nobody_may_write),
@@ -168,14 +200,17 @@ BUGS: list[tuple[str, Callable[[Tapped], None]]] = [
     ("convergent", leave_an_item_behind),
     ("durable", lose_what_was_acknowledged),
     ("durable", acknowledge_before_writing),
-    ("available and monotonic", return_the_older_one),
-    ("available and monotonic", return_nothing_any_more),
-    ("available and monotonic", restart_from_an_older_disk),
-    ("available and monotonic", restart_without_a_part_of_the_disk),
+    ("monotonic", return_the_older_one),
+    ("available", return_nothing_any_more),
+    ("monotonic", restart_from_an_older_disk),
+    ("available", restart_without_a_part_of_the_disk),
     ("atomic", apply_the_half_of_a_change),
     ("no silent divergence", forget_a_fork),
     ("bounded", keep_every_branch),
     ("bounded", remember_every_address),
+    ("bounded", queue_without_end),
+    ("heals", give_up_on_who_cannot_be_reached),
+    ("deterministic", draw_from_the_global_generator),
 ]
 
 
@@ -250,6 +285,17 @@ def test_a_partly_superseded_change_is_whole_in_spirit() -> None:
     seen = ((whole.writer_id, whole.header.seq),)
     world.inject("b", signed([Entry("half/1", b"2", seen=seen)], "bob"))
     assert len(live(world, "b").slot(("half/1", ""))) == 1
+    assert list(violations(world)) == []
+
+
+def test_a_partition_that_ends_is_healed_in_time() -> None:
+    world = sound()
+    world.partition(["a"], ["b", "c"])
+    world.run(5.0)
+    world.publish_value("a", "apart", "1")
+    world.heal()
+    world.whole_since_s, world.heal_limit_s = world.now_s, 60.0
+    world.run(60.0)
     assert list(violations(world)) == []
 
 

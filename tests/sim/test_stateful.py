@@ -59,7 +59,7 @@ class Cluster(RuleBasedStateMachine):
         token, change = self.world.publish(name, signer("alice"), entries)
         if wait:
             assert self.world.run_until(lambda: self.world.outcome(token) is not None, 1.0)
-            if not self.world.hosts[name].disk_full and not had_full_disk:
+            if not self.world.hosts[name].disk.full and not had_full_disk:
                 assert isinstance(self.world.outcome(token), Published)
         return change
 
@@ -125,7 +125,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(name=hosts, full=st.booleans())
     def fill_disk(self, name: str, full: bool) -> None:
-        self.world.hosts[name].disk_full = full
+        self.world.hosts[name].disk.full = full
 
     @rule(duration_s=st.sampled_from((0.001, 0.01, 0.1, 1.0, 5.0)))
     def run(self, duration_s: float) -> None:
@@ -167,7 +167,7 @@ class Cluster(RuleBasedStateMachine):
             return
         self.world.heal()
         for name in NAMES:
-            self.world.hosts[name].disk_full = False
+            self.world.hosts[name].disk.full = False
             if not self.up(name):
                 self.world.start(name)
         assert self.world.run_until(self.world.converged, SETTLE_S), "no convergence after the network has healed"

@@ -6,7 +6,8 @@ import pytest
 
 from gossipconf.model.entry import put
 from gossipconf.protocol.events import ConnectFailed, DiskFailed, PeerDown, Published, PublishFailed
-from gossipconf_sim.world import Physics, World
+from gossipconf_sim.conditions import HostConditions, NetworkConditions
+from gossipconf_sim.world import World
 from tests.protocol.wire import Tapped, change
 from tests.strategies import cluster, signer
 
@@ -21,7 +22,7 @@ def test_time_goes_forward_and_stops_where_it_was_told_to() -> None:
 
 
 def test_messages_keep_their_order_on_a_link_however_their_delays_vary() -> None:
-    world = Tapped("a", "b", dials=False, physics=Physics(latency_s=(0.001, 0.5)))
+    world = Tapped("a", "b", dials=False, network=NetworkConditions(latency_ms=(10, 10), jitter=(0.1, 50)))
     world.wire("a", "b")
     world.run(3.0)
     for number in range(20):
@@ -36,7 +37,7 @@ def test_messages_keep_their_order_on_a_link_however_their_delays_vary() -> None
 
 
 def test_a_crash_takes_what_is_not_on_disk() -> None:
-    world = World(cluster(), physics=Physics(disk_s=(0.1, 0.1)))
+    world = World(cluster(), hosts=HostConditions(disk_ms=(100, 100)))
     world.add("a")
     world.run(1.0)
     token, lost = world.publish("a", signer("alice"), [put("k", b"1")])
@@ -85,12 +86,12 @@ def test_a_reset_link_comes_back() -> None:
 
 
 def test_a_full_disk_refuses_what_waits_behind_the_first_failure_too() -> None:
-    world = Tapped("a", physics=Physics(disk_s=(0.1, 0.1)))
+    world = Tapped("a", hosts=HostConditions(disk_ms=(100, 100)))
     world.run(1.0)
     tokens = [world.publish("a", signer("alice"), [put(f"k{number}", b"1")])[0] for number in range(3)]
-    world.hosts["a"].disk_full = True
+    world.hosts["a"].disk.full = True
     world.run(0.15)
-    world.hosts["a"].disk_full = False
+    world.hosts["a"].disk.full = False
     world.run(1.0)
     assert all(isinstance(world.outcome(token), PublishFailed) for token in tokens)
     assert len(world.events_of("a", DiskFailed)) == 1

@@ -20,7 +20,7 @@ from rich.text import Text
 from gossipconf import __version__
 from gossipconf.model.errors import GossipconfError
 
-from . import exits, rounds
+from . import exits, explore, rounds, sweep
 from .output import abandon_output, escaped, note
 
 EPILOG = """\b
@@ -37,7 +37,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(explore.explore)
 app.command()(rounds.rounds)
+app.command()(sweep.sweep)
 
 
 def _print_version(wanted: bool) -> None:

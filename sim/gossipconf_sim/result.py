@@ -1,0 +1,118 @@
+"""What a run gives: the figures of `gossipconf-sim run --json`, by their names there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median, 99th percentile and maximum of a sample; the smallest value that so many do not exceed."""
+
+    p50: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, sample: Iterable[float]) -> Spread | None:
+        """The spread of a sample; None for an empty one."""
+        ordered = sorted(sample)
+        if not ordered:
+            return None
+        return cls(_quantile(ordered, 50), _quantile(ordered, 99), ordered[-1])
+
+
+def _quantile(ordered: list[float], percent: int) -> float:
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What it took to bring everybody up to date after the last fault.
+
+    missing_bytes:  payload that live honest nodes lacked of what others held, at its end
+    bytes:          payload and all else sent from then until all were equal, classes broadcast and sync
+    """
+
+    missing_bytes: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The figures of one run. Times are virtual; a change is measured unless it belongs to the warm-up.
+
+    nodes, seed:            as asked for
+    changes:                measured changes that were acknowledged
+    delivered_fraction:     of the pairs (change, node that has been up and honest since its publish), the share that
+                            has it at the end, or something that supersedes it
+    last_delivery_ms:       over changes: from the acknowledged publish until the last such node has it
+    delivery_ms:            the same over all pairs, the publisher left out
+    visible_ms:             over changes: until readers at the last such node see it, which is after its disk has it
+    hops:                   links on the way of first copies that were pushed
+    payload_copies_per_node:  copies of a change that arrive at a node that is not its publisher
+    duplicates_per_node:    those of them that were not the first
+    messages_per_change_per_node, bytes_per_node_per_change:  all that was sent from the first measured publish until
+                            all were equal after the last; bytes as in frames, before TLS
+    messages_per_operation: all those messages by the number of changes and reads
+    bytes_by_class:         the same bytes by frame class
+    cross_zone_copies_per_change:  copies that crossed from a zone to another
+    idle_bytes_per_node_per_s:  bytes sent at rest, at the end
+    joined_s:               from the last start at the beginning until all had links and held the same; None: never
+    convergence_ms:         from the end of the last fault (or publish) until all fingerprints were equal; None: never
+    repair:                 see `Repair`; None without faults
+    violations:             what the checkers found
+    events:                 arrivals, timers, writes and dials
+    wall_s, events_per_s:   of real time, for all of the run
+    peak_rss_mib:           of the process
+    trace_sha256:           over every input of every node
+    """
+
+    scenario: str
+    nodes: int
+    seed: int
+    changes: int
+    delivered_fraction: float | None
+    last_delivery_ms: Spread | None
+    delivery_ms: Spread | None
+    visible_ms: Spread | None
+    hops: Spread | None
+    payload_copies_per_node: float | None
+    duplicates_per_node: float | None
+    messages_per_change_per_node: float | None
+    messages_per_operation: float | None
+    bytes_per_node_per_change: float | None
+    bytes_by_class: dict[str, int]
+    cross_zone_copies_per_change: float | None
+    idle_bytes_per_node_per_s: float | None
+    joined_s: float | None
+    convergence_ms: float | None
+    repair: Repair | None
+    violations: list[str]
+    events: int
+    virtual_s: float
+    wall_s: float
+    events_per_s: float
+    peak_rss_mib: float
+    trace_sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, rounded to what is meant."""
+        rounded = _rounded(dataclasses.asdict(self))
+        assert isinstance(rounded, dict)
+        return rounded
+
+
+DIGITS = 4
+"""Decimals in JSON: a tenth of a microsecond."""
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return value

@@ -1,0 +1,75 @@
+"""The stage on which faults and publishers act: a world, a clock that begins at the first publish, and a diary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from .host import Host
+from .world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A fault on the time axis, in virtual seconds since the first publish."""
+
+    label: str
+    begin_s: float
+    end_s: float
+
+
+class Stage:
+    """Where a scenario is played.
+
+    begin_s:  virtual time of the first publish; all times of a scenario count from there
+    """
+
+    def __init__(self, world: World, rng: Random) -> None:
+        self.world = world
+        self.rng = rng
+        self.begin_s = world.now_s
+        self.marks: list[Mark] = []
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the first publish."""
+        return self.world.now_s - self.begin_s
+
+    @property
+    def trouble_ends_s(self) -> float:
+        """When the last fault that is marked ends."""
+        return max((mark.end_s for mark in self.marks), default=0.0)
+
+    def at(self, time_s: float, action: Callable[..., None], *arguments: Any) -> None:
+        """Do something at a time of the scenario."""
+        self.world.schedule.at(self.begin_s + time_s, action, *arguments)
+
+    def every(self, period_s: float, action: Callable[..., None], *arguments: Any) -> None:
+        """Do something again and again, for ever, the first time after one period."""
+        self.world.schedule.later(period_s, self._again, period_s, action, arguments)
+
+    def _again(self, period_s: float, action: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        action(*arguments)
+        self.every(period_s, action, *arguments)
+
+    def mark(self, label: str, begin_s: float, end_s: float) -> None:
+        """Write a fault down."""
+        self.marks.append(Mark(label, begin_s, end_s))
+
+    def some(self, share: float, among: Sequence[Host] | None = None) -> list[Host]:
+        """A random share of the honest hosts (or of others), at least one if the share is above 0, in order."""
+        hosts = [host for host in self.world.hosts.values() if host.honest] if among is None else list(among)
+        count = min(len(hosts), max(1, round(share * len(hosts)))) if share > 0 else 0
+        return sorted(self.rng.sample(hosts, count), key=lambda host: host.index)
+
+    def stop(self, host: Host, *, silent: bool) -> None:
+        """Crash a host if it runs."""
+        if host.node is not None:
+            self.world.crash(host.name, silent=silent)
+
+    def start(self, host: Host, *, empty_disk: bool) -> None:
+        """Start a host if it is down."""
+        if host.node is None:
+            self.world.start(host.name, empty_disk=empty_disk)
