@@ -8,7 +8,6 @@ more is not forwarded, because its successors are.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Final
 
 from ..model.change import Change
@@ -44,24 +43,24 @@ class Broadcast:
 
     def spread(self, change: Change) -> None:
         """Send a change that was published here to every peer."""
-        data = change.encode()
-        self._remember(_digest(data))
-        self._forward(Push(1, data), None)
+        push = Push(1, change.encode())
+        self._remember(push.digest)
+        self._forward(push, None)
 
     def handle(self, link: Link, push: Push) -> None:
         """Take a pushed change. Raises ProtocolViolation for one that no honest peer sends."""
-        digest = _digest(push.change)
+        digest = push.digest
         if digest in self._recent or digest in self._earlier or digest in self._waiting:
             self.duplicates += 1
         else:
-            self._take(link, push, digest)
+            self._take(link, push)
 
     def policy_arrived(self) -> None:
         """Try what was waiting for a policy again."""
         waiting, self._waiting = self._waiting, {}
         self._asked.clear()
-        for digest, (link, push) in waiting.items():
-            self._take(link, push, digest)
+        for link, push in waiting.values():
+            self._take(link, push)
 
     def link_down(self, link: Link) -> None:
         """What waited for this peer's policy is dropped; sync brings it back."""
@@ -70,7 +69,7 @@ class Broadcast:
             if source is link:
                 del self._waiting[digest]
 
-    def _take(self, link: Link, push: Push, digest: bytes) -> None:
+    def _take(self, link: Link, push: Push) -> None:
         change = None
         try:
             change = self._replica.decode(push.change)
@@ -78,21 +77,21 @@ class Broadcast:
                 raise ProtocolViolation("a part of a change was pushed; parts belong to sync")
             outcome = self._replica.receive(change, link.node_id, push.change)
         except UnknownPolicy:
-            self._wait(link, push, digest)
+            self._wait(link, push)
             return
         except (InvalidInput, Rejected) as error:
             self._environment.emit(ChangeRejected(link.node_id, str(error)))
             if change is None or not self._replica.is_disputed(change):
                 self._overlay.fault(link, str(error))
             return
-        self._remember(digest)
+        self._remember(push.digest)
         if outcome.is_news:
             self._forward(Push(min(push.hops + 1, HOPS_MAX), push.change), link)
 
-    def _wait(self, link: Link, push: Push, digest: bytes) -> None:
+    def _wait(self, link: Link, push: Push) -> None:
         held_bytes = sum(len(waiting.change) for _, waiting in self._waiting.values())
         if len(self._waiting) < WAITING_MAX and held_bytes + len(push.change) <= WAITING_BYTES_MAX:
-            self._waiting[digest] = (link, push)
+            self._waiting[push.digest] = (link, push)
         if link.id not in self._asked:
             self._asked[link.id] = None
             self._overlay.send(link, WantPolicies(self._replica.policy_version))
@@ -104,7 +103,3 @@ class Broadcast:
         self._recent.add(digest)
         if len(self._recent) > RECENT_MAX // 2:
             self._earlier, self._recent = self._recent, set()
-
-
-def _digest(data: bytes) -> bytes:
-    return blake2b(data, digest_size=16).digest()

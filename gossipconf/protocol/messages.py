@@ -11,6 +11,8 @@ import dataclasses
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any, ClassVar, Final, TypeAlias
 
 from ..model.clock import Clock
@@ -226,7 +228,7 @@ class Roster:
     READERS: ClassVar = (fields.many(Presence.from_wire, PRESENCES_MAX),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Push:
     """A whole change, for the first time on this link; ``hops`` links it has come so far."""
 
@@ -235,6 +237,11 @@ class Push:
     TYPE: ClassVar = 10
     CLASS: ClassVar = FrameClass.BROADCAST
     READERS: ClassVar = (fields.integer(HOPS_MAX), fields.change_bytes)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """16 bytes by which copies of the change are told: hashed once, for all nodes that share this message."""
+        return blake2b(self.change, digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 Each node tells of itself now and then, and soon after its state has changed; the
 record is passed on once to every link. Soft state: it is no proof of anything, it
-expires, and no decision about config rests on it.
+expires, and no decision about config rests on it. What comes within a moment is passed
+on in one message.
 
 A first form behind its final interface, for tens of agents: a telling costs as many
-messages as the cluster has links. A node that knows of more than FLOOD_MEMBERS_MAX
+messages as the cluster has links. A node that knows of more than MEMBERS_MAX
 members tells its neighbours only, and only now and then; it passes nothing on and takes
 in nobody but neighbours. It lists nobody but these then: of the others it hears nothing.
 """
@@ -20,7 +21,7 @@ from typing import Final
 from ..model.encoding import as_array, encode, unpack
 from ..model.errors import InvalidInput
 from ..store.journal_ops import PutMeta
-from .environment import Environment
+from .environment import Environment, LinkId
 from .messages import AGE_S_MAX, PRESENCES_MAX, Presence, Roster
 from .overlay import Link, Overlay
 from .replica import Replica
@@ -31,6 +32,8 @@ SETTLE_S: Final = 0.2
 """Quiet time after a change before its new root is told: a burst is told once."""
 TELL_MIN_S: Final = 1.0
 """At most one telling a second, however fast the state changes."""
+RELAY_S: Final = 0.05
+"""What is heard in this time is passed on together: when many nodes join at once each hears of all others."""
 SILENT_S: Final = 3.5 * TELL_S
 """A member not heard of for three tellings is called silent."""
 FORGET_S: Final = 24 * 3600.0
@@ -41,11 +44,11 @@ SAVE_S: Final = 2.0
 """Delay before a changed list of members is written, so that a burst of joins is one write."""
 SAVED_MEMBERS: Final = "members"
 """Name under which the journal keeps who was there."""
-FLOOD_MEMBERS_MAX: Final = 64
+MEMBERS_MAX: Final = 64
 """Members, this node included, up to which everybody hears of everybody. A first form, for tens of agents: the cost of
 a telling is members times links, so above it each node hears of its neighbours only."""
 SAVED_MEMBERS_MAX: Final = 2_000
-"""Members read from a journal at most."""
+"""Members read from a journal at most: more than are ever saved, and few enough to hold."""
 
 
 @dataclass(slots=True)
@@ -88,6 +91,7 @@ class PresenceBoard:
         self._told_root = b""
         self._told_s = float("-inf")
         self._planned = False
+        self._fresh: dict[str, LinkId] = {}
 
     def __len__(self) -> int:
         return len(self._members) + 1
@@ -95,7 +99,7 @@ class PresenceBoard:
     @property
     def is_crowded(self) -> bool:
         """Whether there are too many members for everybody to hear of everybody."""
-        return len(self) > FLOOD_MEMBERS_MAX
+        return len(self) > MEMBERS_MAX
 
     def members(self) -> list[Member]:
         """All other members, by name; if there are too many only those heard of lately, which are neighbours."""
@@ -160,13 +164,22 @@ class PresenceBoard:
             self._plan(SETTLE_S)
 
     def handle(self, link: Link, roster: Roster) -> None:
-        """Take in records and pass on those that are new."""
+        """Take in records, and pass on those that are new, soon and together."""
         was_crowded = self.is_crowded  # the record that makes it so is still passed on: the others are to know it too
         names = [one.node_id for one in roster.presences if self._take(one, first_hand=one.node_id == link.node_id)]
         if names and not was_crowded:
-            fresh = tuple(self._aged(self._members[name]) for name in dict.fromkeys(names))
-            others = [other for other in self._overlay.ready_links() if other is not link]
-            self._overlay.send_all(others, Roster(fresh))
+            if not self._fresh:
+                self._environment.call_later(RELAY_S, self._relay)
+            self._fresh.update(dict.fromkeys(names, link.id))
+
+    def _relay(self) -> None:
+        """Pass on what is fresh: not to whom it came from, unless it came from several, whom nearly all of it is news."""
+        fresh, self._fresh = self._fresh, {}
+        sources = frozenset(fresh.values())
+        links = [link for link in self._overlay.ready_links() if len(sources) > 1 or link.id not in sources]
+        records = [self._aged(self._members[name]) for name in fresh if name in self._members]
+        for first in range(0, len(records), PRESENCES_MAX):
+            self._overlay.send_all(links, Roster(tuple(records[first : first + PRESENCES_MAX])))
 
     def _aged(self, member: Member) -> Presence:
         """A record as it is passed on: with its age."""
@@ -220,7 +233,7 @@ class PresenceBoard:
         """Forget who was silent for a day; and of too many, of whom nothing was heard for the longest time."""
         for name in [name for name, member in self._members.items() if now_s - member.heard_s > FORGET_S]:
             del self._members[name]
-        surplus = len(self._members) - FLOOD_MEMBERS_MAX
+        surplus = len(self._members) - MEMBERS_MAX
         if surplus > 0:
             for name in sorted(self._members, key=lambda one: (self._members[one].heard_s, one))[:surplus]:
                 del self._members[name]

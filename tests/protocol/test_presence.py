@@ -11,8 +11,9 @@ from gossipconf.protocol.events import DuplicateNode
 from gossipconf.protocol.messages import PRESENCES_MAX, Ping, Presence, Push, Roster
 from gossipconf.protocol.presence import (
     CLOCK_SKEW_MAX_MS,
-    FLOOD_MEMBERS_MAX,
     FORGET_S,
+    MEMBERS_MAX,
+    RELAY_S,
     SETTLE_S,
     SILENT_S,
     TELL_MIN_S,
@@ -55,6 +56,12 @@ def rosters(bench: Bench, link: int) -> list[Presence]:
     return [presence for roster in bench.said(link, Roster) for presence in roster.presences]
 
 
+def passed_on(bench: Bench, link: int) -> list[Presence]:
+    """The records told on ``link`` once what is fresh has been passed on."""
+    bench.wait(RELAY_S)
+    return rosters(bench, link)
+
+
 # -- spreading ------------------------------------------------------------------------------------
 
 
@@ -86,11 +93,11 @@ def test_a_new_root_is_known_to_all_soon_after_a_change() -> None:
 def test_news_is_passed_on_once_and_not_back() -> None:
     bench, source, other = between()
     bench.tell(source, Roster((record("x"), record("y"))))
-    assert rosters(bench, other) == [record("x"), record("y")]
+    assert passed_on(bench, other) == [record("x"), record("y")]
     bench.tell(other, Roster((record("x"), record("y", count=2))))
-    assert rosters(bench, source) == [record("y", count=2)]
+    assert passed_on(bench, source) == [record("y", count=2)]
     bench.tell(source, Roster((record("x"),)))
-    assert (rosters(bench, source), rosters(bench, other)) == ([], [])
+    assert (passed_on(bench, source), passed_on(bench, other)) == ([], [])
 
 
 def test_a_new_peer_is_told_everything_in_pieces() -> None:
@@ -162,7 +169,7 @@ def test_ones_own_name_in_the_mouth_of_others() -> None:
         source, Roster((dataclasses.replace(own, boot=b"namesake", started_ms=own.started_ms + 1, address="n:1"),))
     )
     assert bench.events(DuplicateNode) == [DuplicateNode("n:1")]
-    assert rosters(bench, other) == []
+    assert passed_on(bench, other) == []
     assert "m" not in names(bench)
 
 
@@ -250,19 +257,19 @@ def test_a_burst_is_told_once() -> None:
 def crowd() -> tuple[Bench, int, int]:
     """A node between two scripted peers that has just heard of one member too many."""
     bench, source, other = between()
-    for number in range(FLOOD_MEMBERS_MAX):
+    for number in range(MEMBERS_MAX):
         assert not bench.node.presence.is_crowded
         bench.tell(source, Roster((record(f"x{number:02d}"),)))
     assert bench.node.presence.is_crowded
-    assert len(rosters(bench, other)) == FLOOD_MEMBERS_MAX, "the last one too: the neighbours are to know as well"
+    assert len(passed_on(bench, other)) == MEMBERS_MAX, "the last one too: the neighbours are to know as well"
     return bench, source, other
 
 
 def test_of_too_many_members_none_is_passed_on_and_only_neighbours_are_new() -> None:
     bench, source, other = crowd()
     bench.tell(source, Roster((record("y"), record("x01", count=2), record("a"))))
-    assert rosters(bench, other) == []
-    assert names(bench) == ["a", *(f"x{number:02d}" for number in range(FLOOD_MEMBERS_MAX))]
+    assert passed_on(bench, other) == []
+    assert names(bench) == ["a", *(f"x{number:02d}" for number in range(MEMBERS_MAX))]
 
 
 def test_of_too_many_members_each_tells_only_now_and_then() -> None:
@@ -288,9 +295,9 @@ def test_of_too_many_members_those_heard_of_last_are_kept() -> None:
     bench, source, _ = crowd()
     bench.wait(1.0)
     bench.tell(source, Roster((record("a"),)))
-    assert len(bench.node.presence) == FLOOD_MEMBERS_MAX + 2
+    assert len(bench.node.presence) == MEMBERS_MAX + 2
     bench.wait(2 * TELL_S)
-    assert len(bench.node.presence) == FLOOD_MEMBERS_MAX + 1
+    assert len(bench.node.presence) == MEMBERS_MAX + 1
     assert "a" in names(bench)
 
 
@@ -305,7 +312,20 @@ def test_a_newcomer_learns_at_once_that_there_are_too_many() -> None:
 def test_an_empty_roster_is_no_harm() -> None:
     bench, source, other = between()
     bench.tell(source, Roster(()))
-    assert (bench.closed(source), rosters(bench, other)) == (None, [])
+    assert (bench.closed(source), passed_on(bench, other)) == (None, [])
+
+
+def test_what_comes_within_a_moment_is_passed_on_together() -> None:
+    bench, source, other = between()
+    bench.said(other)
+    bench.tell(source, Roster((record("x"),)))
+    bench.wait(RELAY_S / 2)
+    bench.tell(other, Roster((record("y"),)))
+    bench.tell(source, Roster((record("z"),)))
+    bench.wait(RELAY_S / 2)
+    for link in (source, other):
+        (roster,) = bench.said(link, Roster)
+        assert [one.node_id for one in roster.presences] == ["x", "y", "z"]
 
 
 def test_what_a_node_says_of_itself_prevails_over_hearsay() -> None:
@@ -320,7 +340,7 @@ def test_what_a_node_says_of_itself_prevails_over_hearsay() -> None:
     true = record("z", started_ms=5)
     bench.tell(victim, Roster((true,)))
     assert bench.node.members()[-1].presence == true
-    assert true not in rosters(bench, liar)  # elsewhere it would not count as news
+    assert true not in passed_on(bench, liar)  # elsewhere it would not count as news
 
 
 # -- who is gone ----------------------------------------------------------------------------------
@@ -331,8 +351,8 @@ def test_a_record_that_is_passed_on_keeps_its_age() -> None:
     bench.tell(source, Roster((record("x", age_s=20),)))
     (member,) = [one for one in bench.node.members() if one.presence.node_id == "x"]
     assert bench.now().monotonic_s - member.heard_s == 20
-    (passed_on,) = [one for one in rosters(bench, other) if one.node_id == "x"]
-    assert passed_on.age_s == 20
+    (relayed,) = [one for one in passed_on(bench, other) if one.node_id == "x"]
+    assert relayed.age_s == 20
 
 
 def test_who_stops_says_so_to_all() -> None:

@@ -69,7 +69,7 @@ def test_a_partition_cuts_links_and_refuses_dials_and_the_unnamed_stay_together(
     peers = {name: sorted(link.node_id for link in world.node(name).links()) for name in world.hosts}
     assert peers == {"a": ["b"], "b": ["a"], "c": ["d"], "d": ["c"]}
     assert world.events_of("a", PeerDown)
-    assert world.events_of("a", ConnectFailed)[-1].reason == "unreachable"
+    assert "unreachable" in {event.reason for event in world.events_of("a", ConnectFailed)}
     world.heal()
     world.run(10.0)
     assert all(len(world.node(name).links()) == 3 for name in world.hosts)
