@@ -1,4 +1,4 @@
-# make demo | test | test-slow | lint | check. Each does all the set-up that it needs; only python3 (with venv) and
+# make demo | test | test-slow | explore | lint | check. Each does all the set-up that it needs; only python3 (with venv) and
 # make must be there.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Every target may install into the one environment: `make -j` must not run two of them at once.
 .NOTPARALLEL:
 
-.PHONY: demo test test-slow lint check format docs clean
+.PHONY: demo test test-slow explore lint check format docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/gossipconf demo
@@ -19,6 +19,10 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+# A share of random scenarios with fresh seeds, which it prints; a seed that fails comes with its replay.
+explore: $(VENV)/.test
+	$(BIN)/gossipconf-sim explore
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -116,6 +116,8 @@ class Environment:
 
     def take_outputs(self) -> list[Output]:
         """The outputs since the last call, in order."""
+        if not self._outputs:
+            return []
         outputs, self._outputs = self._outputs, []
         return outputs
 

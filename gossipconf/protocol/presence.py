@@ -109,10 +109,6 @@ class PresenceBoard:
             known = [member for member in known if member.heard_s >= silent_since_s and not member.remembered]
         return known
 
-    def _neighbours(self) -> list[Member]:
-        links = self._overlay.ready_links()
-        return [self._members[link.node_id] for link in links if link.node_id in self._members]
-
     def _known(self) -> list[Member]:
         return [self._members[name] for name in sorted(self._members)]
 
@@ -153,14 +149,15 @@ class PresenceBoard:
             self._overlay.send(link, Roster(tuple(known[first : first + PRESENCES_MAX])))
 
     def state_changed(self) -> None:
-        """The root is another one: tell soon, unless there are too many who would."""
+        """The root is another one: tell soon, unless there are too many who would; these are compared as they tell."""
+        if self.is_crowded:
+            return
         now_s = self._environment.now.monotonic_s
         root = self._replica.root
-        told = self._neighbours() if self.is_crowded else self._members.values()
-        for member in told:
+        for member in self._members.values():
             if member.presence.root == root:
                 member.equal_s = now_s
-        if not self._planned and not self.is_crowded:
+        if not self._planned:
             self._plan(SETTLE_S)
 
     def handle(self, link: Link, roster: Roster) -> None:
@@ -173,7 +170,7 @@ class PresenceBoard:
             self._fresh.update(dict.fromkeys(names, link.id))
 
     def _relay(self) -> None:
-        """Pass on what is fresh: not to whom it came from, unless it came from several, whom nearly all of it is news."""
+        """Pass on what is fresh: not to whom it came from, unless it came from several, to whom most of it is news."""
         fresh, self._fresh = self._fresh, {}
         sources = frozenset(fresh.values())
         links = [link for link in self._overlay.ready_links() if len(sources) > 1 or link.id not in sources]

@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from .quantities import duration
 
 LONGEST: Final = 8.0
-"""A stretch that is longer than so many times all others together gets its own scale."""
+"""A stretch that is longer than so many times all others together leaves them no room."""
+SHORTEST: Final = 0.01
+SHORTEST_S: Final = 1.0
+"""Nor must a stretch of at least so many s get less than this share of the axis."""
 WIDTH_LEAST: Final = 0.4
 """What the shortest stretch gets; one of 1 s gets log 2 more, one of ten days log 864,001."""
 LABEL_ROOM: Final = 0.075
@@ -40,7 +43,7 @@ class Axis:
         """The axis from 0 to ``end_s``."""
         edges = np.array(sorted({0.0, end_s, *(edge_s for edge_s in edges_s if 0 < edge_s < end_s)}))
         lengths = np.diff(edges)
-        even = bool(lengths.max() <= LONGEST * (lengths.sum() - lengths.max())) or len(lengths) == 1
+        even = _fit(lengths)
         widths = lengths if even else np.array([WIDTH_LEAST + log1p(length) for length in lengths])
         places = np.concatenate([[0.0], np.cumsum(widths)]) / widths.sum()
         return cls(edges, places, even)
@@ -75,8 +78,17 @@ class Axis:
         return ticks
 
 
+def _fit(lengths: NDArray[np.float64]) -> bool:
+    """Whether all stretches have room on one scale."""
+    if len(lengths) == 1:
+        return True
+    whole, longest = lengths.sum(), lengths.max()
+    seen = lengths[lengths >= SHORTEST_S]
+    return bool(longest <= LONGEST * (whole - longest) and (seen >= SHORTEST * whole).all())
+
+
 def _label(time_s: float, before_s: float) -> str:
     """The time, or where that would say the same as the label before, what was added."""
-    if before_s and duration(time_s) == duration(before_s) or time_s - before_s < before_s / 100:
+    if (before_s and duration(time_s) == duration(before_s)) or time_s - before_s < before_s / 100:
         return f"+{duration(time_s - before_s)}"
     return duration(time_s) if time_s else "0"

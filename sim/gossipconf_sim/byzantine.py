@@ -23,6 +23,7 @@ from gossipconf.protocol.messages import (
     Hinted,
     Hints,
     Message,
+    Presence,
     Push,
     Root,
     Roster,
@@ -57,16 +58,16 @@ class Hostility:
     behaviour: str = option(
         "suppress",
         "what they do. suppress: pass on no change; delay: pass changes on late; subset: keep them from chosen "
-        "victims, all from the same; withhold: pass on none and claim to hold what each peer holds; replay: send old messages "
-        "again; stale: learn nothing new, and restart from an old disk; lie: about what they and others hold; "
-        "flood: ask, invent and repeat",
-        choices=("suppress", "delay", "subset", "withhold", "replay", "stale", "lie", "flood"),
+        "victims, all from the same; withhold: pass on none and claim to hold what each peer holds; replay: send old "
+        "messages again; stale: learn nothing new, and restart from an old disk; lie: about what they hold; slander: "
+        "call all others gone; flood: ask, invent and repeat",
+        choices=("suppress", "delay", "subset", "withhold", "replay", "stale", "lie", "slander", "flood"),
     )
     share: float = option(0.1, "share of the hosts", least=0, most=1)
     delay_s: float = option(5.0, "by how many s a delaying host delays", least=0)
     victims: float = option(0.5, "share of all hosts that get nothing from those that feed a subset", least=0, most=1)
     restart_s: float = option(10.0, "s between two restarts of a stale host", least=0.1)
-    flood_per_s: float = option(50.0, "messages that a flooding host adds on each link a second", least=0.1)
+    flood_per_s: float = option(20.0, "messages that a flooding host adds on each link a second", least=0.1)
 
 
 def message_type(message: bytes) -> int:
@@ -182,13 +183,12 @@ class Stale(Adversary):
 
     def _restart(self, stage: Stage, host: Host) -> None:
         assert self._copy is not None
-        stage.stop(host, silent=False)
+        stage.crash(host, down_s=0.0)
         host.disk = copy_of(self._copy)
-        stage.start(host, empty_disk=False)
 
 
 class Lie(Adversary):
-    """Claims to have seen all, to hold something else each time and to lack everything; calls everybody gone."""
+    """Claims to have seen all, to hold something else each time and to lack everything."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -216,16 +216,27 @@ class Lie(Adversary):
                     for told in message.nodes
                 )
                 return dataclasses.replace(message, nodes=tuple(nodes))
-            case Roster():
-                gone = (
-                    dataclasses.replace(one, stopped=True, count=one.count + 1, root=self._root())
-                    for one in message.presences
-                )
-                return Roster(tuple(gone))
         return message
 
     def _root(self) -> bytes:
         return self._rng.randbytes(NODE_HASH_BYTES)
+
+
+class Slander(Adversary):
+    """Says of all others that they have stopped, and makes what it says newer than what they say."""
+
+    def sends(self, host: Host, send: Send) -> Iterable[Delayed]:
+        """The message, with presence records turned."""
+        if message_type(send.message) != Roster.TYPE:
+            return ((0.0, send),)
+        roster = decode_message(send.message)
+        assert isinstance(roster, Roster)
+        turned = Roster(tuple(one if one.node_id == host.name else _gone(one) for one in roster.presences))
+        return ((0.0, dataclasses.replace(send, message=encode_message(turned))),)
+
+
+def _gone(presence: Presence) -> Presence:
+    return dataclasses.replace(presence, stopped=True, count=presence.count + 1)
 
 
 def copy_of(disk: Disk) -> Disk:
@@ -243,6 +254,7 @@ def hostile(hostility: Hostility, rng: Random) -> Adversary:
         "replay": lambda: Replay(rng),
         "stale": lambda: Stale(hostility.restart_s),
         "lie": lambda: Lie(rng),
+        "slander": Slander,
         "flood": lambda: Flood(rng, hostility.flood_per_s),
     }
     return make[hostility.behaviour]()

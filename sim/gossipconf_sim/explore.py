@@ -73,7 +73,7 @@ def explore(seed: int, run: Callable[..., Any] = simulate) -> Finding:
     scenario = random_scenario(seed)
     try:
         result = run(scenario, seed).result
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the other seeds go on
+    except Exception as error:  # whatever it is, it is told, and the other seeds go on
         place = traceback.extract_tb(error.__traceback__)[-1]
         words = f"raised: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
         return Finding(seed, scenario.nodes, 0, (words,))

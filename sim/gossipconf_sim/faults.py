@@ -1,7 +1,8 @@
 """Faults: what goes wrong at a moment of a scenario, each a frozen record of options with units.
 
 ``plan`` puts what happens on the stage's clock and marks it in its diary. Times are
-virtual seconds since the first publish.
+virtual seconds since the first publish. All but partitions strike honest hosts only. Of
+two faults of one kind that overlap on a host, the end of the first ends both.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ class Partition:
     at_s: float = option(1.0, AT, least=0)
     for_s: float = option(60.0, FOR, least=0.001)
     sides: int = option(2, "how many sides", least=2, most=1000)
-    share: float = option(0.0, "share of the hosts on the first side; 0: all sides equal", least=0, most=1)
-    by_zone: bool = option(False, "whether whole zones go to a side, and not any hosts")
+    share: float = option(
+        0.0, "share of the hosts on the first side; 0: all sides equal; unused by zone", least=0, most=1
+    )
+    by_zone: bool = option(False, "whether whole zones go to a side, if there are as many; else any hosts")
     silent: bool = option(True, "whether packets vanish, so that nodes must notice; else connections break at once")
-    one_way: bool = option(False, "whether only packets from the first side to the others vanish")
+    one_way: bool = option(False, "whether only packets from a side to those after it vanish")
     bridges: int = option(0, "hosts that still reach everybody", least=0)
     flap_s: float = option(0.0, "it comes and goes, for so many s each; 0: it stays", least=0)
 
@@ -47,15 +50,7 @@ class Partition:
         hosts = list(stage.world.hosts.values())
         stage.rng.shuffle(hosts)
         hosts = hosts[min(self.bridges, len(hosts)) :]
-        if self.by_zone:
-            order = {zone: place for place, zone in enumerate(dict.fromkeys(host.zone for host in hosts))}
-            hosts.sort(key=lambda host: order[host.zone])
-            groups = [[host for host in hosts if order[host.zone] % self.sides == side] for side in range(self.sides)]
-        else:
-            first = round(len(hosts) * self.share) if self.share else -(-len(hosts) // self.sides)
-            rest = hosts[first:]
-            groups = [hosts[:first], *(rest[side :: self.sides - 1] for side in range(self.sides - 1))]
-        cut = Cut(sides_of(groups), one_way=self.one_way, silent=self.silent)
+        cut = Cut(sides_of(self._groups(hosts)), one_way=self.one_way, silent=self.silent)
         time_s, end_s = self.at_s, self.at_s + self.for_s
         while time_s < end_s:
             mended_s = min(end_s, time_s + self.flap_s) if self.flap_s else end_s
@@ -63,6 +58,15 @@ class Partition:
             stage.at(mended_s, stage.world.network.mend, cut)
             time_s = mended_s + self.flap_s
         stage.mark("one-way partition" if self.one_way else "partition", self.at_s, end_s)
+
+    def _groups(self, hosts: list[Host]) -> list[list[Host]]:
+        """The sides, from hosts in random order."""
+        zones = {zone: place for place, zone in enumerate(dict.fromkeys(host.zone for host in hosts))}
+        if self.by_zone and len(zones) >= self.sides:
+            return [[host for host in hosts if zones[host.zone] % self.sides == side] for side in range(self.sides)]
+        first = max(1, round(len(hosts) * self.share)) if self.share else -(-len(hosts) // self.sides)
+        rest = hosts[first:]
+        return [hosts[:first], *(rest[side :: self.sides - 1] for side in range(self.sides - 1))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,9 @@ class Crash:
 
     def plan(self, stage: Stage) -> None:
         """Stop and start."""
+        down_s = self.down_s or None
         for host in stage.some(self.share):
-            stage.at(self.at_s, partial(stage.stop, host, silent=self.machine))
-            if self.down_s:
-                stage.at(self.at_s + self.down_s, partial(stage.start, host, empty_disk=self.empty_disk))
+            stage.at(self.at_s, partial(stage.crash, host, machine=self.machine, down_s=down_s, empty=self.empty_disk))
         stage.mark("crash", self.at_s, self.at_s + self.down_s)
 
 
@@ -98,18 +101,21 @@ class Churn:
     empty_disk: bool = option(False, "whether they come back with an empty disk")
 
     def plan(self, stage: Stage) -> None:
-        """A Poisson process of crashes, each followed by a start."""
-        hosts = stage.some(1.0)
-        rate_per_s = len(hosts) * self.share_per_min / 60
+        """A Poisson process of crashes of hosts that run, each followed by a start."""
+        rate_per_s = len(stage.some(1.0)) * self.share_per_min / 60
         time_s = self.at_s
         while rate_per_s:
             time_s += stage.rng.expovariate(rate_per_s)
             if time_s >= self.at_s + self.for_s:
                 break
-            host = stage.rng.choice(hosts)
-            stage.at(time_s, partial(stage.stop, host, silent=self.machine))
-            stage.at(time_s + self.down_s, partial(stage.start, host, empty_disk=self.empty_disk))
+            stage.at(time_s, self._strike, stage)
         stage.mark("churn", self.at_s, self.at_s + self.for_s + self.down_s)
+
+    def _strike(self, stage: Stage) -> None:
+        running = stage.world.honest()
+        if running:
+            host = stage.rng.choice(running)
+            stage.crash(host, machine=self.machine, down_s=self.down_s, empty=self.empty_disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +127,15 @@ class RollingRestart:
     every_s: float = option(1.0, "s between two hosts", least=0)
     down_s: float = option(2.0, "s for which each is down", least=0.001)
     share: float = option(1.0, SHARE, least=0, most=1)
+    kill: bool = option(False, "whether each is killed; else it is told to stop, and says farewell")
 
     def plan(self, stage: Stage) -> None:
         """Stop each process, and start it again from its disk."""
         hosts = stage.some(self.share)
         stage.rng.shuffle(hosts)
         for number, host in enumerate(hosts):
-            down_at_s = self.at_s + number * self.every_s
-            stage.at(down_at_s, partial(stage.stop, host, silent=False))
-            stage.at(down_at_s + self.down_s, partial(stage.start, host, empty_disk=False))
+            down = stage.crash if self.kill else stage.stop
+            stage.at(self.at_s + number * self.every_s, partial(down, host, down_s=self.down_s))
         stage.mark("rolling restart", self.at_s, self.at_s + (len(hosts) - 1) * self.every_s + self.down_s)
 
 
@@ -205,7 +211,7 @@ class SlowReader:
 
 @dataclass(frozen=True, slots=True)
 class BadNetwork:
-    """The whole network is bad for a while. What is added, is added to the scenario's own conditions."""
+    """The whole network is bad for a while: of each share the larger one counts, the scenario's or this one's."""
 
     KIND: ClassVar = "bad-network"
     at_s: float = option(1.0, AT, least=0)
@@ -224,7 +230,7 @@ class BadNetwork:
 
     def _begin(self, stage: Stage) -> None:
         network = stage.world.network
-        before = network.conditions
+        before = network.lasting
         network.latency_factor = self.latency_factor
         network.conditions = dataclasses.replace(
             before,
@@ -268,8 +274,10 @@ class Fork:
             size=tree.size,
             root=tree.root,
         )
-        host = stage.rng.choice(world.honest())
-        world.inject(host.name, sign_change(header, ((0, entry),), ADMIN))
+        change = sign_change(header, ((0, entry),), ADMIN)
+        honest = world.honest()
+        if honest:
+            world.inject(stage.rng.choice(honest).name, change)
 
 
 Fault: TypeAlias = (
@@ -278,7 +286,7 @@ Fault: TypeAlias = (
 
 FAULTS: Final[dict[str, type[Fault]]] = {
     kind.KIND: kind
-    for kind in (*(Partition, Crash, Churn, RollingRestart, Pause, SlowDisk, FullDisk, SlowReader, BadNetwork, Fork),)
+    for kind in (Partition, Crash, Churn, RollingRestart, Pause, SlowDisk, FullDisk, SlowReader, BadNetwork, Fork)
 }
 """The faults by their names."""
 

@@ -50,7 +50,9 @@ SPREADS: Final = (
 """Figures with a median, a 99th percentile and a maximum."""
 
 VALUES: Final = (
-    Figure("delivered_fraction", "delivered", Unit.SHARE, "of all changes, to all nodes that were up since their publish"),
+    Figure(
+        "delivered_fraction", "delivered", Unit.SHARE, "of all changes, to all nodes that were up since their publish"
+    ),
     Figure(
         "payload_copies_per_node", "copies", Unit.NUMBER, "of a change that arrive at a node, the useful one included"
     ),
@@ -58,12 +60,21 @@ VALUES: Final = (
     Figure("cross_zone_copies_per_change", "cross-zone copies", Unit.NUMBER, "of a change, from one zone to another"),
     Figure("messages_per_change_per_node", "messages", Unit.NUMBER, "that a node sends for a change, of all kinds"),
     Figure(
-        "messages_per_operation", "messages/operation", Unit.NUMBER, "that all nodes send, by changes and reads together"
+        "messages_per_operation",
+        "messages/operation",
+        Unit.NUMBER,
+        "that all nodes send, by changes and reads together",
     ),
-    Figure("bytes_per_node_per_change", "bytes", Unit.BYTES, "that a node sends for a change, of all kinds, before TLS"),
+    Figure(
+        "bytes_per_node_per_change", "bytes", Unit.BYTES, "that a node sends for a change, of all kinds, before TLS"
+    ),
     Figure("idle_bytes_per_node_per_s", "idle", Unit.BYTES_PER_S, "that a node sends at rest, at the end"),
     Figure(
-        "joined_s", "joined", Unit.TIME_S, "from the last start until all nodes had links and held the same", none="never"
+        "joined_s",
+        "joined",
+        Unit.TIME_S,
+        "from the last start until all nodes had links and held the same",
+        none="never",
     ),
     Figure(
         "convergence_ms",
@@ -165,7 +176,9 @@ def class_rows(result: Result) -> list[Row]:
     operations = result.nodes * result.changes
     rows = []
     for name, byte_count in result.bytes_by_class.items():
-        figure = Figure(f"bytes_by_class.{name}", f"  {name}", Unit.BYTES, f"of these: {CLASSES.get(name, name)}")
+        figure = Figure(
+            f"bytes_by_class.{name} / nodes / changes", f"  {name}", Unit.BYTES, f"of these: {CLASSES.get(name, name)}"
+        )
         rows.append(Row(figure, (size(byte_count / operations) if operations else NONE,)))
     return rows
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from random import Random
 from typing import Any
 
 from gossipconf.model.entry import Slot
@@ -79,7 +78,6 @@ class Host:
     index: int
     address: str
     seeds: tuple[str, ...]
-    rng: Random
     zone: str = ""
     disk: Disk = field(default_factory=Disk)
     node: Node | None = None
@@ -105,6 +103,7 @@ class Host:
     orphans: list[Wire] = field(default_factory=list)
     timer_at_s: float | None = None
     root: bytes = b""
+    revision: int = -1
 
     @property
     def honest(self) -> bool:

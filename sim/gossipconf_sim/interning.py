@@ -11,11 +11,14 @@ from typing import Final
 
 from gossipconf.model.change import Change
 from gossipconf.protocol.decoders import Decoders
-from gossipconf.protocol.messages import Message, decode_message
+from gossipconf.protocol.messages import Addresses, Message, Presence, Roster, decode_message
+from gossipconf.protocol.presence import decode_saved_members
 from gossipconf.trust.keys import verify
 
-MESSAGES_REMEMBERED_MAX: Final = 1 << 16
+MESSAGES_REMEMBERED_MAX: Final = 1 << 14
 """Decoded messages kept. Copies of one are under way for less than a second of virtual time."""
+PRESENCES_REMEMBERED_MAX: Final = 1 << 18
+"""Presence records kept: a node makes a new one every ten seconds, and old ones are forgotten by the nodes too."""
 
 
 class Interning:
@@ -27,6 +30,9 @@ class Interning:
         self._changes: dict[bytes, Change] = {}
         self._messages: dict[bytes, Message | None] = {}
         self._forms: dict[bytes, bytes] = {}
+        self._addresses: dict[str, str] = {}
+        self._presences: dict[Presence, Presence] = {}
+        self._saved_members: tuple[bytes | None, tuple[Presence, ...]] = (None, ())
 
     def verify(self, public: bytes, signature: bytes, message: bytes) -> None:
         """Raise BadSignature unless ``signature`` is ``public``'s over ``message``."""
@@ -47,11 +53,27 @@ class Interning:
         try:
             return self._messages[data]
         except KeyError:
-            message = decode_message(data)
+            message = self._shared(decode_message(data))
         if len(self._messages) >= MESSAGES_REMEMBERED_MAX:
             self._messages.clear()
         self._messages[data] = message
         return message
+
+    def _shared(self, message: Message | None) -> Message | None:
+        """``message`` with the parts that every node remembers for long as the one copy of all."""
+        if isinstance(message, Addresses):
+            return Addresses(tuple(self._addresses.setdefault(one, one) for one in message.addresses))
+        if isinstance(message, Roster):
+            if len(self._presences) >= PRESENCES_REMEMBERED_MAX:
+                self._presences.clear()
+            return Roster(tuple(self._presences.setdefault(one, one) for one in message.presences))
+        return message
+
+    def members(self, data: bytes | None) -> tuple[Presence, ...]:
+        """The members that were saved as ``data``; the latest such bytes are remembered."""
+        if data is None or data != self._saved_members[0]:
+            self._saved_members = (data, decode_saved_members(data))
+        return self._saved_members[1]
 
     def form(self, data: bytes) -> bytes:
         """The one copy of ``data`` that all disks share."""

@@ -145,14 +145,13 @@ class Network:
 
     def _depart(self, wire: Wire, side: Side, message: bytes) -> None:
         delay_s = wire.base_s * self.latency_factor * (self._jitter_least + self._jitter_span * self._rng.random())
-        copies = 1
         if self._faulty:
-            copies = self._copies()
             delay_s += self._wait_s(wire, len(message))
-        arrival_s = self.schedule.now_s + delay_s
-        arrival_s = max(arrival_s, wire.arrived_s[side])
-        wire.arrived_s[side] = arrival_s
-        for _ in range(copies):
+        arrival_s = wire.arrived_s[side] = max(self.schedule.now_s + delay_s, wire.arrived_s[side])
+        if self._faulty:
+            for _ in range(self._copies()):
+                self.schedule.at(arrival_s, self._arrive, wire, wire.ends[1 - side], message)
+        else:
             self.schedule.at(arrival_s, self._arrive, wire, wire.ends[1 - side], message)
 
     def _copies(self) -> int:

@@ -7,21 +7,15 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from gossipconf.model.entry import put
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.node import Node
-from gossipconf.protocol.overlay import ACTIVE_TARGET
-from gossipconf.trust.signing import Reservation, compose
 
-from .admins import ADMIN, cluster
-from .byzantine import hostile
+from .building import build, random_regular
 from .checkers import violations
-from .host import Disk
 from .meter import Meter, Tracked
 from .moments import moments
 from .publisher import Publisher
@@ -30,7 +24,6 @@ from .scenario import Scenario
 from .stage import Mark, Stage
 from .trace import TraceFile
 from .world import MakeNode, World
-from .zones import pair_delays, place
 
 JOIN_STEP_S: Final = 0.25
 """How often it is looked whether all have joined."""
@@ -38,7 +31,6 @@ LAST_COPIES_S: Final = 1.0
 """How long the last duplicates and writes are waited for, when all are equal."""
 SLICES: Final = 200
 """Steps of the progress bar."""
-PRELOAD_INCARNATION: Final = b"preload_"
 
 Progress = Callable[[str, float, float, int], None]
 """progress(phase, share of it done, virtual s since the start, events so far)."""
@@ -94,7 +86,7 @@ def simulate(
     Raises InvalidInput for a trace file that cannot be written.
     """
     begin_wall_s = perf_counter()
-    world = _build(scenario, seed, make_node)
+    world = build(scenario, seed, make_node)
     if trace is not None:
         world.trace = TraceFile(trace, world.interning)
     try:
@@ -102,52 +94,6 @@ def simulate(
             return _Play(scenario, world, progress, begin_wall_s).run()
     finally:
         world.trace.close()
-
-
-# -- building -------------------------------------------------------------------------------------
-
-
-def _build(scenario: Scenario, seed: int, make_node: MakeNode) -> World:
-    """Hosts that do not run yet."""
-    width = len(str(scenario.nodes - 1))
-    names = [f"n{number:0{width}d}" for number in range(scenario.nodes)]
-    world = World(
-        cluster(),
-        seed,
-        network=scenario.network,
-        hosts=scenario.hosts,
-        zone_delays_s=pair_delays(scenario.zones, scenario.network),
-        make_node=make_node,
-        keep_events=False,
-    )
-    rng = world.random("scenario")
-    world.twin = rng.choice(names)
-    hostilities = [one for one in scenario.hostile for _ in range(round(one.share * scenario.nodes))]
-    places = dict(zip(rng.sample(range(1, scenario.nodes), len(hostilities)), hostilities, strict=True))
-    loaded = _preload(scenario, world)
-    for number, (name, zone) in enumerate(zip(names, place(scenario.zones, scenario.nodes, rng), strict=True)):
-        adversary = None
-        if number in places:
-            adversary = hostile(places[number], world.random("hostile", name))
-        disk = Disk(changes=dict(loaded)) if number < scenario.seeds or scenario.preload.on == "all" else Disk()
-        world.add(name, zone=zone, disk=disk, adversary=adversary, start=False)
-    return world
-
-
-def _preload(scenario: Scenario, world: World) -> dict[bytes, bytes]:
-    """One change and the policy that it names, as journal rows."""
-    options = scenario.preload
-    if not options.keys:
-        return {}
-    rng = world.random("preload")
-    entries = [
-        put(f"preloaded/{number}", rng.randbytes((options.value_bytes + 1) // 2).hex()[: options.value_bytes].encode())
-        for number in range(options.keys)
-    ]
-    chain = world.cluster.chain(world.verify)
-    reservation = Reservation(PRELOAD_INCARNATION, 1)
-    change = compose(entries, [], chain=chain, signer=ADMIN, reservation=reservation, now_ms=world.clock_ms())
-    return {one.id: one.encode() for one in (*world.cluster.policies, change)}
 
 
 # -- playing --------------------------------------------------------------------------------------
@@ -227,7 +173,7 @@ class _Play:
             world.schedule.at(scenario.start_within_s * number / len(hosts), world.start, host.name)
         world.run(scenario.start_within_s)
         if scenario.start == "joined":
-            for one, other in _random_regular(len(hosts), world):
+            for one, other in random_regular(len(hosts), world):
                 world.link(hosts[one].name, hosts[other].name)
             for host in hosts:
                 host.seeds = tuple(seed for seed in seeds if seed != host.address)
@@ -263,7 +209,7 @@ class _Play:
         for number in range(1, SLICES + 1):
             world.schedule.run(stage.begin_s + number * step_s)
             self._progress("publish", number / SLICES)
-            if not edges and number * step_s >= publisher.last_s:
+            if not edges and (number == SLICES or number * step_s >= publisher.last_s):
                 edges = _edges(world)
         return edges
 
@@ -377,27 +323,6 @@ def _ratio(part: float, whole: float) -> float | None:
 
 def _edges(world: World) -> list[tuple[int, int]]:
     return [(wire.ends[0].index, wire.ends[1].index) for wire in world.network.wires()]
-
-
-def _random_regular(nodes: int, world: World) -> Iterator[tuple[int, int]]:
-    """The links of a random regular graph: all where they are few, else random Hamiltonian cycles, so it is connected.
-
-    J. H. Kim and N. C. Wormald, "Random matchings which induce Hamilton cycles" (2001): what holds of random
-    regular graphs with high probability holds of such unions.
-    """
-    if nodes <= ACTIVE_TARGET + 1:
-        yield from combinations(range(nodes), 2)
-        return
-    rng = world.random("links")
-    seen = set()
-    for _ in range(ACTIVE_TARGET // 2):
-        order = list(range(nodes))
-        rng.shuffle(order)
-        for one, other in pairwise([*order, order[0]]):
-            pair = (min(one, other), max(one, other))
-            if pair not in seen:
-                seen.add(pair)
-                yield one, other
 
 
 @contextmanager

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from .host import Host
 from .world import World
+
+STOPPING_LOOK_S: Final = 0.01
+"""How often it is looked whether a process that was told to stop has done so: it may wait for its disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,27 @@ class Stage:
         count = min(len(hosts), max(1, round(share * len(hosts)))) if share > 0 else 0
         return sorted(self.rng.sample(hosts, count), key=lambda host: host.index)
 
-    def stop(self, host: Host, *, silent: bool) -> None:
-        """Crash a host if it runs."""
+    def crash(self, host: Host, *, machine: bool = False, down_s: float | None = None, empty: bool = False) -> None:
+        """Crash a host if it runs: its machine, or its process only. It starts again after ``down_s``, if given."""
         if host.node is not None:
-            self.world.crash(host.name, silent=silent)
+            self.world.crash(host.name, silent=machine)
+            self._start_later(host, down_s, empty)
 
-    def start(self, host: Host, *, empty_disk: bool) -> None:
-        """Start a host if it is down."""
+    def stop(self, host: Host, *, down_s: float | None = None) -> None:
+        """Let a host's process say farewell and end, if it runs. It starts again after ``down_s``, if given."""
+        if host.node is not None:
+            self.world.stop(host.name)
+            self._start_later(host, down_s, False)
+
+    def _start_later(self, host: Host, down_s: float | None, empty: bool) -> None:
+        if down_s is not None:
+            self.world.schedule.later(down_s, self._start, host, host.boot, empty)
+
+    def _start(self, host: Host, boot: int, empty: bool) -> None:
+        """Start a host again, once its process has ended and unless somebody else has started it."""
+        if host.boot != boot:
+            return
         if host.node is None:
-            self.world.start(host.name, empty_disk=empty_disk)
+            self.world.start(host.name, empty_disk=empty)
+        else:
+            self.world.schedule.later(STOPPING_LOOK_S, self._start, host, boot, empty)

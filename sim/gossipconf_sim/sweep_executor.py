@@ -8,19 +8,23 @@ whose fault it was.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from gossipconf.model.errors import GossipconfError, InvalidInput
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -48,6 +52,12 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_jobs(jobs: int) -> None:
+    """Raise InvalidInput unless so many processes make sense."""
+    if not 1 <= jobs <= JOBS_MAX:
+        raise InvalidInput(f"jobs {jobs} is out of range; give 1 to {JOBS_MAX}")
+
+
 # -- processes ------------------------------------------------------------------------------------
 
 
@@ -60,8 +70,7 @@ class Processes(ThreadPoolExecutor):
     """
 
     def __init__(self, jobs: int) -> None:
-        if not 1 <= jobs <= JOBS_MAX:
-            raise InvalidInput(f"jobs {jobs} is out of range; give 1 to {JOBS_MAX}")
+        check_jobs(jobs)
         super().__init__(jobs, thread_name_prefix="sweep", initializer=_hold_interrupts)
         self._lock = threading.Lock()
         self._running: dict[int, SpawnProcess] = {}
@@ -159,6 +168,38 @@ def processes(jobs: int) -> Iterator[Executor]:
 # -- Dask -----------------------------------------------------------------------------------------
 
 
+class Workers(Executor):
+    """Runs each call on some worker of a Dask client's cluster. Closing the client cancels what has not begun.
+
+    Dask's own executor for a client never ends the future of a result that is lost with
+    its worker before it was handed over, and that cannot be made again.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def submit(self, fn: Callable[Given, Returned], /, *args: Given.args, **kwargs: Given.kwargs) -> Future[Returned]:
+        """Run ``fn`` on a worker; its future raises what comes of it there, or what Dask says."""
+        ours: Future[Returned] = Future()
+        # Not pure: a result that the cluster remembers must not stand in for a run.
+        theirs = self._client.submit(fn, *args, pure=False, **kwargs)
+        assert self._client.loop is not None
+        self._client.loop.add_callback(_pass_on, theirs, ours)
+        return ours
+
+
+async def _pass_on(theirs: Awaitable[Returned], ours: Future[Returned]) -> None:
+    try:
+        result = await theirs
+    except (CancelledError, asyncio.CancelledError):
+        ours.cancel()
+        ours.set_running_or_notify_cancel()
+    except Exception as error:
+        ours.set_exception(error)
+    else:
+        ours.set_result(result)
+
+
 @contextmanager
 def cluster(address: str, tell: Callable[[str], None]) -> Iterator[Executor]:
     """The workers of the Dask cluster whose scheduler is at ``address``; whatever raises inside cancels the runs.
@@ -169,15 +210,12 @@ def cluster(address: str, tell: Callable[[str], None]) -> Iterator[Executor]:
     from distributed import Client  # noqa: PLC0415 - an extra, and slow to import
 
     _probe(address)
+    # Its log is for Dask's own developers; what goes wrong with a run comes with its future.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with Client(address, timeout=CONNECT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
         if not client.nthreads():
             tell(f"the cluster at {address} has no workers yet; the sweep waits for them")
-        # Not pure: a result that the cluster remembers must not stand in for a run.
-        executor = client.get_executor(pure=False)
-        try:
-            yield executor
-        finally:
-            executor.shutdown(wait=False)
+        yield Workers(client)
 
 
 def _probe(address: str) -> None:

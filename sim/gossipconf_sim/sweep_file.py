@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class SweepFile:
         """Open it, and read what is there. Raises InvalidInput for a file of anything else."""
         try:
             self._file = open(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+            self._check_kind()
             self._lock()
             self._read()
         except OSError as error:
@@ -62,6 +64,10 @@ class SweepFile:
         if self._file is not None:
             self._file.close()
 
+    def _check_kind(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # some devices could be read for ever
+            raise InvalidInput(f"{self.path} is no regular file: a sweep could not go on from it")
+
     def _lock(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,19 +80,28 @@ class SweepFile:
         if not lines:
             if not header.startswith(first):
                 raise self._foreign()
-            if first:  # torn; a device that takes all and gives nothing can be written, not truncated
-                self._file.truncate(self._file.seek(0))
-            self._write(header)
+            self._begin(header)
             return
-        self._compare(first)
         torn = lines.pop()
+        differs = self._difference(first)
+        if differs and not lines:  # nothing would be lost
+            self._begin(header)
+            return
+        if differs:
+            raise InvalidInput(
+                f"{self.path} holds the results of another sweep: {differs}; name another file with --out"
+            )
         jobs = {job.key: job for job in self.sweep.jobs()}
         self.rows += [self._row(jobs, number, line) for number, line in enumerate(lines, start=2)]
         if torn:
-            self._file.truncate(self._file.seek(-len(torn), 2))
+            self._file.truncate(self._file.seek(-len(torn), os.SEEK_END))
 
-    def _compare(self, first: bytes) -> None:
-        """Raise InvalidInput unless the first line is of this sweep."""
+    def _begin(self, header: bytes) -> None:
+        self._file.truncate(self._file.seek(0))
+        self._write(header)
+
+    def _difference(self, first: bytes) -> str:
+        """How the sweep of a first line is another one; empty if it is not. Raises InvalidInput if it is none."""
         try:
             there = json.loads(first)["sweep"]
             names = dict.fromkeys([*self.sweep.header(), *there])
@@ -96,13 +111,10 @@ class SweepFile:
         for name in names:
             # As texts: 1, 1.0 and true are equal in Python, and make different rows.
             told, wanted = (json.dumps(one.get(name), sort_keys=True) for one in (there, here))
-            if told == wanted:
-                continue
-            is_text = name == "text"
-            differs = "the scenario's text has changed" if is_text else f"{name} is {told} there and {wanted} here"
-            raise InvalidInput(
-                f"{self.path} holds the results of another sweep: {differs}; name another file with --out"
-            )
+            if told != wanted:
+                is_text = name == "text"
+                return "the scenario's text has changed" if is_text else f"{name} is {told} there and {wanted} here"
+        return ""
 
     def _foreign(self) -> InvalidInput:
         return InvalidInput(f"{self.path} is a file of something else than a sweep; name another with --out")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, log, prod, sqrt
@@ -45,8 +44,10 @@ DECADE: Final = 10.0
 SECONDS_FROM_MS: Final = 10_000.0
 """Times above are told in seconds."""
 
+CONVERGENCE: Final = "convergence_ms"
+
 PANELS: Final = (
-    {"convergence_ms": "Convergence: all nodes equal"},
+    {CONVERGENCE: "Convergence: all nodes equal"},
     {"last_delivery_ms.p50": "Last delivery, median change", "last_delivery_ms.p99": "Last delivery, 99th percentile"},
 )
 """Figures and their titles; those that belong together have one scale."""
@@ -56,8 +57,8 @@ COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e
 
 MARKERS: Final = "osD^vP*Xhp"
 
-NEVER_POINTS: Final = 10
-"""Height of a line of small print."""
+CROSS: Final[dict[str, Any]] = {"linestyle": "", "marker": "x", "color": "#cc0000", "markersize": 11, "zorder": 4}
+"""Marks what is not the whole truth."""
 
 T_975: Final = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
@@ -65,7 +66,6 @@ T_975: Final = (
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
 """97.5% quantiles of Student's t with 1, 2, … degrees of freedom."""
-
 
 LOG_MAX: Final = 700.0
 """Beyond, the exponential has no float; two seeds that are far apart can have such an interval."""
@@ -143,19 +143,19 @@ def save(picture: Figure, target: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The points of one line: places on the axis, the runs at each, how far beside its place a dot is drawn."""
+    """The points of one line: the place of each on the axis, and its runs."""
 
     label: str
-    places: list[float]
-    runs: list[list[Row]]
+    runs: list[tuple[float, list[Row]]]
     colour: Any
     marker: str
-    shift: float
 
     def figures(self, path: str) -> list[tuple[float, list[float]]]:
         """The places where runs have a figure, and all of these."""
-        found = [[one for row in rows if (one := figure(row.result, path)) is not None] for rows in self.runs]
-        return [(place + self.shift, values) for place, values in zip(self.places, found, strict=True) if values]
+        found = [
+            (place, [one for row in rows if (one := figure(row.result, path)) is not None]) for place, rows in self.runs
+        ]
+        return [(place, values) for place, values in found if values]
 
 
 def _split(sweep: Sweep) -> tuple[Axis, list[Axis]]:
@@ -173,13 +173,11 @@ def _groups(along: Axis, others: Sequence[Axis], points: Iterable[tuple[Point, l
     shades = len(others) == 1 and others[0].numeric
     groups = []
     for number, (label, found) in enumerate(lines.items()):
-        found.sort(key=lambda one: one[0])
         # Categories have no line to follow: their dots stand side by side.
         shift = 0.0 if along.numeric else 0.5 * ((number + 0.5) / len(lines) - 0.5)
+        runs = sorted(((place + shift, rows) for place, rows in found), key=lambda one: one[0])
         colour = _shade(number, len(lines)) if shades else COLOURS[number % len(COLOURS)]
-        groups.append(
-            _Group(label, [one for one, _ in found], [rows for _, rows in found], colour, MARKERS[number], shift)
-        )
+        groups.append(_Group(label, runs, colour, MARKERS[number]))
     return groups
 
 
@@ -235,7 +233,8 @@ class _Scale:
 def _panel(axes: Axes, along: Axis, groups: Sequence[_Group], path: str, scale: _Scale) -> None:
     for group in groups:
         _line(axes, along, group, path, scale)
-    _mark_missing(axes, groups, path)
+        if path == CONVERGENCE:
+            _mark_missing(axes, group, scale)
     axes.set_ylabel(f"time in {'s' if scale.unit_ms > 1 else 'ms'}")
     _scale_x(axes, along)
     _scale_y(axes, scale)
@@ -248,7 +247,9 @@ def _line(axes: Axes, along: Axis, group: _Group, path: str, scale: _Scale) -> N
     found = group.figures(path)
     places = [place for place, _ in found]
     estimates = [Estimate.of(values, logarithmic=scale.logarithmic) for _, values in found]
-    means, lows, highs = ([getattr(one, name) / scale.unit_ms for one in estimates] for name in ("mean", "low", "high"))
+    means = [one.mean / scale.unit_ms for one in estimates]
+    lows = [max(one.low / scale.unit_ms, scale.least) for one in estimates]
+    highs = [min(one.high / scale.unit_ms, scale.most) for one in estimates]
     is_line = _is_line(along)
     axes.plot(
         places, means, linestyle="-" if is_line else "", marker=group.marker, markersize=5, color=group.colour, zorder=3
@@ -264,27 +265,19 @@ def _is_line(along: Axis) -> bool:
     return along.numeric and len(along.values) > 1
 
 
-def _mark_missing(axes: Axes, groups: Sequence[_Group], path: str) -> None:
-    """Say at the upper edge which runs never converged: the dot there is of the others alone."""
-    lines: Counter[float] = Counter()
-    places = [place for group in groups for place in group.places]
-    for group in groups:
-        for place, rows in zip(group.places, group.runs, strict=True):
-            never = sum(figure(row.result, path) is None for row in rows)
-            if not never:
-                continue
-            axes.annotate(
-                f"{group.label}: {never} of {len(rows)} never".removeprefix(": "),
-                (place, 1.0),
-                xytext=(0, -NEVER_POINTS * lines[place]),
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                ha="left" if place == min(places) else "right" if place == max(places) else "center",
-                va="top",
-                fontsize=NEVER_POINTS - 2,
-                color="#aa0000",
-            )
-            lines[place] += 1
+def _mark_missing(axes: Axes, group: _Group, scale: _Scale) -> None:
+    """Cross out the dots that leave out runs that never converged; without any other run, at the upper edge."""
+    dots = dict(group.figures(CONVERGENCE))
+    for place, rows in group.runs:
+        values = dots.get(place, [])
+        if len(values) == len(rows):
+            continue
+        if values:
+            height = Estimate.of(values, logarithmic=scale.logarithmic).mean / scale.unit_ms
+            axes.plot(place, height, **CROSS)
+        else:
+            axes.plot(place, 0.97, **CROSS, transform=axes.get_xaxis_transform())
+            axes.plot(place, 0.97, group.marker, color=group.colour, transform=axes.get_xaxis_transform())
 
 
 def _scale_x(axes: Axes, along: Axis) -> None:
@@ -323,8 +316,10 @@ def _legend(picture: Figure, sweep: Sweep, groups: Sequence[_Group], logarithmic
         about: Artist = Patch(color="#999999", alpha=0.4, linewidth=0, label=label)
     else:
         about = Line2D([], [], linestyle="", label=f"seed {sweep.seed} alone:\nno confidence interval")
+    crosses = [Line2D([], [], **CROSS, label="without runs that never converged\n(at the upper edge: none did)")]
+    is_missing = any(figure(row.result, CONVERGENCE) is None for one in groups for _, rows in one.runs for row in rows)
     picture.legend(
-        handles=[*(lines if others else []), about],
+        handles=[*(lines if others else []), about, *(crosses if is_missing else [])],
         title="\n".join(_described(sweep.points[0].scenario, axis.path) for axis in others) or None,
         loc="outside right center",
         alignment="left",

@@ -22,9 +22,10 @@ from gossipconf.model.version import Version
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Send, Show
 from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed
 from gossipconf.protocol.frames import FrameClass
+from gossipconf.protocol.messages import Batch
 from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, Identity, decode_saved_addresses
-from gossipconf.protocol.presence import SAVED_MEMBERS, decode_saved_members
+from gossipconf.protocol.presence import SAVED_MEMBERS
 from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
 from gossipconf.trust.cluster import Cluster
 from gossipconf.trust.keys import Signer
@@ -114,10 +115,12 @@ class World:
         self.twin = twin
         self._keep_events = keep_events
         self._rng = self.random("world")
+        self._disk_rng = self.random("disks")
         self._tokens = itertools.count(1)
         self._outcomes: dict[int, Event] = {}
         self._roots: dict[bytes, int] = {}
         self._processing_s = self.conditions.processing_us / 1e6
+        self._has_more = False
         self._now = Now(0.0, EPOCH_MS)
         self._carry: dict[type[Any], Callable[[Host, Any], None]] = {
             Send: self._send,
@@ -159,11 +162,16 @@ class World:
         disk:       what it has from before
         adversary:  what stands between its node and the network, if it is hostile
         """
-        host = Host(name, len(self.hosts), f"{name}:1", tuple(f"{seed}:1" for seed in seeds), self.random("host", name))
+        host = Host(
+            name,
+            len(self.hosts),
+            f"{name}:1",
+            tuple(f"{seed}:1" for seed in seeds),
+        )
         host.zone = zone
         host.adversary = adversary
         host.disk = disk or Disk()
-        host.skew_ms = round(self.conditions.clock_skew_ms * (2 * host.rng.random() - 1))
+        host.skew_ms = round(self.conditions.clock_skew_ms * (2 * self._rng.random() - 1))
         self.hosts[name] = host
         self.network.attach(host)
         if start:
@@ -182,6 +190,7 @@ class World:
         host.unreachable = False
         self.network.appear(host)
         host.started_s = self.now_s
+        host.revision = -1
         self._note(Input.START, host)
         restored = self._restored(host)
         if name == self.twin:
@@ -218,7 +227,7 @@ class World:
             retired_headers=tuple(
                 self.interning.change(data, cluster_id).restrict(()) for data in reversed(disk.retired.values())
             ),
-            members=decode_saved_members(disk.meta.get(SAVED_MEMBERS)),
+            members=self.interning.members(disk.meta.get(SAVED_MEMBERS)),
             accepted_policies=decode_saved_policies(disk.meta.get(SAVED_POLICIES)),
             addresses=tuple(decode_saved_addresses(disk.meta.get(SAVED_ADDRESSES))),
         )
@@ -476,9 +485,10 @@ class World:
         self._settle(host)
 
     def dropped(self, host: Host, wire: Wire, frame_class: FrameClass) -> None:
-        """A message of this host found its queue full; `_settle`, which has sent it, goes on with what the node says."""
+        """A message of a host found its queue full; `_settle`, which has sent it, goes on with what the node says."""
         assert host.node is not None
         self._note(Input.DROPPED, host)
+        self._has_more = True
         host.node.dropped(self._clock(host), wire.id, frame_class)
 
     def _timer(self, host: Host, boot: int, due_s: float) -> None:
@@ -499,16 +509,19 @@ class World:
         if node is None:
             return
         carry = self._carry
-        while outputs := node.take_outputs():
-            for output in outputs:
+        self._has_more = True
+        while self._has_more:  # again only if an output has caused an input
+            self._has_more = False
+            for output in node.take_outputs():
                 carry[type(output)](host, output)
         due_s = node.next_timer_s
         if due_s is not None and (host.timer_at_s is None or due_s < host.timer_at_s):
             host.timer_at_s = due_s
             self.schedule.at(due_s, self._timer, host, host.boot, due_s)
-        root = node.root
-        if root != host.root:
-            self._count_root(host, root)
+        revision = node.replica.revision
+        if revision != host.revision:
+            host.revision = revision
+            self._count_root(host, node.root)
 
     def _send(self, host: Host, send: Send) -> None:
         wire = host.links.get(send.link)
@@ -537,6 +550,16 @@ class World:
             network.send(host, wire, kind, send.message)
             self.hostile_bytes += network.sent_bytes[kind] - bytes_before
             self.hostile_messages += network.sent_messages[kind] - messages_before
+            if kind is FrameClass.SYNC:
+                self._mark_mutilated(send.message)
+
+    def _mark_mutilated(self, data: bytes) -> None:
+        """Note of which changes a hostile host hands out parts."""
+        message = self.interning.message(data)
+        for one in message.changes if isinstance(message, Batch) else ():
+            change = self.interning.change(one, self.cluster.genesis.cluster_id)
+            if not change.is_whole:
+                self.mutilated[change.id] = None
 
     def _connect(self, host: Host, connect: Connect) -> None:
         self.network.dial(host, connect.address)
@@ -580,7 +603,7 @@ class World:
             duration_s = 0.0
             if _touches_disk(group):
                 low_ms, high_ms = self.conditions.disk_ms
-                duration_s = (low_ms + (high_ms - low_ms) * host.rng.random()) * disk.slowness / 1000
+                duration_s = (low_ms + (high_ms - low_ms) * self._disk_rng.random()) * disk.slowness / 1000
             self.schedule.later(duration_s, self._written, host, host.boot, group)
 
     def _written(self, host: Host, boot: int, group: list[Persist]) -> None:

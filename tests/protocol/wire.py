@@ -212,7 +212,9 @@ class Tapped(World):
         self.sent: list[Sent] = []
         self.dials = dials
         for name in names:
-            self.add(name, [other for other in names if other != name][:3] if dials else ())
+            self.add(name, [other for other in names if other != name][:3] if dials else (), start=False)
+        for name in names:
+            self.start(name)
 
     def node(self, name: str) -> Node:
         node = self.hosts[name].node

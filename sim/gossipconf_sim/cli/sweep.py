@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import typer
@@ -34,6 +35,9 @@ COLUMNS: Final = {
 
 TOLD_MAX: Final = 10
 """Failures, and runs with violations, that are told one by one: what is wrong with one is often wrong with all."""
+
+FORECAST_EVERY_S: Final = 0.5
+"""A forecast looks at every point of the grid; nobody reads faster."""
 
 
 class SweepFailed(GossipconfError):
@@ -94,8 +98,11 @@ def sweep(
     check_json(json_file)
     from ..scenario import parse_overrides  # noqa: PLC0415 - the protocol, which --help needs not
     from ..sweep import parse_axes, plan  # noqa: PLC0415
+    from ..sweep_executor import check_jobs  # noqa: PLC0415
     from ..sweep_file import SweepFile  # noqa: PLC0415
 
+    if jobs is not None:
+        check_jobs(jobs)
     if dask is not None and jobs is not None:
         raise InvalidInput("--jobs is about processes of this machine; with --dask the cluster has its workers")
     planned = plan(scenario, parse_axes(vary or []), parse_overrides(overrides or []), repeats=repeats, seed=seed)
@@ -163,36 +170,39 @@ class Forecast:
     """
 
     def __init__(self, done: Sequence[Row], pending: Sequence[Job]) -> None:
-        self._walls_s: dict[str, list[float]] = {}
-        self._left = Counter(str(job.point) for job in pending)
-        self._nodes = {str(job.point): job.point.scenario.nodes for job in [*pending, *(row.job for row in done)]}
-        self._worked_s = 0.0
         self.jobs = len(pending)
+        self._left = Counter(str(job.point) for job in pending)
+        self._nodes = {str(job.point): job.point.scenario.nodes for job in pending}
+        self._runs: Counter[str] = Counter()
+        self._walls_s: defaultdict[str, float] = defaultdict(float)
+        self._walls_by_node_s = 0.0
+        self._worked_s = 0.0
         for row in done:
-            self._note(row)
+            self._learn(row.job, row.result["wall_s"])
 
     def ended(self, one: Row | Failure) -> None:
         """One less to do."""
         self._left[str(one.job.point)] -= 1
-        if (wall_s := self._note(one)) is not None:
+        wall_s = getattr(one, "result", {}).get("wall_s")  # of what failed nothing is known
+        if wall_s is not None:
+            self._learn(one.job, wall_s)
             self._worked_s += wall_s
 
     def left_s(self, elapsed_s: float) -> float | None:
-        """Seconds from now until the last run ends; None if nothing is known."""
+        """Seconds from now until the last run ends, if the first began ``elapsed_s`` ago; None if nothing is known."""
         if not self._worked_s:
             return None
-        by_node_s = mean(wall_s / self._nodes[point] for point, all_s in self._walls_s.items() for wall_s in all_s)
-        work_s = sum(
-            runs * (mean(self._walls_s[point]) if point in self._walls_s else by_node_s * self._nodes[point])
-            for point, runs in self._left.items()
-        )
-        return work_s * elapsed_s / self._worked_s
+        return sum(runs * self._expected_s(point) for point, runs in self._left.items()) * elapsed_s / self._worked_s
 
-    def _note(self, one: Row | Failure) -> float | None:
-        wall_s = getattr(one, "result", {}).get("wall_s")
-        if wall_s is not None:
-            self._walls_s.setdefault(str(one.job.point), []).append(wall_s)
-        return wall_s
+    def _learn(self, job: Job, wall_s: float) -> None:
+        self._runs[str(job.point)] += 1
+        self._walls_s[str(job.point)] += wall_s
+        self._walls_by_node_s += wall_s / job.point.scenario.nodes
+
+    def _expected_s(self, point: str) -> float:
+        if point in self._runs:
+            return self._walls_s[point] / self._runs[point]
+        return self._walls_by_node_s / self._runs.total() * self._nodes[point]
 
 
 class Bar:
@@ -201,7 +211,7 @@ class Bar:
     def __init__(self, forecast: Forecast) -> None:
         console = stderr()
         self._forecast = forecast
-        self._begin_s = time.monotonic()
+        self._begin_s = self._told_s = time.monotonic()
         self._progress = Progress(
             TextColumn("{task.completed:,} of {task.total:,} runs"),
             BarColumn(),
@@ -223,8 +233,13 @@ class Bar:
     def advance(self, ended: Row | Failure) -> None:
         """One more run has ended."""
         self._forecast.ended(ended)
-        left_s = self._forecast.left_s(time.monotonic() - self._begin_s)
-        self._progress.update(self._task, advance=1, left=f"about {duration(left_s)} left" if left_s else "")
+        self._progress.advance(self._task)
+        now_s = time.monotonic()
+        if self._progress.disable or now_s - self._told_s < FORECAST_EVERY_S:
+            return
+        self._told_s = now_s
+        left_s = self._forecast.left_s(now_s - self._begin_s)
+        self._progress.update(self._task, left=f"about {duration(ceil(left_s))} left" if left_s else "")
 
 
 # -- what came of it ------------------------------------------------------------------------------
