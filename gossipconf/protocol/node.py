@@ -12,9 +12,10 @@ carry them out in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from ..model.change import Change
 from ..model.entry import Slot
@@ -22,6 +23,7 @@ from ..model.errors import ProtocolViolation
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
+from . import overlay, sync
 from .address_book import AddressBook
 from .broadcast import Broadcast
 from .decoders import Decoders
@@ -90,6 +92,12 @@ class Node:
             remembered=restored.members,
         )
         self._decode_message = decoders.message
+        self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
+            Push: self.broadcast.handle,
+            Roster: self.presence.handle,
+            **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
+            **dict.fromkeys(sync.MESSAGES, self.sync.handle),
+        }
         self._policies = tuple(policies)
         self._shown_root = b""
         self._policy_version = 0
@@ -213,15 +221,8 @@ class Node:
     # -- inside -----------------------------------------------------------------------------------
 
     def _handle(self, link: Link, message: Message) -> None:
-        if self.overlay.handle(link, message):
-            return
-        if isinstance(message, Push):
-            self.broadcast.handle(link, message)
-        elif isinstance(message, Roster):
-            self.presence.handle(link, message)
-        else:
-            handled = self.sync.handle(link, message)
-            assert handled, f"no machine takes {type(message).__name__}"
+        self.overlay.hear(link, message)
+        self._takers[type(message)](link, message)
 
     def _link_up(self, link: Link) -> None:
         self.sync.link_up(link)

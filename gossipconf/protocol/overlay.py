@@ -77,6 +77,8 @@ NAMESAKE_REPEAT_S: Final = 3600.0
 """How often the same namesake is reported: it is dialled again and again."""
 NAMESAKES_MAX: Final = 64
 """Namesakes remembered for that."""
+MESSAGES: Final = (Hello, Ping, Pong, Addresses, Goodbye)
+"""What the overlay takes."""
 STOPPING: Final = "the agent is shutting down"
 SAVED_ADDRESSES: Final = "addresses"
 """Name under which the journal keeps the address book."""
@@ -233,14 +235,17 @@ class Overlay:
         self._upkeep_soon()
         self._lose(link, reason)
 
-    def handle(self, link: Link, message: Message) -> bool:
-        """Take a message that is the overlay's; False if it is another machine's. Raises ProtocolViolation."""
+    def hear(self, link: Link, message: Message) -> None:
+        """Any message is a sign of life; the first must be hello. Raises ProtocolViolation."""
         link.heard_s = self._environment.now.monotonic_s
+        if link.hello is None and type(message) is not Hello:
+            raise ProtocolViolation(f"{type(message).__name__} before hello")
+
+    def handle(self, link: Link, message: Message) -> None:
+        """Take one of MESSAGES. Raises ProtocolViolation."""
         match message:
             case Hello():
                 self._greeted(link, message)
-            case _ if link.hello is None:
-                raise ProtocolViolation(f"{type(message).__name__} before hello")
             case Ping():
                 self.send(link, Pong(message.token))
             case Pong():
@@ -255,9 +260,6 @@ class Overlay:
                 if message.code == GoodbyeCode.FULL:
                     self._rest(link, FULL_REST_S)
                 self.close(link, f"peer: {message.reason}")
-            case _:
-                return False
-        return True
 
     def _learn(self, addresses: Iterable[str]) -> None:
         for address in addresses:

@@ -47,6 +47,8 @@ theirs. What a long one has brought so far stays."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_CAP_S: Final = 30.0
 """Wait before a peer is tried again with which no sync ends equal: it may withhold, or refuse, for ever."""
+MESSAGES: Final = (Root, Hints, Hinted, Walk, Walked, Want, Given, Check, Checked, Batch, WantPolicies)
+"""What sync takes."""
 
 
 @dataclass(slots=True)
@@ -106,8 +108,8 @@ class Sync:
         if peer is not None:
             self._show_root_later(peer, RETRY_FIRST_S)
 
-    def handle(self, link: Link, message: Message) -> bool:
-        """Take a message that is sync's; False if it is another machine's. Raises ProtocolViolation."""
+    def handle(self, link: Link, message: Message) -> None:
+        """Take one of MESSAGES. Raises ProtocolViolation."""
         session = self._session if self._session is not None and self._session.link is link else None
         match message:
             case Root():
@@ -126,9 +128,6 @@ class Sync:
                 if session is not None and session.answers(message):
                     self._heard_s = self._environment.now.monotonic_s
                     session.advance(message)
-            case _:
-                return False
-        return True
 
     # -- comparing --------------------------------------------------------------------------------
 

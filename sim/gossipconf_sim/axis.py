@@ -24,8 +24,8 @@ SHORTEST_S: Final = 1.0
 """Nor must a stretch of at least so many s get less than this share of the axis."""
 WIDTH_LEAST: Final = 0.4
 """What the shortest stretch gets; one of 1 s gets log 2 more, one of ten days log 864,001."""
-LABEL_ROOM: Final = 0.075
-"""Share of the axis that a label needs."""
+LETTER: Final = 0.01
+"""Share of the axis that a letter of a label needs; two labels are as much as two letters apart."""
 UNITS: Final = ((259_200.0, 86_400.0, "days"), (10_800.0, 3_600.0, "hours"), (180.0, 60.0, "minutes"))
 """Of spans longer than the first, the unit of an even axis."""
 
@@ -71,9 +71,10 @@ class Axis:
         ticks: list[tuple[float, str]] = []
         before_s = 0.0
         for edge_s, place in zip(self.edges_s, self.places, strict=True):
-            if ticks and place - ticks[-1][0] < LABEL_ROOM:
+            label = _label(float(edge_s), before_s)
+            if ticks and place - ticks[-1][0] < LETTER * (2 + (len(label) + len(ticks[-1][1])) / 2):
                 continue
-            ticks.append((float(place), _label(float(edge_s), before_s)))
+            ticks.append((float(place), label))
             before_s = float(edge_s)
         return ticks
 

@@ -131,7 +131,10 @@ def atomic(world: World) -> list[str]:
 
 
 def no_silent_divergence(world: World) -> list[str]:
-    """7. Of nodes with one fingerprint all know the same forks; once all are equal, every fork that one has found."""
+    """7. Of nodes with one fingerprint all know the same forks; once all are equal, every fork that one has found.
+
+    What only hosts have found that have crashed since may be gone with them.
+    """
     wrong = []
     for nodes in _by_root(world).values():
         forks = dict(nodes[0].replica.live.forks()).keys()
@@ -145,8 +148,8 @@ def no_silent_divergence(world: World) -> list[str]:
             known = node.replica.live.forks()
             wrong += [
                 f"{_name(node)} does not know of the fork {writer.hex()[:8]}/{seq} that another has found"
-                for writer, seq in world.forks_found
-                if (writer, seq) not in known
+                for (writer, seq), finders in world.forks_found.items()
+                if (writer, seq) not in known and any(_has_run_since(world, *finder) for finder in finders.items())
             ]
     return wrong
 
@@ -244,6 +247,11 @@ def _versions_on_disk(world: World, name: str) -> dict[Slot, list[Version]]:
         for version in versions_of(world.interning.change(data, cluster_id)):
             found.setdefault(version.slot, []).append(version)
     return found
+
+
+def _has_run_since(world: World, name: str, since_s: float) -> bool:
+    host = world.hosts[name]
+    return host.node is not None and host.started_s <= since_s
 
 
 def _seen(world: World, invariant: str) -> list[str]:

@@ -42,20 +42,16 @@ class Figure:
 
 
 SPREADS: Final = (
-    Figure("last_delivery_ms", "last delivery", Unit.TIME_MS, "from a publish until the last node has the change"),
-    Figure("delivery_ms", "each delivery", Unit.TIME_MS, "from a publish until any one node has it"),
-    Figure("visible_ms", "last read", Unit.TIME_MS, "until readers on the last node see it, once its disk has it"),
-    Figure("hops", "hops", Unit.NUMBER, "links that a first copy has crossed, where it was pushed"),
+    Figure("last_delivery_ms", "last delivery", Unit.TIME_MS, "publish until the last node has it"),
+    Figure("delivery_ms", "each delivery", Unit.TIME_MS, "publish until one node has it"),
+    Figure("visible_ms", "last read", Unit.TIME_MS, "until the last node's readers see it"),
+    Figure("hops", "hops", Unit.NUMBER, "links crossed by pushed first copies"),
 )
 """Figures with a median, a 99th percentile and a maximum."""
 
 VALUES: Final = (
-    Figure(
-        "delivered_fraction", "delivered", Unit.SHARE, "of all changes, to all nodes that were up since their publish"
-    ),
-    Figure(
-        "payload_copies_per_node", "copies", Unit.NUMBER, "of a change that arrive at a node, the useful one included"
-    ),
+    Figure("delivered_fraction", "delivered", Unit.SHARE, "of all changes, to all nodes up since their publish"),
+    Figure("payload_copies_per_node", "copies", Unit.NUMBER, "of a change that arrive at a node, the first included"),
     Figure("duplicates_per_node", "duplicates", Unit.NUMBER, "of these that were not the first"),
     Figure("cross_zone_copies_per_change", "cross-zone copies", Unit.NUMBER, "of a change, from one zone to another"),
     Figure("messages_per_change_per_node", "messages", Unit.NUMBER, "that a node sends for a change, of all kinds"),
@@ -63,31 +59,29 @@ VALUES: Final = (
         "messages_per_operation",
         "messages/operation",
         Unit.NUMBER,
-        "that all nodes send, by changes and reads together",
+        "that all nodes send, by changes and reads",
     ),
-    Figure(
-        "bytes_per_node_per_change", "bytes", Unit.BYTES, "that a node sends for a change, of all kinds, before TLS"
-    ),
+    Figure("bytes_per_node_per_change", "bytes", Unit.BYTES, "that a node sends for a change, in frames, before TLS"),
     Figure("idle_bytes_per_node_per_s", "idle", Unit.BYTES_PER_S, "that a node sends at rest, at the end"),
     Figure(
         "joined_s",
         "joined",
         Unit.TIME_S,
-        "from the last start until all nodes had links and held the same",
+        "from the last start until all were linked and equal",
         none="never",
     ),
     Figure(
         "convergence_ms",
         "convergence",
         Unit.TIME_MS,
-        "from the end of the last fault (or publish) until all nodes held the same",
+        "from the last fault or publish until all were equal",
         none="never",
     ),
 )
 """Figures of one value, of what was simulated."""
 
 COSTS: Final = (
-    Figure("events", "events", Unit.NUMBER, "arrivals, timers, writes and dials that were simulated"),
+    Figure("events", "events", Unit.NUMBER, "arrivals, timers, writes and dials simulated"),
     Figure("virtual_s", "virtual time", Unit.TIME_S, "that passed in the simulated world"),
     Figure("wall_s", "real time", Unit.TIME_S, "that it took here"),
     Figure("events_per_s", "speed", Unit.NUMBER, "events by second of real time"),
@@ -106,17 +100,17 @@ IDENTITIES: Final = (
 
 CLASSES: Final = {
     "control": "hellos, keepalives, who is there",
-    "broadcast": "changes on their first way, announcements, pulls",
+    "broadcast": "new changes, announcements, pulls",
     "ack": "who has which state",
     "sync": "comparing, and what was missing",
 }
 """Of each frame class, what it carries."""
 
-VIOLATIONS: Final = Figure("violations", "violations", Unit.NUMBER, "of an invariant, that the checkers found")
+VIOLATIONS: Final = Figure("violations", "violations", Unit.NUMBER, "of invariants, found by the checkers")
 MISSING_BYTES: Final = Figure(
-    "repair.missing_bytes", "repair, missing", Unit.BYTES, "that nodes lacked when the last fault was over"
+    "repair.missing_bytes", "repair, missing", Unit.BYTES, "that nodes lacked of changes at the end of the faults"
 )
-REPAIR_BYTES: Final = Figure("repair.bytes", "repair, sent", Unit.BYTES, "from then until all nodes held the same")
+REPAIR_BYTES: Final = Figure("repair.bytes", "repair, sent", Unit.BYTES, "from then until all were equal")
 
 
 @dataclass(frozen=True, slots=True)

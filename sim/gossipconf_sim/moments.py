@@ -8,6 +8,7 @@ came before and after it from even ones.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final
 
 FIRST_S: Final = 0.02
@@ -28,7 +29,7 @@ def moments(samples: int, edges_s: Iterable[float], ends_s: float, limit_s: floa
     even = max(1, samples // 2)
     times = {(ends_s + AFTER_S) * number / even for number in range(even + 1)} | {limit_s}
     each = max(PER_EDGE_LEAST, samples // 2 // max(1, len(edges)))
-    for edge_s, next_s in zip(edges, [*edges[1:], limit_s], strict=True):
+    for edge_s, next_s in pairwise([*edges, limit_s]):
         times.add(edge_s)
         times.update(_closer_at_first(edge_s, next_s, each))
     return sorted(time_s for time_s in times if time_s <= limit_s)

@@ -152,7 +152,7 @@ class Network:
             for _ in range(self._copies()):
                 self.schedule.at(arrival_s, self._arrive, wire, wire.ends[1 - side], message)
         else:
-            self.schedule.at(arrival_s, self._arrive, wire, wire.ends[1 - side], message)
+            self.schedule.push(arrival_s, self._arrive, wire, wire.ends[1 - side], message)
 
     def _copies(self) -> int:
         """How often a message arrives."""

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import inf, isfinite
 from typing import Any, TypeVar
 
 from gossipconf.model.errors import InvalidInput
@@ -34,10 +35,10 @@ class Option:
         if self.choices:
             return ", ".join(map(_quoted, self.choices))
         if self.least is not None and self.most is not None:
-            return f"{self.least:g} to {self.most:g}"
+            return f"{_plain(self.least)} to {_plain(self.most)}"
         if self.least is not None:
-            return f"{self.least:g} or more"
-        return "" if self.most is None else f"at most {self.most:g}"
+            return f"{_plain(self.least)} or more"
+        return "" if self.most is None else f"at most {_plain(self.most)}"
 
 
 def option(
@@ -88,9 +89,13 @@ def read_values(kind: type[Any], values: Any, path: str) -> dict[str, Any]:
 def unknown(path: str, name: str, known: typing.Iterable[str]) -> InvalidInput:
     """The error for a name that is none of ``known``."""
     names = list(known)
-    close = get_close_matches(name, names, 1)
-    meant = f" (did you mean {close[0]}?)" if close else ""
-    return InvalidInput(f"{path} is not an option{meant}; there are: {', '.join(names)}")
+    return InvalidInput(f"{path} is not an option{meant(name, names)}; there are: {', '.join(names)}")
+
+
+def meant(name: str, names: typing.Iterable[str]) -> str:
+    """Which of ``names`` is likely to be meant, for an error; empty if none is."""
+    close = get_close_matches(name, list(names), 1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _value(value: Any, about: Option, hint: Any, path: str) -> Any:
@@ -100,7 +105,7 @@ def _value(value: Any, about: Option, hint: Any, path: str) -> Any:
     if typing.get_origin(hint) is tuple:
         return _range(value, about, path)
     if hint is float and type(value) is int:
-        value = float(value)
+        value = _number(value)
     if type(value) is not hint:
         raise InvalidInput(f"{path} must be {_KINDS[hint]}{_bounds(about)}, not {_spelled(value)}")
     _check(value, about, path)
@@ -112,7 +117,7 @@ def _range(value: Any, about: Option, path: str) -> tuple[float, float]:
     pair = value if isinstance(value, list | tuple) else [value, value]
     if len(pair) != 2 or any(type(one) not in {int, float} for one in pair):
         raise InvalidInput(f"{path} must be a range [least, most] of numbers{_bounds(about)}, not {_spelled(value)}")
-    low, high = float(pair[0]), float(pair[1])
+    low, high = _number(pair[0]), _number(pair[1])
     for one in (low, high):
         _check(one, about, path)
     if low > high:
@@ -120,7 +125,17 @@ def _range(value: Any, about: Option, path: str) -> tuple[float, float]:
     return low, high
 
 
+def _number(value: float) -> float:
+    """``value`` as a float; a whole number that is none is infinite, and refused as such."""
+    try:
+        return float(value)
+    except OverflowError:
+        return inf if value > 0 else -inf
+
+
 def _check(value: Any, about: Option, path: str) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        raise InvalidInput(f"{path} must be a finite number{_bounds(about)}, not {_spelled(value)}")
     outside = (
         (about.choices and value not in about.choices)
         or (about.least is not None and not value >= about.least)
@@ -143,6 +158,11 @@ def _spelled(value: Any) -> str:
     if isinstance(value, Mapping):
         return "a table"
     return _quoted(value) if isinstance(value, str) else str(value)
+
+
+def _plain(value: float) -> str:
+    """A bound without an exponent, as one writes it: 1000000."""
+    return f"{value:.12g}"
 
 
 def _quoted(value: str) -> str:

@@ -240,8 +240,7 @@ class _Play:
 
     def _sample(self, stage: Stage) -> None:
         network, world = self._world.network, self._world
-        running = [host.running.root for host in world.honest()]
-        self._samples.append(Sample(stage.now_s, tuple(network.sent_bytes), len(running), len(dict.fromkeys(running))))
+        self._samples.append(Sample(stage.now_s, tuple(network.sent_bytes), *world.census()))
 
     def _look(self) -> None:
         """Let all checkers look; what they find is told once."""

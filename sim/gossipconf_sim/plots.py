@@ -17,8 +17,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 
-from gossipconf.model.errors import InvalidInput
-
 from . import palette
 from .axis import Axis
 from .curves import CLASSES, Coverage, Numbers, Timeline, coverage, degrees, histograms, is_wide, timeline
@@ -26,7 +24,6 @@ from .play import Run
 from .quantities import duration, number, size
 from .stage import Mark
 
-SUFFIXES: Final = (".png", ".svg", ".pdf")
 DPI: Final = 150
 
 NICE_S: Final = (*(10.0**power for power in range(-6, 2)), 60.0, 600.0, 3_600.0, 36_000.0, 86_400.0, 864_000.0, 8.64e6)
@@ -82,12 +79,6 @@ def styled() -> AbstractContextManager[None]:
     """What holds for all pictures; figures are made, drawn and saved inside."""
     context: AbstractContextManager[None] = mpl.rc_context(STYLE)
     return context
-
-
-def check(target: Path) -> None:
-    """Raise InvalidInput for a picture whose name says no kind that there is."""
-    if target.suffix.lower() not in SUFFIXES:
-        raise InvalidInput(f"the picture {str(target)!r} must end in {', '.join(SUFFIXES)}")
 
 
 def save(figure: Figure, target: Path) -> None:

@@ -88,7 +88,7 @@ def _tiles(run: Run) -> Iterable[str]:
         yield _tile(
             share(result.delivered_fraction), "delivered", "of all changes, to all nodes that were up", kind=kind
         )
-    if result.last_delivery_ms is not None:
+    if result.last_delivery_ms is not None and result.delivery_ms is not None:
         spread = result.last_delivery_ms
         slowest = f"99 of 100 changes: {duration(spread.p99 / 1000)}; the slowest: {duration(spread.max / 1000)}"
         yield _tile(duration(spread.p50 / 1000), "until the last node has a change", f"the median change; {slowest}")
@@ -101,7 +101,7 @@ def _tiles(run: Run) -> Iterable[str]:
         idle = result.idle_bytes_per_node_per_s
         rest = f"and {size(idle)}/s at rest" if idle is not None else "all kinds of messages together"
         yield _tile(size(result.bytes_per_node_per_change), "sent by a node for a change", rest)
-    if result.payload_copies_per_node is not None:
+    if result.payload_copies_per_node is not None and result.nodes > 1:
         once = "once is enough; what is more is the price of speed and of faults"
         yield _tile(number(result.payload_copies_per_node), "times a change arrives at a node", once)
 

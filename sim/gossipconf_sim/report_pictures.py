@@ -133,8 +133,8 @@ def _overlay(run: Run) -> Iterator[str]:
         caption += " Rings hold the nodes that are one link from the publisher, two links, and so on."
     if overlay.is_sampled:
         caption += (
-            f" A sample: {len(overlay.links):,} of {overlay.all_links:,} links, "
-            f"with the {len(overlay.hosts):,} of {overlay.all_hosts:,} nodes at their ends."
+            f" A sample: {len(overlay.links):,} of {overlay.all_links:,} links, and at their ends "
+            f"{len(overlay.hosts):,} of {overlay.all_hosts:,} nodes."
         )
     yield _picture(overlay_figure(run, overlay), "overlay", "The nodes and the links between them", caption)
     figure = _sheet(2.3)

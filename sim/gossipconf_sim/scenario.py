@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gossipconf.model.errors import InvalidInput
+from gossipconf.model.limits import CHANGE_BYTES_MAX
+from gossipconf.protocol.messages import TEXT_BYTES_MAX
 
 from .byzantine import Hostility
 from .conditions import HostConditions, NetworkConditions
 from .faults import FAULTS, Fault
-from .options import option, options_of, read, read_values, unknown
+from .options import meant, option, options_of, read, read_values, unknown
 from .zones import Zone
 
 SUFFIX: Final = ".toml"
@@ -137,9 +139,12 @@ def _source(name: str) -> tuple[str, str]:
     if name in shipped():
         return name, resources.files(__package__).joinpath("scenarios", name + SUFFIX).read_text("utf-8")
     path = Path(name)
-    if not name.endswith(SUFFIX) and not path.is_file():
-        raise InvalidInput(f"no scenario is named {name!r}; there are {', '.join(shipped())}, and files ({SUFFIX})")
     try:
+        if not name.endswith(SUFFIX) and not path.is_file():
+            known = ", ".join(shipped())
+            raise InvalidInput(
+                f"no scenario is named {name!r}{meant(name, shipped())}; there are {known}, and files ({SUFFIX})"
+            )
         return name, path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -174,9 +179,13 @@ def _as_list(values: Any, path: str) -> list[Any]:
 
 
 def _read_fault(values: Any, path: str) -> Fault:
-    kind = values.get("kind") if isinstance(values, Mapping) else None
-    if kind not in FAULTS:
-        raise InvalidInput(f"{path}.kind is {kind!r}; allowed: {', '.join(FAULTS)}")
+    if not isinstance(values, Mapping):
+        raise InvalidInput(f"{path} must be a table, not {values!r}")
+    if "kind" not in values:
+        raise InvalidInput(f"{path}.kind is missing; allowed: {', '.join(FAULTS)}")
+    kind = values["kind"]
+    if not isinstance(kind, str) or kind not in FAULTS:
+        raise InvalidInput(f"{path}.kind is {kind!r}{meant(str(kind), FAULTS)}; allowed: {', '.join(FAULTS)}")
     return read(FAULTS[kind], {key: value for key, value in values.items() if key != "kind"}, path)
 
 
@@ -185,13 +194,24 @@ def _check(scenario: Scenario) -> None:
     names = [zone.name for zone in scenario.zones]
     if len(set(names)) != len(names):
         raise InvalidInput("zones: two zones have the same name")
-    placed = [zone for zone in scenario.zones if zone.latitude is not None and zone.longitude is not None]
-    if placed and len(placed) != len(scenario.zones):
+    for number, name in enumerate(names):
+        if not name.isprintable() or not 0 < len(name.encode()) <= TEXT_BYTES_MAX:
+            raise InvalidInput(f"zones.{number}.name is {name!r}; allowed: printable, 1 to {TEXT_BYTES_MAX} bytes")
+    given = [one is not None for zone in scenario.zones for one in (zone.latitude, zone.longitude)]
+    if any(given) and not all(given):
         raise InvalidInput("zones: give latitude and longitude of all zones, or of none")
     if scenario.zones and not sum(zone.weight for zone in scenario.zones) > 0:
         raise InvalidInput("zones: the weights must not all be 0")
     if sum(one.share for one in scenario.hostile) >= 1:
         raise InvalidInput("hostile: the shares add up to 1 or more; leave honest hosts")
+    if sum(round(one.share * scenario.nodes) for one in scenario.hostile) >= scenario.nodes:
+        raise InvalidInput(f"hostile: the shares make all of {scenario.nodes} hosts hostile; leave honest ones")
+    for path, count, value_bytes in (
+        ("publish: entries", scenario.publish.entries, scenario.publish.value_bytes),
+        ("preload: keys", scenario.preload.keys, scenario.preload.value_bytes),
+    ):
+        if count * value_bytes > CHANGE_BYTES_MAX:
+            raise InvalidInput(f"{path} times value_bytes is more than one change may hold, {CHANGE_BYTES_MAX} bytes")
     if scenario.publish.entries > scenario.publish.keys:
         raise InvalidInput("publish.entries is larger than publish.keys: one change names a key once")
 
@@ -216,17 +236,19 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _element(place: list[Any], part: str, path: str) -> Any:
-    if not part.isdigit() or int(part) >= len(place):
-        raise InvalidInput(f"{path}: {part} is no element; there are 0 to {len(place) - 1}")
+    if not part.isdecimal() or int(part) >= len(place):
+        there = f"there are 0 to {len(place) - 1}" if place else "there is none"
+        raise InvalidInput(f"{path}: {part} is no element; {there}")
     return place[int(part)]
 
 
 def parse_value(text: str) -> Any:
     """A value as in TOML; what is not TOML is taken for a string, so that quotes can be left out."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        read_text = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return read_text["value"] if len(read_text) == 1 else text
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:

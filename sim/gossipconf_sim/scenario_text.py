@@ -18,7 +18,7 @@ def dump(scenario: Scenario) -> str:
     parts = ["\n".join(_options(scenario))]
     parts += [_table(f"[{name}]", getattr(scenario, name)) for name in TABLES]
     parts += [_table(f"[[{name}]]", one) for name in LISTS for one in getattr(scenario, name)]
-    parts += [_table("[[faults]]", fault, f"kind = {_value(fault.KIND)}") for fault in scenario.faults]
+    parts += [_table("[[faults]]", fault, f"kind = {spelled(fault.KIND)}") for fault in scenario.faults]
     return "\n\n".join(parts) + "\n"
 
 
@@ -30,15 +30,15 @@ def _options(record: Any) -> Iterator[str]:
     for field, _, _ in options_of(type(record)):
         value = getattr(record, field.name)
         if value is not None:
-            yield f"{field.name} = {_value(value)}"
+            yield f"{field.name} = {spelled(value)}"
 
 
-def _value(value: Any) -> str:
+def spelled(value: Any) -> str:
     """A value in TOML, which has the strings of JSON and the numbers of Python."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(spelled, value))}]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace(DELETE, "\\u007f")
     return repr(value)

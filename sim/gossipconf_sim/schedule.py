@@ -27,6 +27,10 @@ class Schedule:
         """Call ``action`` at ``time_s``, or now if that has passed."""
         heapq.heappush(self._heap, (max(time_s, self.now_s), next(self._tie), action, arguments))
 
+    def push(self, time_s: float, action: Action, *arguments: Any) -> None:
+        """As `at`, for a time that is known not to have passed: the network's, for every message."""
+        heapq.heappush(self._heap, (time_s, next(self._tie), action, arguments))
+
     def later(self, delay_s: float, action: Action, *arguments: Any) -> None:
         """Call ``action`` after ``delay_s``."""
         heapq.heappush(self._heap, (self.now_s + delay_s, next(self._tie), action, arguments))

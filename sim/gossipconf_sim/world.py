@@ -67,7 +67,7 @@ class World:
     handling:       the message that a node is dealing with now, or None
     acknowledged:   (host, virtual s, change) of every publish that an agent has acknowledged
     mutilated:      ids of changes of which strangers have handed out parts
-    forks_found:    (writer id, seq) of every fork that an honest node has told of
+    forks_found:    (writer id, seq) of every fork that an honest node has told of: hosts, and when
     whole_since_s:  since when nothing is wrong and nobody publishes, if whoever drives the world says so
     heal_limit_s:   how long honest nodes then may differ
     unequal_s:      when the fingerprints of honest nodes last differed
@@ -104,7 +104,7 @@ class World:
         self.mutilated: dict[bytes, None] = {}
         self.acknowledged: list[tuple[str, float, Change]] = []
         self.submitted: dict[int, tuple[str, int, Change]] = {}
-        self.forks_found: dict[tuple[bytes, int], None] = {}
+        self.forks_found: dict[tuple[bytes, int], dict[str, float]] = {}
         self.whole_since_s: float | None = None
         self.heal_limit_s = 0.0
         self.unequal_s = 0.0
@@ -398,6 +398,10 @@ class World:
         """Let virtual time pass until ``condition`` holds, at most ``limit_s``; whether it holds."""
         return self.schedule.run_until(condition, self.now_s + limit_s)
 
+    def census(self) -> tuple[int, int]:
+        """How many honest nodes run, and how many different fingerprints they have."""
+        return sum(self._roots.values()), len(self._roots)
+
     def converged(self) -> bool:
         """Whether all running honest nodes have the same fingerprint."""
         return len(self._roots) <= 1
@@ -583,7 +587,7 @@ class World:
                 name, _, change = self.submitted[event.token]
                 self.acknowledged.append((name, self.now_s, change))
         if isinstance(event, ForkFound) and host.honest:
-            self.forks_found[event.writer_id, event.seq] = None
+            self.forks_found.setdefault((event.writer_id, event.seq), {})[host.name] = self.now_s
         if self.on_event is not None:
             self.on_event(host, event)
 

@@ -20,7 +20,7 @@ from rich.text import Text
 from gossipconf import __version__
 from gossipconf.model.errors import GossipconfError
 
-from . import exits, explore, rounds, run, sweep
+from . import exits, explore, rounds, run, scenarios, sweep
 from .output import abandon_output, escaped, note
 
 EPILOG = """\b
@@ -40,6 +40,7 @@ app = typer.Typer(
 app.command()(explore.explore)
 app.command()(rounds.rounds)
 app.command()(run.run)
+app.command()(scenarios.scenarios)
 app.command()(sweep.sweep)
 
 

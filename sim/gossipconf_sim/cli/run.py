@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import typer
-from rich.cells import cell_len
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from gossipconf.model.errors import GossipconfError, InvalidInput
 
 from ..quantities import duration, number
-from .output import (
-    GAP,
-    STDOUT,
-    JsonOption,
-    OutputFailed,
-    check_json,
-    count,
-    escaped,
-    print_table,
-    say,
-    stderr,
-    stdout,
-    write_json,
-)
+from .folding import print_folded
+from .output import STDOUT, JsonOption, OutputFailed, check_json, count, escaped, say, stderr, write_json
 
 if TYPE_CHECKING:
     from ..figures import Row
     from ..play import Run
     from ..result import Result
 
+PICTURE_SUFFIXES: Final = (".png", ".svg", ".pdf")
 REPORT_SUFFIXES: Final = (".html", ".htm")
 
 TOLD_MAX: Final = 20
 """Violations that are told one by one; the JSON has all."""
-
-MEANING_COLUMNS_MIN: Final = 20
-"""What is left of the last column on a narrow terminal."""
 
 PHASES: Final = {"join": "joining", "publish": "publishing", "heal": "healing", "rest": "at rest"}
 
@@ -128,7 +112,7 @@ def command(scenario: str, nodes: int | None, seed: int, overrides: Sequence[str
 def check_files(json_file: str | None, plot: Path | None, report: Path | None, trace: Path | None) -> None:
     """Raise InvalidInput or OutputFailed for what cannot be written: a run may last an hour."""
     if plot is not None:
-        _check_suffix("picture", plot, (".png", ".svg", ".pdf"))
+        _check_suffix("picture", plot, PICTURE_SUFFIXES)
     if report is not None:
         _check_suffix("report", report, REPORT_SUFFIXES)
     if trace is not None and str(trace) == STDOUT:
@@ -250,18 +234,12 @@ def parameters(result: Result) -> str:
 
 
 def _print_rows(headings: Sequence[str], rows: Sequence[Row]) -> None:
-    """A table of figures whose last column, the meaning, is folded if the terminal is narrow."""
     columns = {"FIGURE": "left", **dict.fromkeys(headings, "right"), "MEANING": "left"}
-    texts = [[row.figure.label, *row.cells] for row in rows]
-    taken = sum(
-        max(map(cell_len, (heading, *(text[place] for text in texts)))) + GAP
-        for place, heading in enumerate(list(columns)[:-1])
-    )
-    room = max(MEANING_COLUMNS_MIN, stdout().width - taken)
-    lines: list[list[str | Text]] = []
-    for row, text in zip(rows, texts, strict=True):
-        first, *rest = textwrap.wrap(row.figure.meaning, room)
-        is_bad = (row.figure.name == "violations" and text[1] != "0") or text[1] == "never"
-        lines.append([*(Text(one, "red") if is_bad else one for one in text), first])
-        lines += [[*("" for _ in text), more] for more in rest]
-    print_table(columns, lines)
+    print_folded(columns, [[*_coloured(row), row.figure.meaning] for row in rows])
+
+
+def _coloured(row: Row) -> list[str | Text]:
+    """Name and values of a figure, in red if it is bad."""
+    cells = [row.figure.label, *row.cells]
+    is_bad = row.cells[0] == "never" or (row.figure.name == "violations" and row.cells[0] != "0")
+    return [Text(cell, "red") if is_bad else cell for cell in cells]

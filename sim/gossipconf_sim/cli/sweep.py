@@ -108,7 +108,9 @@ def sweep(
     planned = plan(scenario, parse_axes(vary or []), parse_overrides(overrides or []), repeats=repeats, seed=seed)
     if plot is not None:
         _check_plot(planned, plot)
-    with SweepFile(_target(out, planned), planned) as file:
+    target = _target(out, planned)
+    _check_distinct([str(target), *(str(one) for one in (json_file, plot) if one not in {None, STDOUT})])
+    with SweepFile(target, planned) as file:
         failures = _fill(file, jobs, dask)
     if json_file is not None:
         write_json(json_file, document(planned, file.rows, failures))
@@ -125,6 +127,14 @@ def _target(out: Path | None, planned: Sweep) -> Path:
     if out is None:
         return Path(name)
     return out / name if out.is_dir() else out
+
+
+def _check_distinct(names: Sequence[str]) -> None:
+    """Raise InvalidInput where one output would overwrite another."""
+    paths = [Path(name).resolve() for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if paths.count(path) > 1:
+            raise InvalidInput(f"{name!r} is given for two outputs; name different files")
 
 
 # -- running --------------------------------------------------------------------------------------

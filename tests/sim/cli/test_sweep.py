@@ -22,7 +22,7 @@ from gossipconf_sim.cli import __main__ as entry
 from gossipconf_sim.cli import sweep as command
 from gossipconf_sim.cli.sweep import Bar, Forecast
 from gossipconf_sim.play import simulate
-from gossipconf_sim.scenario import load, parse_overrides
+from gossipconf_sim.scenario import load
 from gossipconf_sim.sweep import Failure, Row, parse_axes, plan
 from tests.sim.cli.process import ENVIRONMENT
 from tests.sim.doomed import doomed
@@ -224,7 +224,7 @@ def test_of_many_failures_some_are_told(sweep, monkeypatch, tmp_path):
     assert not (tmp_path / "x.png").exists()
 
 
-def test_violations_are_told_with_how_to_see_them_again(sweep, here):
+def test_violations_are_told_with_how_to_see_them_again(sweep, run, here):
     arguments = [*VARY, "--repeats", 2, "--jobs", 1]
     assert sweep(*arguments).code == 0
     header, *rows = lines()
@@ -238,8 +238,7 @@ def test_violations_are_told_with_how_to_see_them_again(sweep, here):
         "error: 1 run of 4 violated an invariant",
     ]
     (_, *words) = shlex.split(REPLAY.format(1, 5))
-    assert words[:4] == ["run", "tiny.toml", "--seed", "1"]
-    assert load(words[1], parse_overrides(words[5::2])).nodes == 5
+    assert json.loads(run(*words, "--json", "-").out)["trace_sha256"] == rows[3]["result"]["trace_sha256"]
     assert result.out.splitlines()[-3].endswith(" 2")
 
 
@@ -259,6 +258,8 @@ def test_violations_are_told_with_how_to_see_them_again(sweep, here):
             "the file 'no/x.png' cannot be written: there is no directory no",
         ),
         (["--json", "no/x"], "the file 'no/x' cannot be written"),
+        (["--json", "sweep-tiny.jsonl"], "'sweep-tiny.jsonl' is given for two outputs"),
+        (["--vary", "nodes=4", "--json", "x.svg", "--plot", "./x.svg"], "'x.svg' is given for two outputs"),
         (["--out", "no/x"], "no/x cannot be written: No such file or directory"),
         (["--out", "tiny.toml"], "tiny.toml is a file of something else than a sweep"),
     ],
