@@ -104,9 +104,12 @@ class Presence:
     stopped: bool = False
     age_s: int = 0
 
-    def to_wire(self) -> list[Any]:
-        """The array inside a message."""
-        return [getattr(self, name) for name in _PRESENCE_NAMES]
+    def to_wire(self, age_s: int | None = None) -> list[Any]:
+        """The array inside a message; with another age than its own if one is given."""
+        values = [getattr(self, name) for name in _PRESENCE_NAMES]
+        if age_s is not None:
+            values[-1] = age_s
+        return values
 
     @classmethod
     def from_wire(cls, value: Any) -> Presence:

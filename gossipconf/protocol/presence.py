@@ -180,8 +180,10 @@ class PresenceBoard:
 
     def _aged(self, member: Member) -> Presence:
         """A record as it is passed on: with its age."""
-        age_s = int(self._environment.now.monotonic_s - member.heard_s)
-        return _of_age(member.presence, min(age_s, AGE_S_MAX))
+        return _of_age(member.presence, self._age_s(member))
+
+    def _age_s(self, member: Member) -> int:
+        return min(int(self._environment.now.monotonic_s - member.heard_s), AGE_S_MAX)
 
     def _take(self, presence: Presence, *, first_hand: bool) -> bool:
         """Keep a record that is newer than the one here, and pass it on.
@@ -267,7 +269,7 @@ class PresenceBoard:
         names = tuple(sorted(self._members))
         if names != self._saved_names:
             self._saved_names = names
-            records = [self._aged(member).to_wire() for member in self._known()]
+            records = [member.presence.to_wire(self._age_s(member)) for member in self._known()]
             self._write_meta(PutMeta(SAVED_MEMBERS, encode(records)))
 
 

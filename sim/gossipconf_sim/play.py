@@ -328,6 +328,7 @@ def _edges(world: World) -> list[tuple[int, int]]:
 def _quiet_collector() -> Iterator[None]:
     """Python's cycle collector walks all nodes again and again, and finds nothing: let it look seldom."""
     thresholds = gc.get_threshold()
+    gc.collect()  # what earlier runs have left must not be kept for this one's length
     gc.set_threshold(200_000, 50, 1_000)
     try:
         yield
@@ -338,5 +339,4 @@ def _quiet_collector() -> Iterator[None]:
 
 def _settle_collector() -> None:
     """What has been built stays: no collection need look at it again."""
-    gc.collect()
     gc.freeze()

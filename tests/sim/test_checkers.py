@@ -257,6 +257,16 @@ def test_a_superseded_publish_need_not_be_on_disk() -> None:
     assert list(violations(world)) == []
 
 
+def test_a_fork_that_all_forget_is_missed_unless_all_who_found_it_have_crashed() -> None:
+    world = sound()
+    for name in "abc":
+        live(world, name)._forks.clear()
+    assert len(CHECKERS["no silent divergence"](world)) == 1
+    for name in "abc":
+        world.hosts[name].started_s = world.now_s
+    assert CHECKERS["no silent divergence"](world) == []
+
+
 def test_a_branch_that_smaller_ids_push_out_may_vanish() -> None:
     world = sound()
     branches = [change(str(number), f"crowd/{number}", incarnation=b"crowded_") for number in range(12)]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from gossipconf.model.errors import InvalidInput
-from gossipconf_sim.byzantine import Hostility
 from gossipconf_sim.faults import FAULTS
 from gossipconf_sim.options import MISSING, option, options_of, read
 from gossipconf_sim.scenario import LISTS, TABLES, Scenario
@@ -116,7 +115,7 @@ def test_a_path_may_be_empty() -> None:
 
 # -- the records themselves -----------------------------------------------------------------------
 
-RECORDS = [Scenario, *TABLES.values(), *LISTS.values(), *FAULTS.values(), Hostility]
+RECORDS = [Scenario, *TABLES.values(), *LISTS.values(), *FAULTS.values()]
 
 
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
