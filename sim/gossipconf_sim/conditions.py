@@ -27,10 +27,10 @@ class NetworkConditions:
     km_per_rtt_ms: float = option(75.0, "great-circle km that cost one ms of round trip between placed zones", least=1)
     rtt_inside_ms: float = option(1.0, "round trip inside a placed zone in ms", least=0)
     loss: float = option(
-        0.0, "share of transmissions lost; TCP sends again, and what follows on the link waits", least=0, most=0.99
+        0.0, "share of packets lost; TCP sends again, and what follows on the link waits", least=0, most=0.99
     )
     retransmit_ms: float = option(
-        200.0, "wait before the first retransmission in ms; it doubles for each further", least=1
+        200.0, "wait before the first retransmission in ms, beside the round trip; it doubles", least=1
     )
     drop: float = option(
         0.0,

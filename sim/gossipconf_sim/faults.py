@@ -216,7 +216,7 @@ class BadNetwork:
     KIND: ClassVar = "bad-network"
     at_s: float = option(1.0, AT, least=0)
     for_s: float = option(10.0, FOR, least=0.001)
-    loss: float = option(0.0, "share of transmissions lost meanwhile", least=0, most=0.99)
+    loss: float = option(0.0, "share of packets lost meanwhile", least=0, most=0.99)
     drop: float = option(0.0, "share of messages that vanish inside a link meanwhile", least=0, most=1)
     duplicate: float = option(0.0, "share of messages that arrive twice meanwhile", least=0, most=1)
     latency_factor: float = option(1.0, "how many times as long everything takes meanwhile", least=0)

@@ -13,6 +13,7 @@ from typing import Final
 
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.node import Node
+from gossipconf.store.live_set import LiveSet
 
 from .building import build, random_regular
 from .checkers import violations
@@ -249,15 +250,15 @@ class _Play:
         self._found += [f"{found} {now}" for found in violations(self._world) if found not in known]
 
     def _missing_bytes(self) -> int:
-        """Payload that honest nodes lack of what others hold, added up over nodes."""
+        """Payload that honest nodes lack of what all of them together will hold, added up over nodes."""
         holders = {host.running.root: host.running.replica.live for host in self._world.honest()}
         if len(holders) < 2:
             return 0
-        sizes: dict[bytes, int] = {}
+        together = LiveSet()
         for live in holders.values():
             for part in live.parts():
-                if part.entries and part.id not in sizes:
-                    sizes[part.id] = len(part.encode())
+                together.add(part)
+        sizes = {part.id: len(part.encode()) for part in together.parts() if part.entries}
         missing = {
             root: sum(size for change_id, size in sizes.items() if live.stored(change_id) is None)
             for root, live in holders.items()
@@ -277,7 +278,7 @@ class _Play:
         world, scenario = self._world, self._scenario
         changes = self._meter.acknowledged()
         count, nodes = len(changes), scenario.nodes
-        receivers = count * max(1, nodes - 1)
+        receivers = count * max(1, sum(host.honest for host in world.hosts.values()) - 1)
         sent_bytes = [after - before for after, before in zip(sent[0], publisher.sent_before[0], strict=True)]
         messages = sum(sent[1]) - sum(publisher.sent_before[1])
         copies = sum(one.copies for one in changes)
@@ -291,7 +292,7 @@ class _Play:
             seed=world.seed,
             changes=count,
             delivered_fraction=_ratio(deliveries, deliveries + missing),
-            last_delivery_ms=Spread.of(1000 * one.last_delay_s for one in changes),
+            last_delivery_ms=Spread.of(1000 * one.last_delay_s for one in changes if one.deliveries),
             delivery_ms=Spread.of(1000 * delay_s for one in changes for delay_s in one.delays_s),
             visible_ms=Spread.of(1000 * one.visible_s for one in changes if one.visible_s is not None),
             hops=Spread.of(hops for one in changes for hops in one.hops),

@@ -100,8 +100,8 @@ def _timeline(run: Run) -> Iterator[str]:
     yield "<h2>What happened when</h2>"
     carried = "; ".join(f"{name}: {words}" for name, words in CLASSES.items())
     caption = (
-        f"Traffic is what one running node sends, by class of message ({carried}). Different states are different "
-        "fingerprints of the nodes that run and are honest: where there is 1, all hold the same."
+        f"Traffic is what one running node sends, by class of message ({carried}). Only honest nodes are counted as "
+        "running; different states are their different fingerprints: where there is 1, all hold the same."
     )
     if run.marks:
         caption += " Faults are named above, and shaded."

@@ -33,7 +33,7 @@ def _quantile(ordered: list[float], percent: int) -> float:
 class Repair:
     """What it took to bring everybody up to date after the last fault.
 
-    missing_bytes:  payload that live honest nodes lacked of what others held, at its end
+    missing_bytes:  payload that live honest nodes lacked of what all together came to hold, at its end
     bytes:          payload and all else sent from then until all were equal, classes broadcast and sync
     """
 

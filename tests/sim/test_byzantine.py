@@ -429,6 +429,14 @@ def test_a_meter_counts_no_delivery_to_a_hostile_host() -> None:
     assert tracked.visible_s == seen_s
 
 
+def test_copies_are_those_that_honest_nodes_get() -> None:
+    figures = {}
+    for share in (0.0, 0.3):
+        run = simulate(scenario({"behaviour": "delay", "share": share, "delay_s": 0.0}, nodes=10), seed=4)
+        figures[share] = run.result.payload_copies_per_node
+    assert figures[0.3] == pytest.approx(figures[0.0], rel=0.05)
+
+
 def test_what_hostile_hosts_send_is_counted_apart() -> None:
     world = Tapped("a", "b", of=cluster())
     world.hosts["b"].adversary = Adversary()

@@ -11,6 +11,7 @@ import pytest
 
 from gossipconf.model.entry import put
 from gossipconf.protocol.events import ConnectFailed, DiskFailed, DiskRecovered, PeerDown, Published, PublishFailed
+from gossipconf.protocol.frames import QUEUE_BYTES_MAX, FrameClass
 from gossipconf.protocol.messages import Push, encode_message
 from gossipconf_sim.admins import ADMIN, cluster
 from gossipconf_sim.adversary import Adversary
@@ -33,6 +34,7 @@ from gossipconf_sim.faults import (
 )
 from gossipconf_sim.host import Host
 from gossipconf_sim.stage import Mark, Stage
+from gossipconf_sim.wire import Wire
 from gossipconf_sim.world import World
 from tests.protocol.wire import Tapped
 
@@ -553,6 +555,30 @@ def test_a_slow_reader_keeps_nobody_else_waiting() -> None:
     theatre.run_to(400.0)
     assert theatre.world.converged()
     assert list(violations(theatre.world)) == []
+
+
+def test_a_node_is_told_what_finds_its_queue_full_and_brings_it_later() -> None:
+    theatre = Theatre(("a", "b"), network=NetworkConditions(bandwidth_mbit_s=8.0))
+    world = theatre.world
+    told: list[tuple[str, FrameClass]] = []
+    dropped = world.dropped
+
+    def noting(host: Host, wire: Wire, frame_class: FrameClass) -> None:
+        told.append((host.name, frame_class))
+        dropped(host, wire, frame_class)
+
+    world.dropped = noting  # type: ignore[method-assign]
+    for number in range(20):
+        publish(world, "a", f"k{number}", bytes(1_000_000))
+    theatre.run_to(0.1)
+    fit = QUEUE_BYTES_MAX[FrameClass.BROADCAST] // 1_000_000
+    assert 20 - fit - 1 <= len(told) <= 20 - fit
+    assert set(told) == {("a", FrameClass.BROADCAST)}
+    theatre.run_to(18.0)
+    assert not world.converged()
+    theatre.run_to(60.0)
+    assert world.converged()
+    assert list(violations(world)) == []
 
 
 def test_only_wall_clocks_are_wrong() -> None:

@@ -92,6 +92,7 @@ def test_one_node_alone() -> None:
     assert result.changes == 2
     assert result.delivered_fraction is None
     assert result.delivery_ms is None
+    assert result.last_delivery_ms is None
     assert result.violations == []
 
 

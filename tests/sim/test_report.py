@@ -12,7 +12,7 @@ import pytest
 
 import gossipconf
 from gossipconf_sim import palette
-from gossipconf_sim.figures import CLASSES, shown
+from gossipconf_sim.figures import CLASSES, VALUES, shown
 from gossipconf_sim.overlay_plot import LINKS_MAX, Overlay
 from gossipconf_sim.play import Run
 from gossipconf_sim.plots import overview, save, styled
@@ -82,7 +82,9 @@ class Page(HTMLParser):
 
     def by_name(self) -> dict[str, list[str]]:
         """The tables of figures: name in JSON → the values."""
-        return {row[-1].partition(" / ")[0]: row[1:-2] for row in self.rows if len(row) in {4, 6} and row[1] != "value"}
+        found = {row[-1].partition(" / ")[0]: row[1:-2] for row in self.rows if len(row) in {4, 6}}
+        del found["in JSON"]  # the headings
+        return found
 
 
 def page(run: Run) -> Page:
@@ -104,16 +106,22 @@ def partitioned() -> Run:
     return play(faults=[PARTITION])
 
 
-@pytest.fixture(params=["plain", "zoned", "partitioned"])
+@pytest.fixture(scope="module", params=["plain", "zoned", "partitioned"])
 def run(request) -> Run:
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def shown_page(run) -> Page:
+    """The page of `run`, made once."""
+    return page(run)
 
 
 # -- figures --------------------------------------------------------------------------------------
 
 
-def test_every_figure_is_that_of_the_result(run):
-    result, found = run.result, page(run).by_name()
+def test_every_figure_is_that_of_the_result(run, shown_page):
+    result, found = run.result, shown_page.by_name()
     for name in ("last_delivery_ms", "delivery_ms", "visible_ms"):
         spread = getattr(result, name)
         assert found[name] == [duration(value / 1000) for value in (spread.p50, spread.p99, spread.max)]
@@ -149,8 +157,8 @@ def test_every_field_of_a_result_is_on_the_page():
     assert set(CLASSES) == set(run.result.bytes_by_class)
 
 
-def test_the_headline_is_the_result(run):
-    result, tiles = run.result, page(run).tiles
+def test_the_headline_is_the_result(run, shown_page):
+    result, tiles = run.result, shown_page.tiles
     values = {tile[1]: tile[0] for tile in tiles}
     since = "the last fault was over" if run.marks else "the last publish"
     assert values == {
@@ -163,8 +171,7 @@ def test_the_headline_is_the_result(run):
     }
 
 
-def test_a_run_can_be_had_again(run):
-    shown_page = page(run)
+def test_a_run_can_be_had_again(run, shown_page):
     command, toml = shown_page.pres
     assert command == COMMAND
     assert from_values("small", tomllib.loads(toml)) == run.scenario
@@ -178,8 +185,7 @@ def test_a_run_can_be_had_again(run):
 # -- the page -------------------------------------------------------------------------------------
 
 
-def test_nothing_comes_from_elsewhere(run):
-    shown_page = page(run)
+def test_nothing_comes_from_elsewhere(run, shown_page):
     assert not {"script", "link", "iframe", "object", "embed", "image", "img", "base"} & set(shown_page.tags)
     assert all(value.startswith("#") for _, name, value in shown_page.attributes if name in LOADING)
     assert not [name for _, name, _ in shown_page.attributes if name.startswith("on")]
@@ -188,8 +194,7 @@ def test_nothing_comes_from_elsewhere(run):
     assert "@import" not in shown_page.text
 
 
-def test_ids_are_unique_and_what_refers_to_them_finds_them(run):
-    shown_page = page(run)
+def test_ids_are_unique_and_what_refers_to_them_finds_them(shown_page):
     ids = [value for _, name, value in shown_page.attributes if name == "id"]
     used = {value[1:] for _, name, value in shown_page.attributes if name == "xlink:href"}
     used |= {one[1:] for one in re.findall(r"url\(([^)]*)\)", shown_page.text)}
@@ -198,8 +203,7 @@ def test_ids_are_unique_and_what_refers_to_them_finds_them(run):
     assert used <= set(ids)
 
 
-def test_pictures_have_the_colours_of_the_page(run):
-    shown_page = page(run)
+def test_pictures_have_the_colours_of_the_page(shown_page):
     styles = " ".join(value for tag, name, value in shown_page.attributes if name == "style")
     variables = set(re.findall(r"var\(--([a-z0-9]+)\)", styles))
     assert {"ink", "muted", "blue", "red"} <= variables <= set(palette.NAMES.values())
@@ -220,8 +224,7 @@ def test_the_same_run_has_the_same_page(plain):
     assert report(plain, COMMAND) == report(plain, COMMAND)
 
 
-def test_every_picture_tells_what_it_shows(run):
-    shown_page = page(run)
+def test_every_picture_tells_what_it_shows(shown_page):
     labels = [value for tag, name, value in shown_page.attributes if (tag, name) == ("svg", "aria-label")]
     assert len(labels) == shown_page.tags.count("svg") == shown_page.tags.count("figcaption") == 5
     assert all(labels)
@@ -239,7 +242,12 @@ def test_violations_come_first():
     assert shown_page.words.index("1 violation") < shown_page.words.index("delivered")
     assert shown_page.tiles[0][:2] == ["1", "invariants violated"]
     assert ["never", "all nodes equal after the last publish"] in [tile[:2] for tile in shown_page.tiles]
-    assert "some never got it" in shown_page.words
+    assert [share(run.result.delivered_fraction), "delivered"] in [tile[:2] for tile in shown_page.tiles]
+
+
+def test_who_never_got_a_change_is_told(plain):
+    run = dataclasses.replace(plain, missing=[1] * len(plain.changes))
+    assert "; some never got it." in page(run).words
 
 
 def test_many_violations_are_counted(plain):
@@ -268,7 +276,7 @@ def test_one_node():
     assert "1 node ·" in shown_page.words
     assert "Nothing was delivered" in shown_page.words
     assert "The overlay" not in shown_page.headings
-    assert [tile[1] for tile in shown_page.tiles][0] == "violations"
+    assert shown_page.tiles[0][1] == "violations"
 
 
 def test_one_sample():
@@ -284,15 +292,14 @@ def test_hostile_nodes_and_faults_are_named():
     assert "· forks ·" in words
 
 
-def test_a_stretched_axis_is_told(partitioned, plain):
+def test_a_stretched_axis_is_told(run, shown_page):
     said = "each stretch between two of its marks has a scale of its own"
-    assert said in page(partitioned).words
-    assert said not in page(plain).words
+    assert (said in shown_page.words) is bool(run.marks)
 
 
-def test_the_bound_is_named(plain, zoned):
-    assert "physics allows" in page(zoned).words
-    assert "the shape of the overlay allows" in page(plain).words
+def test_the_bound_is_named(run, shown_page):
+    what = "physics" if run.scenario.zones else "the shape of the overlay"
+    assert f"{what} allows" in shown_page.words
 
 
 def test_of_many_links_a_sample_is_drawn(plain):
@@ -309,28 +316,26 @@ def test_of_many_links_a_sample_is_drawn(plain):
 # -- a picture alone ------------------------------------------------------------------------------
 
 
+def drawn(run: Run, target: Path) -> bytes:
+    with styled():
+        save(overview(run), target)
+    return target.read_bytes()
+
+
 @pytest.mark.parametrize(("suffix", "begins"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
-def test_pictures_are_what_their_name_says_and_the_same_each_time(plain, tmp_path, suffix, begins):
-    written = []
-    for name in ("one", "two"):
-        target: Path = tmp_path / f"{name}{suffix}"
-        with styled():
-            save(overview(plain), target)
-        written.append(target.read_bytes())
-    assert written[0].startswith(begins)
-    assert written[0] == written[1]
+def test_pictures_are_what_their_name_says(plain, tmp_path, suffix, begins):
+    assert drawn(plain, tmp_path / f"picture{suffix}").startswith(begins)
+
+
+def test_the_same_run_has_the_same_picture(plain, tmp_path):
+    assert drawn(plain, tmp_path / "one.svg") == drawn(plain, tmp_path / "two.svg")
 
 
 def test_a_picture_of_next_to_nothing(tmp_path):
-    target = tmp_path / "none.svg"
-    with styled():
-        save(overview(play(nodes=1, publish={"changes": 0})), target)
-    assert target.stat().st_size > 0
+    assert drawn(play(nodes=1, publish={"changes": 0}), tmp_path / "none.svg")
 
 
 def test_what_is_not_known_is_shown_as_such():
-    from gossipconf_sim.figures import VALUES  # noqa: PLC0415
-
     by_name = {figure.name: figure for figure in VALUES}
     assert shown(by_name["convergence_ms"], None) == "never"
     assert shown(by_name["delivered_fraction"], None) == "–"

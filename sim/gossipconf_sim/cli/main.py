@@ -58,10 +58,14 @@ def options(
 ) -> None:
     """Measure how changes spread, before you roll out.
 
-    The same parameters and seed give the same figures.
+    Runs the protocol code that ships under a virtual clock. The same parameters and
+    seed give the same figures.
 
     \b
-    Example, what a scheme does at best on 100,000 nodes:
+    Examples:
+      gossipconf-sim run lan --nodes 200
+      gossipconf-sim run partition-heal --report heal.html
+      gossipconf-sim sweep lan --vary nodes=50,100,200 --repeats 3
       gossipconf-sim rounds push-pull --nodes 100000 --trials 20
     """
 
