@@ -45,7 +45,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def bare_events_per_s() -> float:
     """Events that do nothing but plan the next one."""
-    from gossipconf_sim.schedule import Schedule  # noqa: PLC0415 - the other half of this file needs none of it
+    from gossipconf_sim.world.schedule import Schedule  # noqa: PLC0415 - the other half of this file needs none of it
 
     schedule = Schedule()
 

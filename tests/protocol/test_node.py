@@ -19,8 +19,8 @@ from gossipconf.protocol.environment import Disconnect
 from gossipconf.protocol.events import Published, Synced
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.messages import Goodbye, Ping, Push, Root, Roster, decode_message, encode_message
-from gossipconf_sim.checkers import violations
-from gossipconf_sim.world import World
+from gossipconf_sim.run.checkers import violations
+from gossipconf_sim.world.world import World
 from tests.protocol.trace import trace
 from tests.protocol.wire import Bench, Tapped, change
 from tests.strategies import signer

@@ -43,8 +43,8 @@ from gossipconf.protocol.sync import (
     SESSION_LIMIT_S,
 )
 from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, Inner, Leaf
-from gossipconf_sim.checkers import violations
 from gossipconf_sim.conditions import HostConditions, NetworkConditions
+from gossipconf_sim.run.checkers import violations
 from tests.protocol.wire import Bench, Sent, Tapped, change, second_policy
 from tests.strategies import signed, signer
 

@@ -6,7 +6,7 @@ import sys
 from hashlib import sha256
 
 from gossipconf.protocol.environment import Output
-from gossipconf_sim.world import Host
+from gossipconf_sim.world.world import Host
 from tests.protocol.wire import Tapped
 
 

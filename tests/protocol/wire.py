@@ -23,9 +23,9 @@ from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.policy import Policy, PolicyChain, Role
 from gossipconf.trust.signing import Reservation
 from gossipconf_sim.conditions import HostConditions, NetworkConditions
-from gossipconf_sim.host import Disk, Host
-from gossipconf_sim.twin import Twin
-from gossipconf_sim.world import World
+from gossipconf_sim.world.host import Disk, Host
+from gossipconf_sim.world.twin import Twin
+from gossipconf_sim.world.world import World
 from tests.strategies import NOW_MS, ROLES, ROOTS, cluster, keys, signed, signer
 
 Kind = TypeVar("Kind")

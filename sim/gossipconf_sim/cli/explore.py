@@ -16,7 +16,7 @@ from . import exits
 from .output import STDOUT, JsonOption, check_json, count, escaped, note, say, write_json
 
 if TYPE_CHECKING:
-    from ..explore import Finding
+    from ..run.explore import Finding
 
 SEEDS: Final = re.compile(r"(\d+)(?:\.\.(\d+))?")
 SEEDS_MAX: Final = 10_000_000
@@ -86,7 +86,7 @@ def _range(seeds: str | None) -> tuple[int, int]:
 
 def _findings(first: int, last: int, workers: int) -> Iterator[Finding]:
     """What came of each seed, in order."""
-    from ..explore import explore as explore_seed  # noqa: PLC0415 - the protocol, which --help needs not
+    from ..run.explore import explore as explore_seed  # noqa: PLC0415 - the protocol, which --help needs not
 
     if workers == 1 or first == last:
         yield from map(explore_seed, range(first, last + 1))

@@ -14,14 +14,14 @@ from rich.text import Text
 
 from gossipconf.model.errors import GossipconfError, InvalidInput
 
-from ..quantities import duration, number
+from ..report.quantities import duration, number
 from .folding import print_folded
 from .output import STDOUT, JsonOption, OutputFailed, check_json, count, escaped, say, stderr, write_json
 
 if TYPE_CHECKING:
-    from ..figures import Row
-    from ..play import Run
-    from ..result import Result
+    from ..report.figures import Row
+    from ..run.play import Run
+    from ..run.result import Result
 
 PICTURE_SUFFIXES: Final = (".png", ".svg", ".pdf")
 REPORT_SUFFIXES: Final = (".html", ".htm")
@@ -73,7 +73,7 @@ def run(
       gossipconf-sim run partition-heal --set faults.0.for_s=600 --json -
     """
     check_files(json_file, plot, report, trace)
-    from ..scenario import load, parse_overrides  # noqa: PLC0415 - the protocol, which --help needs not
+    from ..scenario.scenario import load, parse_overrides  # noqa: PLC0415 - the protocol, which --help needs not
 
     changed = parse_overrides(overrides or [])
     if nodes is not None:
@@ -83,7 +83,7 @@ def run(
     chosen = load(scenario, changed)
     draw = _drawer(plot)
     write = _reporter(report, command(scenario, nodes, seed, overrides or []))
-    from ..play import simulate  # noqa: PLC0415
+    from ..run.play import simulate  # noqa: PLC0415
 
     with Bar() as bar:
         played = simulate(chosen, seed, progress=bar.show, trace=trace)
@@ -135,7 +135,7 @@ def _drawer(target: Path | None) -> Callable[[Run], None]:
     """What draws the picture when the run is over; what it needs is there before."""
     if target is None:
         return lambda run: None
-    from ..plots import overview, save, styled  # noqa: PLC0415 - matplotlib, which takes a second
+    from ..report.plots import overview, save, styled  # noqa: PLC0415 - matplotlib, which takes a second
 
     def draw(run: Run) -> None:
         with styled():
@@ -148,7 +148,7 @@ def _reporter(target: Path | None, command: str) -> Callable[[Run], None]:
     """What writes the report when the run is over; what it needs is there before."""
     if target is None:
         return lambda run: None
-    from ..report import report  # noqa: PLC0415
+    from ..report.page import report  # noqa: PLC0415
 
     return lambda run: _write(target, lambda: target.write_text(report(run, command), encoding="utf-8"))
 
@@ -208,7 +208,7 @@ class Bar:
 
 def show(run: Run) -> None:
     """The figures for people, and violations in red."""
-    from ..figures import cost_rows, spread_rows, value_rows  # noqa: PLC0415
+    from ..report.figures import cost_rows, spread_rows, value_rows  # noqa: PLC0415
 
     result = run.result
     say(f"{result.scenario}: {run.scenario.description}" if run.scenario.description else result.scenario)

@@ -15,8 +15,8 @@ from .folding import print_folded
 from .output import STDOUT, JsonOption, check_json, say, stdout, write_json
 
 if TYPE_CHECKING:
-    from ..catalogue import Entry
-    from ..scenario import Scenario
+    from ..scenario.reference import Entry
+    from ..scenario.scenario import Scenario
 
 COLUMNS: Final = {"SCENARIO": "left", "NODES": "right", "CHANGES": "right", "WITH": "left", "DESCRIPTION": "left"}
 OPTION_COLUMNS: Final = {"OPTION": "left", "DEFAULT": "left", "VALUES": "left", "MEANING": "left"}
@@ -57,7 +57,7 @@ def scenarios(
 
 
 def _show_all(json_file: str | None) -> None:
-    from ..scenario import load, shipped  # noqa: PLC0415 - the protocol, which --help needs not
+    from ..scenario.scenario import load, shipped  # noqa: PLC0415 - the protocol, which --help needs not
 
     found = [load(name) for name in shipped()]
     if json_file is not None:
@@ -95,7 +95,7 @@ def _row(about: Mapping[str, Any]) -> list[str]:
 
 
 def _show_one(name: str, json_file: str | None) -> None:
-    from ..scenario import load, source  # noqa: PLC0415
+    from ..scenario.scenario import load, source  # noqa: PLC0415
 
     if json_file is not None:
         from dataclasses import asdict  # noqa: PLC0415
@@ -112,7 +112,7 @@ def _show_one(name: str, json_file: str | None) -> None:
 
 
 def _show_options(json_file: str | None) -> None:
-    from ..catalogue import sections  # noqa: PLC0415
+    from ..scenario.reference import sections  # noqa: PLC0415
 
     found = list(sections())
     if json_file is not None:

@@ -17,13 +17,13 @@ from rich.text import Text
 
 from gossipconf.model.errors import GossipconfError, InvalidInput
 
-from ..quantities import duration, number
+from ..report.quantities import duration, number
 from . import exits
 from .output import STDOUT, JsonOption, OutputFailed, check_json, count, note, print_table, say, stderr, write_json
 
 if TYPE_CHECKING:
-    from ..sweep import Failure, Job, Point, Row, Sweep
-    from ..sweep_file import SweepFile
+    from ..sweep.grid import Failure, Job, Point, Row, Sweep
+    from ..sweep.results_file import SweepFile
 
 COLUMNS: Final = {
     "CONVERGENCE ms": "convergence_ms",
@@ -96,10 +96,10 @@ def sweep(
       gossipconf-sim sweep lan --vary nodes=1000,10000 --dask tcp://192.0.2.7:8786 --json lan.json
     """
     check_json(json_file)
-    from ..scenario import parse_overrides  # noqa: PLC0415 - the protocol, which --help needs not
-    from ..sweep import parse_axes, plan  # noqa: PLC0415
-    from ..sweep_executor import check_jobs  # noqa: PLC0415
-    from ..sweep_file import SweepFile  # noqa: PLC0415
+    from ..scenario.scenario import parse_overrides  # noqa: PLC0415 - the protocol, which --help needs not
+    from ..sweep.executors import check_jobs  # noqa: PLC0415
+    from ..sweep.grid import parse_axes, plan  # noqa: PLC0415
+    from ..sweep.results_file import SweepFile  # noqa: PLC0415
 
     if jobs is not None:
         check_jobs(jobs)
@@ -142,8 +142,8 @@ def _check_distinct(names: Sequence[str]) -> None:
 
 def _fill(file: SweepFile, jobs: int | None, address: str | None) -> list[Failure]:
     """Run what the file does not have yet; what failed."""
-    from ..sweep import Row, perform  # noqa: PLC0415
-    from ..sweep_executor import cluster, processes, processors  # noqa: PLC0415
+    from ..sweep.executors import cluster, processes, processors  # noqa: PLC0415
+    from ..sweep.grid import Row, perform  # noqa: PLC0415
 
     pending, there = file.pending(), len(file.rows)
     if there:
@@ -257,7 +257,7 @@ class Bar:
 
 def document(planned: Sweep, rows: Sequence[Row], failures: Sequence[Failure]) -> dict[str, Any]:
     """What `--json` writes: all rows, in the order of the grid."""
-    from ..sweep import by_point  # noqa: PLC0415
+    from ..sweep.grid import by_point  # noqa: PLC0415
 
     return {
         "sweep": planned.header(),
@@ -283,13 +283,13 @@ def _show(file: SweepFile) -> None:
 
 def table(planned: Sweep, rows: Sequence[Row]) -> list[list[str | Text]]:
     """A row for each point."""
-    from ..sweep import by_point  # noqa: PLC0415
+    from ..sweep.grid import by_point  # noqa: PLC0415
 
     return [_table_row(planned, point, found) for point, found in by_point(planned, rows)]
 
 
 def _table_row(planned: Sweep, point: Point, rows: Sequence[Row]) -> list[str | Text]:
-    from ..sweep import spelled  # noqa: PLC0415
+    from ..sweep.grid import spelled  # noqa: PLC0415
 
     violations = sum(len(row.result["violations"]) for row in rows)
     missing = len(rows) < planned.repeats
@@ -303,7 +303,7 @@ def _table_row(planned: Sweep, point: Point, rows: Sequence[Row]) -> list[str | 
 
 def _figure(rows: Sequence[Row], path: str) -> str:
     """Median and range; a run that never converged counts as the slowest."""
-    from ..sweep import figure  # noqa: PLC0415
+    from ..sweep.grid import figure  # noqa: PLC0415
 
     never = float("inf") if path == "convergence_ms" else None
     found = [figure(row.result, path) for row in rows]
@@ -334,7 +334,7 @@ def _tell(planned: Sweep, job: Job, what: str) -> None:
 
 def _judge(planned: Sweep, rows: Sequence[Row], failures: Sequence[Failure]) -> None:
     """Tell violations with how to replay them. Raises SweepFailed if a run violated or failed."""
-    from ..sweep import by_point  # noqa: PLC0415
+    from ..sweep.grid import by_point  # noqa: PLC0415
 
     guilty = [row for _, found in by_point(planned, rows) for row in found if row.result["violations"]]
     for row in guilty[:TOLD_MAX]:
@@ -353,14 +353,14 @@ def _judge(planned: Sweep, rows: Sequence[Row], failures: Sequence[Failure]) -> 
 
 def _check_plot(planned: Sweep, target: Path) -> None:
     """Raise InvalidInput or OutputFailed for what cannot be drawn or written: before the work."""
-    from ..sweep_plot import check  # noqa: PLC0415 - matplotlib
+    from ..sweep.plot import check  # noqa: PLC0415 - matplotlib
 
     check(planned, target)
     check_json(str(target))
 
 
 def _draw(planned: Sweep, rows: Sequence[Row], target: Path) -> None:
-    from ..sweep_plot import draw, save  # noqa: PLC0415
+    from ..sweep.plot import draw, save  # noqa: PLC0415
 
     try:
         save(draw(planned, rows), target)

@@ -13,13 +13,13 @@ import tomllib
 import pytest
 
 from gossipconf.model.errors import InvalidInput
-from gossipconf_sim import play as playing
 from gossipconf_sim.cli import run as command
-from gossipconf_sim.play import simulate
-from gossipconf_sim.quantities import duration, number, share, size
-from gossipconf_sim.scenario import load, parse_overrides, shipped
+from gossipconf_sim.report.quantities import duration, number, share, size
+from gossipconf_sim.run import play as playing
+from gossipconf_sim.run.play import simulate
+from gossipconf_sim.scenario.scenario import load, parse_overrides, shipped
 from tests.sim.cli.process import COMMAND, ENVIRONMENT
-from tests.sim.runs import UNHEALED
+from tests.sim.report.runs import UNHEALED
 
 SMALL = {"publish.changes": 4, "measure.settle_s": 0.5, "measure.idle_s": 0.2, "measure.samples": 20}
 SETTINGS = [part for path, value in SMALL.items() for part in ("--set", f"{path}={value}")]
@@ -295,7 +295,7 @@ def test_matplotlib_is_loaded_only_for_pictures():
 def test_a_missing_library_for_pictures_is_told_before_the_run(tmp_path):
     program = (
         "import sys; sys.modules['matplotlib'] = None\n"
-        "from gossipconf_sim import play; play.simulate = None\n"
+        "from gossipconf_sim.run import play; play.simulate = None\n"
         "from gossipconf_sim.cli.__main__ import main; main()"
     )
     done = subprocess.run(

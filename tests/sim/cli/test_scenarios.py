@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from gossipconf_sim.catalogue import Entry, sections
-from gossipconf_sim.scenario import load, shipped, source
+from gossipconf_sim.scenario.reference import Entry, sections
+from gossipconf_sim.scenario.scenario import load, shipped, source
 
 
 def test_all_are_listed_with_their_sizes(run):

@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from gossipconf_sim import sweep as model
-from gossipconf_sim import sweep_executor
 from gossipconf_sim.cli import __main__ as entry
 from gossipconf_sim.cli import sweep as command
 from gossipconf_sim.cli.sweep import Bar, Forecast
-from gossipconf_sim.play import simulate
-from gossipconf_sim.scenario import load
-from gossipconf_sim.sweep import Failure, Row, parse_axes, plan
+from gossipconf_sim.run.play import simulate
+from gossipconf_sim.scenario.scenario import load
+from gossipconf_sim.sweep import executors as sweep_executor
+from gossipconf_sim.sweep import grid as model
+from gossipconf_sim.sweep.grid import Failure, Row, parse_axes, plan
 from tests.sim.cli.process import ENVIRONMENT
-from tests.sim.doomed import doomed
+from tests.sim.sweep.doomed import doomed
 
 FILE = Path("sweep-tiny.jsonl")
 VARY = ["--vary", "nodes=4,5", "--vary", "network.loss=0.3"]
@@ -273,7 +273,7 @@ def test_a_picture_that_cannot_be_written_after_all_is_told(sweep, monkeypatch, 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gossipconf_sim.sweep_plot.save", full)
+    monkeypatch.setattr("gossipconf_sim.sweep.plot.save", full)
     result = sweep("--vary", "nodes=4", "--repeats", 1, "--plot", "x.png")
     assert (result.code, result.err) == (1, "error: the file 'x.png' cannot be written: No space left on device\n")
 

@@ -1,0 +1,210 @@
+"""Figures: those of a result with their names, units and meanings for people. One table for all pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from dataclasses import dataclass
+from math import isclose
+from typing import Final
+
+from ..run.result import Result, Spread
+from .quantities import NONE, duration, number, share, size
+
+
+class Unit(enum.Enum):
+    """What a figure counts."""
+
+    NUMBER = "number"
+    SHARE = "share"
+    TIME_MS = "ms"
+    TIME_S = "s"
+    BYTES = "bytes"
+    BYTES_PER_S = "bytes/s"
+    MIB = "MiB"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a result.
+
+    name:     as in the result, and so in JSON
+    meaning:  half a sentence that stands alone
+    none:     what it means that there is no value
+    """
+
+    name: str
+    label: str
+    unit: Unit
+    meaning: str
+    none: str = NONE
+
+
+SPREADS: Final = (
+    Figure("last_delivery_ms", "last delivery", Unit.TIME_MS, "publish until the last node has it"),
+    Figure("delivery_ms", "each delivery", Unit.TIME_MS, "publish until one node has it"),
+    Figure("visible_ms", "last read", Unit.TIME_MS, "until the last node's readers see it"),
+    Figure("hops", "hops", Unit.NUMBER, "links crossed by pushed first copies"),
+)
+"""Figures with a median, a 99th percentile and a maximum."""
+
+VALUES: Final = (
+    Figure("delivered_fraction", "delivered", Unit.SHARE, "of all changes, to all nodes up since their publish"),
+    Figure("payload_copies_per_node", "copies", Unit.NUMBER, "of a change that arrive at a node, the first included"),
+    Figure("duplicates_per_node", "duplicates", Unit.NUMBER, "of these that were not the first"),
+    Figure("cross_zone_copies_per_change", "cross-zone copies", Unit.NUMBER, "of a change, from one zone to another"),
+    Figure("messages_per_change_per_node", "messages", Unit.NUMBER, "that a node sends for a change, of all kinds"),
+    Figure(
+        "messages_per_operation",
+        "messages/operation",
+        Unit.NUMBER,
+        "that all nodes send, by changes and reads",
+    ),
+    Figure("bytes_per_node_per_change", "bytes", Unit.BYTES, "that a node sends for a change, in frames, before TLS"),
+    Figure("idle_bytes_per_node_per_s", "idle", Unit.BYTES_PER_S, "that a node sends at rest, at the end"),
+    Figure(
+        "joined_s",
+        "joined",
+        Unit.TIME_S,
+        "from the last start until all were linked and equal",
+        none="never",
+    ),
+    Figure(
+        "convergence_ms",
+        "convergence",
+        Unit.TIME_MS,
+        "from the last fault or publish until all were equal",
+        none="never",
+    ),
+)
+"""Figures of one value, of what was simulated."""
+
+COSTS: Final = (
+    Figure("events", "events", Unit.NUMBER, "arrivals, timers, writes and dials simulated"),
+    Figure("virtual_s", "virtual time", Unit.TIME_S, "that passed in the simulated world"),
+    Figure("wall_s", "real time", Unit.TIME_S, "that it took here"),
+    Figure("events_per_s", "speed", Unit.NUMBER, "events by second of real time"),
+    Figure("peak_rss_mib", "memory", Unit.MIB, "of this process at its largest"),
+)
+"""Figures of the simulation itself."""
+
+IDENTITIES: Final = (
+    Figure("scenario", "scenario", Unit.TEXT, "name of what was simulated"),
+    Figure("nodes", "nodes", Unit.NUMBER, "hosts, with one node each"),
+    Figure("seed", "seed", Unit.TEXT, "from which all chance of the run comes"),
+    Figure("changes", "changes", Unit.NUMBER, "measured, which were acknowledged; the warm-up is left out"),
+    Figure("trace_sha256", "trace", Unit.TEXT, "hash over every input of every node: equal runs have equal ones"),
+)
+"""What was run."""
+
+CLASSES: Final = {
+    "control": "hellos, keepalives, who is there",
+    "broadcast": "new changes, announcements, pulls",
+    "ack": "who has which state",
+    "sync": "comparing, and what was missing",
+}
+"""Of each frame class, what it carries."""
+
+VIOLATIONS: Final = Figure("violations", "violations", Unit.NUMBER, "of invariants, found by the checkers")
+MISSING_BYTES: Final = Figure(
+    "repair.missing_bytes", "repair, missing", Unit.BYTES, "that nodes lacked of changes at the end of the faults"
+)
+REPAIR_BYTES: Final = Figure("repair.bytes", "repair, sent", Unit.BYTES, "from then until all were equal")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure and its values as text: one, or those of a spread."""
+
+    figure: Figure
+    cells: tuple[str, ...]
+
+
+def spread_rows(result: Result) -> list[Row]:
+    """The spreads that there are."""
+    rows = []
+    for figure in SPREADS:
+        spread = getattr(result, figure.name)
+        if spread is not None:
+            rows.append(Row(figure, spread_cells(figure, spread)))
+    return rows
+
+
+def spread_cells(figure: Figure, spread: Spread) -> tuple[str, ...]:
+    """Median, 99th percentile and maximum as text."""
+    return tuple(shown(figure, value) for value in dataclasses.astuple(spread))
+
+
+def value_rows(result: Result) -> list[Row]:
+    """The single values, bytes followed by their classes; what does not apply is left out."""
+    rows = []
+    for figure in VALUES:
+        value = getattr(result, figure.name)
+        if (value is None and figure.none == NONE) or _says_nothing(figure, result):
+            continue
+        rows.append(Row(figure, (shown(figure, value),)))
+        if figure.name == "bytes_per_node_per_change":
+            rows += class_rows(result)
+    if result.repair is not None:
+        rows.append(Row(MISSING_BYTES, (size(result.repair.missing_bytes),)))
+        rows.append(Row(REPAIR_BYTES, (size(result.repair.bytes),)))
+    rows.append(Row(VIOLATIONS, (number(len(result.violations)),)))
+    return rows
+
+
+def _says_nothing(figure: Figure, result: Result) -> bool:
+    """Whether this run cannot have anything to tell by it: no zones, no start to wait for, no reads."""
+    match figure.name:
+        case "cross_zone_copies_per_change" | "joined_s":
+            return bool(getattr(result, figure.name) == 0)
+        case "messages_per_operation":
+            by_change = (result.messages_per_change_per_node or 0.0) * result.nodes
+            return isclose(result.messages_per_operation or 0.0, by_change)
+        case _:
+            return False
+
+
+def class_rows(result: Result) -> list[Row]:
+    """The bytes of each frame class, by node and change as the bytes above them."""
+    operations = result.nodes * result.changes
+    rows = []
+    for name, byte_count in result.bytes_by_class.items():
+        figure = Figure(
+            f"bytes_by_class.{name} / nodes / changes", f"  {name}", Unit.BYTES, f"of these: {CLASSES.get(name, name)}"
+        )
+        rows.append(Row(figure, (size(byte_count / operations) if operations else NONE,)))
+    return rows
+
+
+def cost_rows(result: Result) -> list[Row]:
+    """What the simulation took."""
+    return [Row(figure, (shown(figure, getattr(result, figure.name)),)) for figure in COSTS]
+
+
+def identity_rows(result: Result) -> list[Row]:
+    """What was run."""
+    return [Row(figure, (shown(figure, getattr(result, figure.name)),)) for figure in IDENTITIES]
+
+
+def shown(figure: Figure, value: float | str | None) -> str:
+    """A value as text with its unit."""
+    if value is None:
+        return figure.none
+    if isinstance(value, str) or figure.unit is Unit.TEXT:
+        return str(value)
+    match figure.unit:
+        case Unit.SHARE:
+            return share(value)
+        case Unit.TIME_MS:
+            return duration(value / 1000)
+        case Unit.TIME_S:
+            return duration(value)
+        case Unit.BYTES:
+            return size(value)
+        case Unit.BYTES_PER_S:
+            return f"{size(value)}/s"
+        case Unit.MIB:
+            return f"{number(value)} MiB"
+        case _:
+            return number(value)
