@@ -6,13 +6,14 @@ each answer has a budget, so that no queue grows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..model.change import Change
 from ..model.clock import Clock
 from ..model.errors import InvalidInput, Rejected, UnknownPolicy
 from ..model.limits import SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
+from ..store.live_set import LiveSet
 from .environment import Environment
 from .events import ChangeRejected
 from .messages import (
@@ -65,8 +66,8 @@ class Exchange:
             case Walk():
                 self._answer_walk(link, question)
             case Want():
-                parts = self._replica.live.parts_of_items(question.items)
-                self.stream(link, in_order(parts), question.budget)
+                wanted = self._replica.live.changes_with(question.items)
+                self.stream(link, whole(self._replica.live, wanted), question.budget)
                 self._overlay.send(link, Given(question.request))
             case Check():
                 checked = Checked(question.request, self._replica.root, self._replica.policy_version)
@@ -167,7 +168,16 @@ def _once_a_slot(change: Change) -> Iterator[Change]:
             del left[index]
 
 
-def in_order(changes: list[Change]) -> list[Change]:
-    """What is to be sent: no change before the policy that it names, and no slot twice in one part."""
-    ordered = sorted(changes, key=lambda change: change.header.policy)
-    return [part for change in ordered for part in _once_a_slot(change)]
+def whole(
+    live: LiveSet, change_ids: Iterable[bytes], given: Callable[[bytes], None] = lambda change_id: None
+) -> Iterator[Change]:
+    """All that is replicated of each change, whatever was asked of it: nobody is to apply half of one (invariant 6).
+
+    In the order given, each cut when its turn comes, in parts that name no slot twice; ``given`` is called for each
+    change of which all parts have been taken.
+    """
+    for change_id in change_ids:
+        part = live.part(change_id)
+        assert part is not None
+        yield from _once_a_slot(part)
+        given(change_id)

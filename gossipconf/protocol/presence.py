@@ -58,12 +58,14 @@ class Member:
     heard_s:     when the latest record was told by its node
     equal_s:     when its root last equalled this node's own
     remembered:  nothing was heard of it since this node started; ``heard_s`` is that start
+    passed_s:    when a record of it was last passed on
     """
 
     presence: Presence
     heard_s: float
     equal_s: float
     remembered: bool = False
+    passed_s: float = float("-inf")
 
 
 class PresenceBoard:
@@ -92,6 +94,7 @@ class PresenceBoard:
         self._told_s = float("-inf")
         self._planned = False
         self._fresh: dict[str, LinkId] = {}
+        self._relay_planned = False
 
     def __len__(self) -> int:
         return len(self._members) + 1
@@ -165,18 +168,34 @@ class PresenceBoard:
         was_crowded = self.is_crowded  # the record that makes it so is still passed on: the others are to know it too
         names = [one.node_id for one in roster.presences if self._take(one, first_hand=one.node_id == link.node_id)]
         if names and not was_crowded:
-            if not self._fresh:
-                self._environment.call_later(RELAY_S, self._relay)
             self._fresh.update(dict.fromkeys(names, link.id))
+            if not self._relay_planned:
+                self._plan_relay(RELAY_S)
+
+    def _plan_relay(self, delay_s: float) -> None:
+        self._relay_planned = True
+        self._environment.call_later(delay_s, self._relay)
 
     def _relay(self) -> None:
-        """Pass on what is fresh: not to whom it came from, unless it came from several, to whom most of it is news."""
-        fresh, self._fresh = self._fresh, {}
-        sources = frozenset(fresh.values())
+        """Pass on what is fresh: not to whom it came from, unless it came from several, to whom most of it is news.
+
+        Of each member once in the time in which it may tell once; the rest waits. A peer that raises the
+        counts of the records that it passes on would make news without end otherwise.
+        """
+        self._relay_planned = False
+        now_s = self._environment.now.monotonic_s
+        members = {name: self._members[name] for name in self._fresh if name in self._members}
+        told = [name for name, member in members.items() if now_s >= member.passed_s + 0.9 * TELL_MIN_S]
+        sources = frozenset(self._fresh[name] for name in told)
+        self._fresh = {name: self._fresh[name] for name in members if name not in told}
+        for name in told:
+            members[name].passed_s = now_s
         links = [link for link in self._overlay.ready_links() if len(sources) > 1 or link.id not in sources]
-        records = [self._aged(self._members[name]) for name in fresh if name in self._members]
+        records = [self._aged(members[name]) for name in told]
         for first in range(0, len(records), PRESENCES_MAX):
             self._overlay.send_all(links, Roster(tuple(records[first : first + PRESENCES_MAX])))
+        if self._fresh:
+            self._plan_relay(TELL_MIN_S)
 
     def _aged(self, member: Member) -> Presence:
         """A record as it is passed on: with its age."""
@@ -188,8 +207,9 @@ class PresenceBoard:
     def _take(self, presence: Presence, *, first_hand: bool) -> bool:
         """Keep a record that is newer than the one here, and pass it on.
 
-        First hand, over the link of the node that it speaks of, it is kept in any case:
-        what others have said of that node, however new they called it, gives way.
+        First hand, over the link of the node that it speaks of, it is kept in any case: what
+        others have said of that node, however new they called it, gives way, and while the
+        link lasts they are not heard about it.
         """
         if presence.node_id == self._overlay.identity.node_id:
             if presence.boot != self._overlay.boot and presence.started_ms > self._started_ms:
@@ -213,12 +233,17 @@ class PresenceBoard:
             gone = member.remembered or old.stopped or now_s - member.heard_s > SILENT_S
             if not newer and not first_hand and not (gone and presence.boot != old.boot):
                 return False
+            if not first_hand and self._is_linked(presence.node_id):
+                return False
             member.presence = presence
             member.heard_s = heard_s
             member.remembered = False
         if presence.root == self._replica.root:
             member.equal_s = now_s
         return newer
+
+    def _is_linked(self, name: str) -> bool:
+        return any(link.node_id == name for link in self._overlay.ready_links())
 
     def _tell_regularly(self) -> None:
         self._environment.call_later(self._environment.jittered(TELL_S), self._tell_regularly)

@@ -20,8 +20,7 @@ from ..model.clock import Clock
 from ..model.errors import ProtocolViolation
 from ..model.limits import FRONTIER_WRITERS_MAX, SYNC_BUDGET_BYTES
 from ..store.hash_tree import EMPTY_HASH, Inner, Prefix
-from ..store.live_set import fork_item
-from .exchange import Exchange, Taken, in_order
+from .exchange import Exchange, Taken, whole
 from .messages import (
     ITEM_BYTES,
     WALK_NODES_MAX,
@@ -181,6 +180,8 @@ class Session:
 
     def _walk_on(self) -> None:
         """The next step of a walk."""
+        tree = self._replica.live.tree
+        self._wanted = [item for item in self._wanted if not tree.starting_with(item)]  # parts bring more than is asked
         many = WANTED_ITEMS_MAX if self._stack else 1
         if len(self._wanted) >= many:
             wanted, self._wanted = self._wanted[:WANTED_ITEMS_MAX], self._wanted[WANTED_ITEMS_MAX:]
@@ -193,7 +194,6 @@ class Session:
             first = max(0, len(self._stack) - WALK_NODES_MAX)
             prefixes, self._stack = self._stack[first:], self._stack[:first]
             self._asked = dict.fromkeys(prefixes)
-            tree = self._replica.live.tree
             nodes = tuple((prefix, tree.hash_at(prefix)) for prefix in prefixes)
             self._overlay.send(self.link, Walk(self._ask(_Step.WALKED), nodes))
         else:
@@ -202,11 +202,13 @@ class Session:
     def _give_owed(self) -> None:
         """Stream owed items up to the budget; the rest stays owed."""
         items, self._owed = self._owed[:WANTED_ITEMS_MAX], self._owed[WANTED_ITEMS_MAX:]
-        here = [item for item in items if item in self._replica.live.tree]
-        parts = in_order(self._replica.live.parts_of_items(here))
+        live = self._replica.live
+        wanted = live.changes_with(item for item in items if item in live.tree)
+        done: dict[bytes, None] = {}
+        parts = whole(live, wanted, lambda change_id: done.update({change_id: None}))
         given = self._exchange.stream(self.link, parts, SYNC_BUDGET_BYTES).count
-        for part in parts[given:]:
-            self._owed.extend([part.version_id(index) for index, _ in part.entries] or [fork_item(part.id)])
+        owed = [item for item in (*items, *self._owed) if item in live.tree]
+        self._owed = [item for item in owed if live.change_of(item) not in done]
         self.sent += given
         self._progress += given
 

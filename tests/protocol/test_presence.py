@@ -94,6 +94,8 @@ def test_news_is_passed_on_once_and_not_back() -> None:
     bench, source, other = between()
     bench.tell(source, Roster((record("x"), record("y"))))
     assert passed_on(bench, other) == [record("x"), record("y")]
+    bench.wait(TELL_MIN_S)
+    bench.said(source), bench.said(other)
     bench.tell(other, Roster((record("x"), record("y", count=2))))
     assert passed_on(bench, source) == [record("y", count=2)]
     bench.tell(source, Roster((record("x"),)))
@@ -326,6 +328,30 @@ def test_what_comes_within_a_moment_is_passed_on_together() -> None:
     for link in (source, other):
         (roster,) = bench.said(link, Roster)
         assert [one.node_id for one in roster.presences] == ["x", "y", "z"]
+
+
+def test_who_makes_news_of_others_without_end_is_passed_on_once_a_second() -> None:
+    bench, liar, other = between()
+    for count in range(100):
+        bench.tell(liar, Roster((record("x", count=count),)))
+        bench.wait(0.03)
+    bench.wait(TELL_MIN_S)
+    told = [one.count for one in rosters(bench, other) if one.node_id == "x"]
+    assert len(told) <= 5, "of a hundred in three seconds"
+    assert told[-1] == 99, "and the last of them is not lost"
+
+
+def test_hearsay_about_who_is_linked_is_not_heard() -> None:
+    bench, liar, _ = between()
+    bench.connect("z")
+    bench.tell(bench._last_link, Roster((record("z", count=1),)))
+    bench.tell(liar, Roster((record("z", count=9, stopped=True),)))
+    (member,) = [one for one in bench.node.members() if one.presence.node_id == "z"]
+    assert not member.presence.stopped
+    bench.lose(bench._last_link)
+    bench.tell(liar, Roster((record("z", count=9, stopped=True),)))
+    (member,) = [one for one in bench.node.members() if one.presence.node_id == "z"]
+    assert member.presence.stopped
 
 
 def test_what_a_node_says_of_itself_prevails_over_hearsay() -> None:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from gossipconf.model.change import Change
-from gossipconf.model.entry import put
+from gossipconf.model.entry import Entry, put
 from gossipconf.model.limits import FORK_BRANCHES_MAX, SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
 from gossipconf.protocol.events import ChangeRejected, PolicyAccepted, Synced
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.messages import (
+    WANTED_ITEMS_MAX,
     Batch,
     Check,
     Checked,
@@ -570,6 +571,30 @@ def test_a_tree_without_end_is_a_violation() -> None:
 
 
 # -- answering ------------------------------------------------------------------------------------
+
+
+def test_who_asks_for_one_entry_gets_all_that_lives_of_its_change() -> None:
+    bench, link = answering()
+    entries = [Entry(f"large/{number:04d}", bytes(1_000)) for number in range(3 * WANTED_ITEMS_MAX)]
+    large = signed(entries, "alice")
+    bench.node.replica.receive(large, None)
+    bench.tell(link, Want(1, (large.version_id(7)[:16],), SYNC_BUDGET_BYTES))
+    batch, given = bench.said(link)
+    assert batch == Batch((large.encode(),)), "whole, though it is three times the budget"
+    assert given == Given(1)
+
+
+def test_a_large_change_is_given_once_and_whole() -> None:
+    """Its items are asked for, and owed, by the thousand; it is one change all the same."""
+    for giver in ("a", "b"):
+        world = pair()
+        entries = [Entry(f"large/{number:04d}", b"x") for number in range(3 * WANTED_ITEMS_MAX)]
+        large = signed(entries, "alice")
+        world.inject(giver, large)
+        for name in ("a", "b"):  # so that the frontiers name the writer, and only the walk finds what is missing
+            world.inject(name, signed([Entry("later", b"x")], "alice", seq=2))
+        batches = [one.message for one in join(world) if isinstance(one.message, Batch)]
+        assert [data for batch in batches for data in batch.changes] == [large.encode()]
 
 
 def test_the_follower_answers_every_question_and_keeps_no_state() -> None:

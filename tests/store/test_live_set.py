@@ -73,8 +73,8 @@ def fork_branches(changes, kept: int = FORK_BRANCHES_MAX) -> dict[tuple[bytes, i
 def exchange(one: LiveSet, two: LiveSet) -> None:
     """What one round of sync brings: each side sends the parts whose items the other lacks."""
     mine, theirs = set(one.tree.items()), set(two.tree.items())
-    to_two = one.parts_of_items(sorted(mine - theirs))
-    to_one = two.parts_of_items(sorted(theirs - mine))
+    to_two = [one.part(change_id) for change_id in one.changes_with(sorted(mine - theirs))]
+    to_one = [two.part(change_id) for change_id in two.changes_with(sorted(theirs - mine))]
     for part in to_two:
         two.add(part)
     for part in to_one:
@@ -311,14 +311,14 @@ def test_under_lists_whole_segments_only():
     assert store.under("_nodes") == [("_nodes/x", "")]
 
 
-def test_parts_of_items_carries_what_is_asked_and_no_more():
+def test_items_lead_to_their_changes():
     change = gen.body([Entry(key, b"") for key in "abcd"], ANN, 1)
-    store = built([change])
-    (part,) = store.parts_of_items([change.version_id(2), change.version_id(0)[:5]])
-    assert [index for index, _ in part.entries] == [0, 2]
-    assert part.header == change.header
-    assert part.tree().root == change.header.root
-    assert store.parts_of_items([bytes(32)]) == []
+    other = gen.body([Entry("e", b"")], BEN, 1)
+    store = built([change, other])
+    found = store.changes_with([change.version_id(2), other.version_id(0), change.version_id(0)[:5]])
+    assert found == [change.id, other.id], "each once"
+    assert store.change_of(change.version_id(3)) == change.id
+    assert store.changes_with([bytes(32)]) == []
 
 
 # -- cost -----------------------------------------------------------------------------------------

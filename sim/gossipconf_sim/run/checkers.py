@@ -108,10 +108,15 @@ def monotonic(world: World) -> list[str]:
 def atomic(world: World) -> list[str]:
     """6. Of a change that lives in part, every other entry has been superseded, not forgotten.
 
-    Changes of which a stranger has handed out parts are left out: who withholds the rest
-    is repaired by honest peers, but not at once.
+    By a version that is here, or that somebody has published: repair carries the live parts, and what has superseded
+    the rest may come a message later. Changes of which a stranger has handed out parts are left out: who withholds the
+    rest is repaired by honest peers, but not at once.
     """
     wrong = []
+    published: dict[Slot, list[Version]] = {}
+    for _, _, change in world.submitted.values():
+        for version in versions_of(change):
+            published.setdefault(version.slot, []).append(version)
     for node in _one_of_each_root(world):
         live = node.replica.live
         for _, _, change in world.acknowledged:
@@ -124,7 +129,9 @@ def atomic(world: World) -> list[str]:
                 f"{_name(node)} has applied change {change.id.hex()[:8]} without {version.entry.key!r}"
                 for version in versions
                 if version.id not in live.tree
-                and not any(one.supersedes(version) for one in live.slot(version.slot))
+                and not any(
+                    one.supersedes(version) for one in (*live.slot(version.slot), *published.get(version.slot, ()))
+                )
                 and not world.is_void(version)
             ]
     return wrong

@@ -288,6 +288,17 @@ def test_parts_from_a_stranger_are_no_breach_of_atomicity() -> None:
     assert list(violations(world)) == []
 
 
+def test_what_has_superseded_the_rest_may_come_later() -> None:
+    world = sound()
+    world.partition(["a"], ["b", "c"])
+    whole = world.publish("a", signer("alice"), [put("half/1", b"1"), put("half/2", b"1")])[1]
+    world.run(0.1)
+    world.publish_value("a", "half/1", "2")
+    world.run(0.1)
+    live(world, "b").add(whole.restrict((1,)))
+    assert list(violations(world)) == []
+
+
 def test_a_partly_superseded_change_is_whole_in_spirit() -> None:
     world = sound()
     whole = world.publish("a", signer("alice"), [put("half/1", b"1"), put("half/2", b"1")])[1]
