@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 	$(BIN)/gossipconf demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m "not slow" --cov --cov-report= $(PYTEST_ARGS)
 	@total=$$($(BIN)/coverage report --format=total) && echo "coverage: $$total%"
 
 test-slow: $(VENV)/.test

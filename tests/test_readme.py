@@ -21,7 +21,7 @@ TOUR_LIMIT_S = 120
 
 def test_tour(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text()
-    tour = text[text.index("## Five minutes") : text.index("## Beside the alternatives")]
+    tour = text[text.index("## Five minutes") : text.index("## Simulate before you roll out")]
     blocks = re.findall(r"```sh\n(.*?)```", tour, re.S)
     assert len(blocks) == 4
     script = "\n".join(blocks)

@@ -17,7 +17,7 @@ RETRY_FIRST_S: Final = 0.25
 RETRY_CAP_S: Final = 3.0
 """A healed partition is found within the cap; 8 unreachable peers then cost 3 dials a second at most."""
 LOST_SHARE: Final = 0.75
-"""Share of probes that go where a node was met and is no more; the rest look where nobody was."""
+"""Share of dials and probes that go where a node was met and is no more, or to seeds; the rest look elsewhere."""
 HEARSAY_RETRY_CAP_S: Final = 60.0
 """Addresses at which nobody was ever met are tried for ever too, but a thousand invented ones must cost little."""
 
@@ -141,9 +141,28 @@ class AddressBook:
         )
         return min(waits, default=float("inf"))
 
+    def choose(self, due: Sequence[str], count: int, rng: Random) -> list[str]:
+        """Up to ``count`` of the addresses ``due``, in the order in which to dial them.
+
+        Where some were lost they get most of the turns. In order of failures alone they would never
+        get one while a peer goes on to invent addresses, and a partition would stay.
+        """
+        lost = [address for address in due if self._is_lost(address)]
+        others = [address for address in due if not self._is_lost(address)]
+        chosen: list[str] = []
+        while len(chosen) < count and (lost or others):
+            from_lost = lost and (not others or rng.random() < LOST_SHARE)
+            chosen.append((lost if from_lost else others).pop(0))
+        return chosen
+
+    def _is_lost(self, address: str) -> bool:
+        """Whether somebody vouches for ``address``, and it fails: a node was met there, or it is a seed."""
+        record = self._addresses[address]
+        return record.failures > 0 and (record.verified or record.is_seed)
+
     def probe(self, due: Sequence[str], rng: Random) -> str:
         """Of the addresses ``due``, one to look behind: mostly one that was lost, the other side of a partition."""
-        lost = [address for address in due if self._addresses[address].verified and self._addresses[address].failures]
+        lost = [address for address in due if self._is_lost(address)]
         return rng.choice(lost if lost and rng.random() < LOST_SHARE else due)
 
     def sample(self, count: int, rng: Random) -> list[str]:

@@ -444,7 +444,7 @@ class Overlay:
                 self._probing[address] = None
                 self._connect(address)
             return self._probe_s
-        for address in due[:room]:
+        for address in self.book.choose(due, room, self._environment.rng):
             self._connect(address)
             busy_addresses.add(address)
         return self.book.next_try_s(busy_addresses, busy_nodes) if len(due) < room else float("inf")

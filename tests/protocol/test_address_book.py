@@ -38,6 +38,23 @@ def test_a_seed_where_a_node_was_met_is_as_good_as_any() -> None:
     assert due(book, 10.0) == ["seed:1", "told:1"]
 
 
+def test_what_was_lost_gets_its_turns_however_many_addresses_are_invented() -> None:
+    book = AddressBook(["seed:1"])
+    book.met("lost:1", "n", rng())
+    for address in ("lost:1", "seed:1"):
+        for _ in range(5):
+            book.failed(address, 0.0, rng())
+    for number in range(500):
+        book.learn(f"invented:{number}", rng())
+    found = due(book, 10.0)
+    assert {"lost:1", "seed:1"} == set(found[-2:]), "by failures they come last"
+    assert {"lost:1", "seed:1"} <= set(book.choose(found, 8, Random(1)))
+    first = [book.choose(found, 1, Random(seed))[0] for seed in range(100)]
+    assert 60 <= sum(address in {"lost:1", "seed:1"} for address in first) <= 90
+    assert book.choose(["invented:1", "invented:2"], 1, rng()) == ["invented:1"]
+    assert book.choose([], 3, rng()) == []
+
+
 def test_busy_addresses_and_nodes_are_left_out() -> None:
     book = AddressBook([], ["a:1", "b:1", "c:1"])
     book.met("b:1", "b", rng())

@@ -51,6 +51,10 @@ CLAIMS: Final = frozenset((Root.TYPE, Hints.TYPE, Hinted.TYPE, Checked.TYPE))
 """Types in which a node says what it holds."""
 
 
+BEHAVIOURS: Final = ("suppress", "delay", "subset", "withhold", "replay", "stale", "lie", "slander", "flood")
+"""What hostile peers can do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hostility:
     """Some of the hosts are hostile, for the whole run."""
@@ -61,7 +65,7 @@ class Hostility:
         "victims, all from the same; withhold: pass on none and claim to hold what each peer holds; replay: send old "
         "messages again; stale: learn nothing new, and restart from an old disk; lie: about what they hold; slander: "
         "call all others gone; flood: ask, invent and repeat",
-        choices=("suppress", "delay", "subset", "withhold", "replay", "stale", "lie", "slander", "flood"),
+        choices=BEHAVIOURS,
     )
     share: float = option(0.1, "share of the hosts", least=0, most=1)
     delay_s: float = option(5.0, "by how many s a delaying host delays", least=0)

@@ -95,7 +95,7 @@ def overview(run: Run) -> Figure:
     if covered is not None:
         halves: Any = figure.subfigures(2, 1, height_ratios=[1, 1.25])
         top, bottom = halves
-        left, right = top.subfigures(1, 2)
+        left, right = top.subfigures(1, 2, width_ratios=[1.3, 1])
         draw_coverage(left.subplots(), covered, wide=is_wide(run))
         draw_latencies(right, run)
     if over_time is not None:

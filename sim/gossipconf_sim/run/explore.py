@@ -13,6 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from gossipconf.protocol.overlay import ACTIVE_MAX
+
+from ..hostile.byzantine import BEHAVIOURS
 from ..scenario.faults import FAULTS
 from ..scenario.scenario import Scenario, from_values
 from .play import simulate
@@ -20,6 +23,8 @@ from .play import simulate
 NODES_MAX: Final = 12
 SPAN_S: Final = 20.0
 """In which publishes and faults come: longer than a silent link lives, so that nodes notice."""
+UPLOAD_S: Final = 30.0
+"""In which every uplink can send every value to all peers once."""
 HEAL_LIMIT_S: Final = 180.0
 """The design gives ten seconds for a partition alone; several faults at once, with retries at their longest waits
 of half a minute one after the other, take longer. A run that does not heal in this time never does."""
@@ -57,13 +62,14 @@ def random_scenario(seed: int) -> Scenario:
         },
         "faults": [_fault(rng) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))],
     }
+    _widen(values["network"], values["publish"])
     if rng.random() < 0.3:
         values["preload"] = {"keys": rng.randint(1, 50), "on": rng.choice(("all", "seeds"))}
     if rng.random() < 0.4:
         values["zones"] = [{"name": f"z{number}"} for number in range(rng.randint(1, 3))]
     if nodes > 3 and rng.random() < 0.3:
         share = rng.choice((1 / nodes, 0.3))
-        behaviour = rng.choice(("suppress", "delay", "replay", "flood", "lie", "subset"))
+        behaviour = rng.choice(BEHAVIOURS)
         values["hostile"] = [{"behaviour": behaviour, "share": share}]
     return from_values(f"explore-{seed}", values)
 
@@ -119,6 +125,13 @@ def _publish(rng: Random) -> dict[str, Any]:
         "value_bytes": rng.choice((1, 100, 100, 40_000)),
         "deletes": rng.choice((0.0, 0.3)),
     }
+
+
+def _widen(network: dict[str, Any], publish: dict[str, Any]) -> None:
+    """Uplinks that can carry what is published over all links: who is sent more than fits does not heal in time."""
+    if "bandwidth_mbit_s" in network:
+        bits = 8 * publish["changes"] * publish["entries"] * publish["value_bytes"] * ACTIVE_MAX
+        network["bandwidth_mbit_s"] = max(network["bandwidth_mbit_s"], bits / UPLOAD_S / 1e6)
 
 
 def _fault(rng: Random) -> dict[str, Any]:
