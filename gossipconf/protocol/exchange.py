@@ -6,7 +6,7 @@ each answer has a budget, so that no queue grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..model.change import Change
@@ -66,7 +66,7 @@ class Exchange:
             case Walk():
                 self._answer_walk(link, question)
             case Want():
-                wanted = self._replica.live.changes_with(question.items)
+                wanted = self._replica.live.by_change(question.items)
                 self.stream(link, whole(self._replica.live, wanted), question.budget)
                 self._overlay.send(link, Given(question.request))
             case Check():
@@ -154,12 +154,16 @@ class Exchange:
         self._overlay.send(link, Walked(walk.request, differing))
 
 
+def _names_a_slot_twice(change: Change) -> bool:
+    return len({entry.slot for _, entry in change.entries}) < len(change.entries)
+
+
 def _once_a_slot(change: Change) -> Iterator[Change]:
     """``change`` in parts that name no slot twice: nearly always itself."""
-    left = dict(change.entries)
-    if len({entry.slot for entry in left.values()}) == len(left):
+    if not _names_a_slot_twice(change):
         yield change
         return
+    left = dict(change.entries)
     tree = change.tree()
     while left:
         first = {entry.slot: index for index, entry in reversed(left.items())}
@@ -169,15 +173,17 @@ def _once_a_slot(change: Change) -> Iterator[Change]:
 
 
 def whole(
-    live: LiveSet, change_ids: Iterable[bytes], given: Callable[[bytes], None] = lambda change_id: None
+    live: LiveSet, wanted: Mapping[bytes, set[int]], given: Callable[[Change], None] = lambda part: None
 ) -> Iterator[Change]:
-    """All that is replicated of each change, whatever was asked of it: nobody is to apply half of one (invariant 6).
+    """All that is replicated of each change, whichever entries are wanted: nobody is to apply half of it (invariant 6).
 
-    In the order given, each cut when its turn comes, in parts that name no slot twice; ``given`` is called for each
-    change of which all parts have been taken.
+    In the order given, each cut when its turn comes; ``given`` is called for each part that has been taken. A change
+    that names a slot twice cannot travel in one part: of that one only what is wanted is sent, so that all of it is
+    sent in the end whatever the budget.
     """
-    for change_id in change_ids:
+    for change_id, indices in wanted.items():
         part = live.part(change_id)
         assert part is not None
-        yield from _once_a_slot(part)
-        given(change_id)
+        for piece in _once_a_slot(part.restrict(indices) if _names_a_slot_twice(part) else part):
+            yield piece
+            given(piece)

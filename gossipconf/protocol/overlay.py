@@ -457,9 +457,8 @@ class Overlay:
         be drawn anew as soon as the share is another one.
         """
         share = min(PROBE_SHARE_MAX, max(1, self._member_count()))
-        same = share == self._probe_share
-        drawn = same and now_s >= self._probe_s
-        if drawn or not same:
+        drawn = self._probe_share > 0 and now_s >= self._probe_s  # a turn that has come is not drawn anew
+        if drawn or share != self._probe_share:
             self._probe_share = share
             self._probe_s = now_s + self._environment.rng.expovariate(1 / share)
         return drawn

@@ -94,7 +94,7 @@ class PresenceBoard:
         self._told_s = float("-inf")
         self._planned = False
         self._fresh: dict[str, LinkId] = {}
-        self._relay_planned = False
+        self._relay_s = float("inf")
 
     def __len__(self) -> int:
         return len(self._members) + 1
@@ -169,12 +169,19 @@ class PresenceBoard:
         names = [one.node_id for one in roster.presences if self._take(one, first_hand=one.node_id == link.node_id)]
         if names and not was_crowded:
             self._fresh.update(dict.fromkeys(names, link.id))
-            if not self._relay_planned:
-                self._plan_relay(RELAY_S)
+            self._plan_relay(RELAY_S)
 
     def _plan_relay(self, delay_s: float) -> None:
-        self._relay_planned = True
-        self._environment.call_later(delay_s, self._relay)
+        """Have the next relay after ``delay_s``, if none comes earlier."""
+        at_s = self._environment.now.monotonic_s + delay_s
+        if at_s < self._relay_s:
+            self._relay_s = at_s
+            self._environment.call_at(at_s, lambda: self._planned_relay(at_s))
+
+    def _planned_relay(self, at_s: float) -> None:
+        if self._relay_s == at_s:  # else an earlier one has taken its place
+            self._relay_s = float("inf")
+            self._relay()
 
     def _relay(self) -> None:
         """Pass on what is fresh: not to whom it came from, unless it came from several, to whom most of it is news.
@@ -182,7 +189,6 @@ class PresenceBoard:
         Of each member once in the time in which it may tell once; the rest waits. A peer that raises the
         counts of the records that it passes on would make news without end otherwise.
         """
-        self._relay_planned = False
         now_s = self._environment.now.monotonic_s
         members = {name: self._members[name] for name in self._fresh if name in self._members}
         told = [name for name, member in members.items() if now_s >= member.passed_s + 0.9 * TELL_MIN_S]

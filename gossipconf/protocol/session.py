@@ -16,10 +16,12 @@ import enum
 from collections.abc import Callable
 from typing import Final
 
+from ..model.change import Change
 from ..model.clock import Clock
 from ..model.errors import ProtocolViolation
 from ..model.limits import FRONTIER_WRITERS_MAX, SYNC_BUDGET_BYTES
 from ..store.hash_tree import EMPTY_HASH, Inner, Prefix
+from ..store.live_set import fork_item
 from .exchange import Exchange, Taken, whole
 from .messages import (
     ITEM_BYTES,
@@ -203,12 +205,15 @@ class Session:
         """Stream owed items up to the budget; the rest stays owed."""
         items, self._owed = self._owed[:WANTED_ITEMS_MAX], self._owed[WANTED_ITEMS_MAX:]
         live = self._replica.live
-        wanted = live.changes_with(item for item in items if item in live.tree)
+        wanted = live.by_change(item for item in items if item in live.tree)
         done: dict[bytes, None] = {}
-        parts = whole(live, wanted, lambda change_id: done.update({change_id: None}))
-        given = self._exchange.stream(self.link, parts, SYNC_BUDGET_BYTES).count
-        owed = [item for item in (*items, *self._owed) if item in live.tree]
-        self._owed = [item for item in owed if live.change_of(item) not in done]
+
+        def note(part: Change) -> None:
+            done.update(dict.fromkeys(version.id for version in part.versions))
+            done[fork_item(part.id)] = None
+
+        given = self._exchange.stream(self.link, whole(live, wanted, note), SYNC_BUDGET_BYTES).count
+        self._owed = [item for item in (*items, *self._owed) if item in live.tree and item not in done]
         self.sent += given
         self._progress += given
 

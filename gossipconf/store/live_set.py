@@ -145,16 +145,19 @@ class LiveSet:
             return self.stored(change.id) is not None or (retired is not None and retired.id == change.id)
         return all(version.id in self._live or version.id in self._dead for version in change.versions)
 
-    def change_of(self, item: bytes) -> bytes:
-        """Id of the change that the tree item, which must be here, stands for or is a version of."""
-        version = self._live.get(item)
-        return self._branch_items[item] if version is None else version.change_id
-
-    def changes_with(self, items: Iterable[bytes]) -> list[bytes]:
-        """Ids of the changes that carry the tree ``items`` (whole ids, or their beginnings), by policy."""
-        found = dict.fromkeys(self.change_of(item) for start in items for item in self.tree.starting_with(start))
+    def by_change(self, items: Iterable[bytes]) -> dict[bytes, set[int]]:
+        """The tree ``items`` (whole ids, or their beginnings) as change ids, in the order of their policies, and indices
+        of entries: none for what stands for a fork's branch."""
+        found: dict[bytes, set[int]] = {}
+        for start in items:
+            for item in self.tree.starting_with(start):
+                version = self._live.get(item)
+                if version is None:
+                    found.setdefault(self._branch_items[item], set())
+                else:
+                    found.setdefault(version.change_id, set()).add(version.index)
         forms = {change_id: self._kept.get(change_id) or self._branches[change_id] for change_id in found}
-        return sorted(found, key=lambda change_id: forms[change_id].header.policy)
+        return {one: found[one] for one in sorted(found, key=lambda change_id: forms[change_id].header.policy)}
 
     def _living(self, kept: Change) -> Change:
         """A stored change with those of its entries that live."""

@@ -597,6 +597,21 @@ def test_a_large_change_is_given_once_and_whole() -> None:
         assert [data for batch in batches for data in batch.changes] == [large.encode()]
 
 
+def test_a_large_change_that_names_a_slot_again_and_again_is_given_in_the_end() -> None:
+    """Its entries travel one by one, and three of them fill a budget."""
+    for giver in ("a", "b"):
+        world = pair()
+        many = signed([Entry("one", b"%d" % number + bytes(300_000)) for number in range(6)], "alice")
+        for index in range(6):
+            world.inject(giver, many.restrict((index,)))
+        for name in ("a", "b"):
+            world.inject(name, signed([Entry("later", b"x")], "alice", seq=2))
+        join(world, 60.0)
+        sent_bytes = sum(one.bytes for one in world.sent)
+        assert world.converged()
+        assert sent_bytes < 1.1 * 6 * 300_000
+
+
 def test_the_follower_answers_every_question_and_keeps_no_state() -> None:
     bench, link = answering()
     root = bench.node.root

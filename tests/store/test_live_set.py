@@ -73,8 +73,8 @@ def fork_branches(changes, kept: int = FORK_BRANCHES_MAX) -> dict[tuple[bytes, i
 def exchange(one: LiveSet, two: LiveSet) -> None:
     """What one round of sync brings: each side sends the parts whose items the other lacks."""
     mine, theirs = set(one.tree.items()), set(two.tree.items())
-    to_two = [one.part(change_id) for change_id in one.changes_with(sorted(mine - theirs))]
-    to_one = [two.part(change_id) for change_id in two.changes_with(sorted(theirs - mine))]
+    to_two = [one.part(change_id) for change_id in one.by_change(sorted(mine - theirs))]
+    to_one = [two.part(change_id) for change_id in two.by_change(sorted(theirs - mine))]
     for part in to_two:
         two.add(part)
     for part in to_one:
@@ -315,10 +315,9 @@ def test_items_lead_to_their_changes():
     change = gen.body([Entry(key, b"") for key in "abcd"], ANN, 1)
     other = gen.body([Entry("e", b"")], BEN, 1)
     store = built([change, other])
-    found = store.changes_with([change.version_id(2), other.version_id(0), change.version_id(0)[:5]])
-    assert found == [change.id, other.id], "each once"
-    assert store.change_of(change.version_id(3)) == change.id
-    assert store.changes_with([bytes(32)]) == []
+    found = store.by_change([change.version_id(2), other.version_id(0), change.version_id(0)[:5]])
+    assert found == {change.id: {0, 2}, other.id: {0}}
+    assert store.by_change([bytes(32)]) == {}
 
 
 # -- cost -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ FOUND = {
     277: "the same, among honest nodes, for three seconds",
     398: "the same, with a liar about",
     432: "what had superseded the rest of a change came a second later: repair, and no breach of atomicity",
-    1023: "uplinks that cannot carry what is published do not heal in time: the scenario was too much, not the protocol",
+    1023: "uplinks that cannot carry what is published do not heal in time: the scenario was too much",
     1230: "a flood of invented addresses kept nodes from dialling those that a partition had taken",
 }
 """Seeds that once broke an invariant, and why."""
