@@ -146,8 +146,10 @@ class LiveSet:
         return all(version.id in self._live or version.id in self._dead for version in change.versions)
 
     def by_change(self, items: Iterable[bytes]) -> dict[bytes, set[int]]:
-        """The tree ``items`` (whole ids, or their beginnings) as change ids, in the order of their policies, and indices
-        of entries: none for what stands for a fork's branch."""
+        """The tree ``items`` (whole ids, or their beginnings) as change ids, by policy, and indices of entries.
+
+        What stands for a fork's branch has no index.
+        """
         found: dict[bytes, set[int]] = {}
         for start in items:
             for item in self.tree.starting_with(start):

@@ -94,6 +94,7 @@ IDENTITIES: Final = (
     Figure("nodes", "nodes", Unit.NUMBER, "hosts, with one node each"),
     Figure("seed", "seed", Unit.TEXT, "from which all chance of the run comes"),
     Figure("changes", "changes", Unit.NUMBER, "measured, which were acknowledged; the warm-up is left out"),
+    Figure("unpublished", "unpublished", Unit.NUMBER, "refused, or lost with their agent before it answered"),
     Figure("trace_sha256", "trace", Unit.TEXT, "hash over every input of every node: equal runs have equal ones"),
 )
 """What was run."""

@@ -39,7 +39,9 @@ def build(scenario: Scenario, seed: int, make_node: MakeNode) -> World:
     )
     rng = world.random("scenario")
     world.twin = rng.choice(names)
-    hostilities = [one for one in scenario.hostile for _ in range(round(one.share * scenario.nodes))]
+    hostilities = [
+        one for one in scenario.hostile for _ in range(max(bool(one.share), round(one.share * scenario.nodes)))
+    ][: scenario.nodes // 2]
     places = dict(zip(rng.sample(range(1, scenario.nodes), len(hostilities)), hostilities, strict=True))
     loaded = _preload(scenario, world)
     remembered = _earlier_life(scenario, names)

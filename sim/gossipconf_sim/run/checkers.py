@@ -19,9 +19,11 @@ from gossipconf.model.entry import Slot
 from gossipconf.model.errors import GossipconfError
 from gossipconf.model.limits import ADDRESS_BOOK_MAX, FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
 from gossipconf.model.version import Version, versions_of
+from gossipconf.protocol.events import PublishFailed
 from gossipconf.protocol.frames import QUEUE_BYTES_MAX, FrameClass
 from gossipconf.protocol.node import Node
 from gossipconf.protocol.overlay import ACTIVE_MAX
+from gossipconf.protocol.presence import MEMBERS_MAX
 from gossipconf.store.live_set import LiveSet
 from gossipconf.trust.policy import PolicyChain, policy_changes
 
@@ -114,7 +116,9 @@ def atomic(world: World) -> list[str]:
     """
     wrong = []
     published: dict[Slot, list[Version]] = {}
-    for _, _, change in world.submitted.values():
+    for token, (_, _, change) in world.submitted.items():
+        if isinstance(world.outcome(token), PublishFailed):
+            continue
         for version in versions_of(change):
             published.setdefault(version.slot, []).append(version)
     for node in _one_of_each_root(world):
@@ -169,6 +173,7 @@ def bounded(world: World) -> list[str]:
         live = node.replica.live
         sizes = {
             "links": (len(node.links()), ACTIVE_MAX + 1),
+            "members": (len(node.presence), MEMBERS_MAX + ACTIVE_MAX + MEMBERS_MAX),
             "addresses": (len(node.overlay.book), ADDRESS_BOOK_MAX),
             "retired headers": (live.retired_count, RETIRED_HEADERS_MAX),
             "branches of a fork": (max(map(len, live.forks().values()), default=0), FORK_BRANCHES_MAX),
@@ -177,10 +182,8 @@ def bounded(world: World) -> list[str]:
             lane = wire.lanes[wire.side_of(host)]
             if lane is not None:
                 for one in FrameClass:
-                    sizes[f"{one.name.lower()} bytes queued for a peer"] = (
-                        lane.queue.held_bytes(one),
-                        QUEUE_BYTES_MAX[one],
-                    )
+                    what = f"{one.name.lower()} bytes queued for {wire.other(host).name}"
+                    sizes[what] = (lane.queue.held_bytes(one), QUEUE_BYTES_MAX[one])
         wrong += [f"{host.name}: {size} {what}" for what, (size, limit) in sizes.items() if size > limit]
     return wrong
 

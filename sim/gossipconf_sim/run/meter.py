@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gossipconf.model.change import Change
 from gossipconf.model.version import versions_of
-from gossipconf.protocol.events import Applied, Event, Published, PublishFailed
+from gossipconf.protocol.events import Applied, Event, PeerUp, Published, PublishFailed
 from gossipconf.protocol.messages import Batch, Push
 
 from ..network.wire import Wire
@@ -29,8 +29,10 @@ class Tracked:
     delays_s:     of each delivery to a host that has been up since the publish, in order
     receivers:    the hosts of these
     hops:         of each delivery by push
+    receivers_due: honest hosts that ran at the publish, the publisher left out
     visible_s:    after how long the latest reader came to see it, of hosts up since the publish; None: nobody else did
-    copies:       that arrived anywhere
+    copies:       that arrived at honest hosts other than the publisher
+    duplicates:   of these, at hosts that had it already
     crossings:    of these, over links between zones
     """
 
@@ -42,7 +44,9 @@ class Tracked:
     receivers: array[int] = field(default_factory=lambda: array("l"))
     hops: array[int] = field(default_factory=lambda: array("l"))
     visible_s: float | None = None
+    receivers_due: int = 0
     copies: int = 0
+    duplicates: int = 0
     crossings: int = 0
     deliveries: int = 0
 
@@ -57,7 +61,7 @@ class Meter:
 
     def __init__(self, world: World) -> None:
         self.tracked: dict[bytes, Tracked] = {}
-        self.failed = 0
+        self.linked_s: dict[int, float] = {}
         self._world = world
         self._payloads: dict[bytes, Tracked] = {}
         self._tokens: dict[int, Tracked] = {}
@@ -88,14 +92,18 @@ class Meter:
         """The changes that were published, in order."""
         return [tracked for tracked in self.tracked.values() if tracked.published_s is not None]
 
-    def missing(self, tracked: Tracked) -> list[Host]:
-        """Honest hosts that have been up since the publish and hold neither the change nor what supersedes it."""
+    def due(self, tracked: Tracked) -> list[Host]:
+        """Honest hosts that have been up since the publish, the publisher left out."""
         assert tracked.published_s is not None
         return [
             host
             for host in self._world.honest()
-            if not tracked.has[host.index] and host.started_s <= tracked.published_s and not _supersedes(host, tracked)
+            if host.started_s <= tracked.published_s and host.index != tracked.origin
         ]
+
+    def missing(self, tracked: Tracked) -> list[Host]:
+        """Those of `due` that hold neither the change nor what supersedes it."""
+        return [host for host in self.due(tracked) if not tracked.has[host.index] and not _supersedes(host, tracked)]
 
     # -- watching -----------------------------------------------------------------------------------
 
@@ -106,13 +114,15 @@ class Meter:
                 self._deliver(host, tracked)
         elif isinstance(event, Published | PublishFailed):
             self._tokens.pop(event.token, None)
-            self.failed += isinstance(event, PublishFailed)
+        elif isinstance(event, PeerUp):
+            self.linked_s.setdefault(host.index, self._world.now_s)
 
     def _deliver(self, host: Host, tracked: Tracked) -> None:
         tracked.has[host.index] = 1
         now_s = self._world.now_s
         if host.index == tracked.origin and tracked.published_s is None:
             tracked.published_s = now_s
+            tracked.receivers_due = self._world.census()[0] - 1
             return
         if tracked.published_s is None or host.started_s > tracked.published_s or not host.honest:
             return
@@ -131,22 +141,28 @@ class Meter:
         if kind == Push.TYPE:
             message = self._world.interning.message(data)
             assert isinstance(message, Push)
-            self._copy(message.change, wire)
+            self._copy(host, message.change, wire)
         elif kind == Batch.TYPE:
             batch = self._world.interning.message(data)
             assert isinstance(batch, Batch)
             for payload in batch.changes:
-                self._copy(payload, wire)
+                self._copy(host, payload, wire)
 
-    def _copy(self, payload: bytes, wire: Wire) -> None:
+    def _copy(self, host: Host, payload: bytes, wire: Wire) -> None:
         tracked = self._payloads.get(payload)
-        if tracked is not None:
+        if tracked is not None and tracked.published_s is not None and host.index != tracked.origin:
             tracked.copies += 1
+            tracked.duplicates += tracked.has[host.index] and host.wiped_s <= tracked.published_s
             tracked.crossings += wire.crosses
 
     def _visible(self, host: Host, change_id: bytes) -> None:
         tracked = self.tracked.get(change_id) if host.honest else None
-        if tracked is not None and tracked.published_s is not None and host.started_s <= tracked.published_s:
+        if (
+            tracked is not None
+            and host.index != tracked.origin
+            and tracked.published_s is not None
+            and host.started_s <= tracked.published_s
+        ):
             tracked.visible_s = self._world.now_s - tracked.published_s
 
 

@@ -16,14 +16,14 @@ from gossipconf.protocol.node import Node
 from gossipconf.store.live_set import LiveSet
 
 from ..scenario.scenario import Scenario
-from ..world.stage import Mark, Stage
+from ..world.stage import STOPPING_LOOK_S, Mark, Stage
 from ..world.trace import TraceFile
 from ..world.world import MakeNode, World
 from .building import build, random_regular
 from .checkers import violations
 from .meter import Meter, Tracked
 from .moments import moments
-from .publisher import Publisher
+from .publisher import Publisher, Traffic, honest_traffic
 from .result import Repair, Result, Spread
 
 JOIN_STEP_S: Final = 0.25
@@ -127,8 +127,9 @@ class _Play:
                 host.adversary.plan(stage, host)
         publisher.plan()
         ends_s = max(stage.trouble_ends_s, publisher.last_s)
+        planned_s = max(stage.last_planned_s, stage.begin_s + publisher.last_s)
         self._plan_looks(stage, publisher, ends_s)
-        edges = self._suffer(stage, publisher, ends_s)
+        edges = self._suffer(stage, publisher, ends_s, planned_s)
         whole_s = world.now_s
         world.whole_since_s, world.heal_limit_s = whole_s, options.heal_limit_s
         missing_bytes = self._missing_bytes() if self._scenario.faults else 0
@@ -139,7 +140,7 @@ class _Play:
         )
         if not self._scenario.faults:
             whole_s = max((one.published_s for one in self._meter.acknowledged() if one.published_s), default=whole_s)
-        sent = list(world.network.sent_bytes), list(world.network.sent_messages)
+        sent = honest_traffic(world)
         convergence_ms = max(0.0, world.unequal_s - whole_s) * 1000 if converged else None
         idle = self._rest()
         self._sample(stage)
@@ -182,7 +183,8 @@ class _Play:
         while world.now_s < settle_s or (not self._joined() and world.now_s < scenario.measure.join_limit_s):
             world.run(JOIN_STEP_S)
             if self._joined_s is None and self._joined():
-                self._joined_s = max(0.0, world.unequal_s - scenario.start_within_s)
+                last_s = max([world.unequal_s, *self._meter.linked_s.values()])
+                self._joined_s = max(0.0, last_s - scenario.start_within_s) if scenario.start == "cold" else 0.0
             self._progress("join", min(1.0, world.now_s / max(settle_s, JOIN_STEP_S)))
         _settle_collector()
 
@@ -203,7 +205,7 @@ class _Play:
             for end_s in sorted({mark.end_s for mark in stage.marks}):
                 stage.at(end_s, self._look)
 
-    def _suffer(self, stage: Stage, publisher: Publisher, ends_s: float) -> list[tuple[int, int]]:
+    def _suffer(self, stage: Stage, publisher: Publisher, ends_s: float, planned_s: float) -> list[tuple[int, int]]:
         """Let everything that is planned happen; the links at the moment of the last publish."""
         world, edges = self._world, list[tuple[int, int]]()
         step_s = max(ends_s, 0.001) / SLICES
@@ -212,6 +214,9 @@ class _Play:
             self._progress("publish", number / SLICES)
             if not edges and (number == SLICES or number * step_s >= publisher.last_s):
                 edges = _edges(world)
+        world.schedule.run(max(world.now_s, planned_s))  # what rounding has left
+        while stage.starts_due:
+            world.run(STOPPING_LOOK_S)
         return edges
 
     def _heal(self, whole_s: float) -> bool:
@@ -231,11 +236,12 @@ class _Play:
         world.run(LAST_COPIES_S)
         if not idle_s or not world.running():
             return None
-        before = sum(world.network.sent_bytes)
+        before = sum(world.network.sent_bytes) - world.hostile_bytes
         for number in range(10):
             world.run(idle_s / 10)
             self._progress("rest", (number + 1) / 10)
-        return (sum(world.network.sent_bytes) - before) / idle_s / len(world.running())
+        sent = sum(world.network.sent_bytes) - world.hostile_bytes - before
+        return sent / idle_s / max(1, world.census()[0])
 
     # -- looking ------------------------------------------------------------------------------------
 
@@ -270,37 +276,39 @@ class _Play:
     def _result(
         self,
         publisher: Publisher,
-        sent: tuple[list[int], list[int]],
+        sent: Traffic,
         convergence_ms: float | None,
         idle: float | None,
         repair: Repair,
     ) -> Result:
         world, scenario = self._world, self._scenario
         changes = self._meter.acknowledged()
-        count, nodes = len(changes), scenario.nodes
-        receivers = count * max(1, sum(host.honest for host in world.hosts.values()) - 1)
+        count = len(changes)
+        receivers = sum(one.receivers_due for one in changes)
+        nodes = receivers + count  # honest ones that ran, added up over changes
         sent_bytes = [after - before for after, before in zip(sent[0], publisher.sent_before[0], strict=True)]
         messages = sum(sent[1]) - sum(publisher.sent_before[1])
         copies = sum(one.copies for one in changes)
-        deliveries = sum(one.deliveries for one in changes)
         self._missing = [len(self._meter.missing(one)) for one in changes]
-        missing = sum(self._missing)
+        due, missing = sum(len(self._meter.due(one)) for one in changes), sum(self._missing)
+        complete = [one for one, lacking in zip(changes, self._missing, strict=True) if not lacking]
         wall_s = perf_counter() - self._begin_wall_s
         return Result(
             scenario=scenario.name,
-            nodes=nodes,
+            nodes=scenario.nodes,
             seed=world.seed,
             changes=count,
-            delivered_fraction=_ratio(deliveries, deliveries + missing),
-            last_delivery_ms=Spread.of(1000 * one.last_delay_s for one in changes if one.deliveries),
+            unpublished=len(self._meter.tracked) - count,
+            delivered_fraction=_ratio(due - missing, due),
+            last_delivery_ms=Spread.of(1000 * one.last_delay_s for one in complete if one.deliveries),
             delivery_ms=Spread.of(1000 * delay_s for one in changes for delay_s in one.delays_s),
             visible_ms=Spread.of(1000 * one.visible_s for one in changes if one.visible_s is not None),
             hops=Spread.of(hops for one in changes for hops in one.hops),
             payload_copies_per_node=_ratio(copies, receivers),
-            duplicates_per_node=_ratio(max(0, copies - deliveries), receivers),
+            duplicates_per_node=_ratio(sum(one.duplicates for one in changes), receivers),
             messages_per_operation=_ratio(messages, count * (1 + scenario.publish.reads_per_change)),
-            messages_per_change_per_node=_ratio(messages, count * nodes),
-            bytes_per_node_per_change=_ratio(sum(sent_bytes), count * nodes),
+            messages_per_change_per_node=_ratio(messages, nodes),
+            bytes_per_node_per_change=_ratio(sum(sent_bytes), nodes),
             bytes_by_class={one.name.lower(): sent_bytes[one] for one in FrameClass},
             cross_zone_copies_per_change=_ratio(sum(one.crossings for one in changes), count),
             idle_bytes_per_node_per_s=idle,

@@ -8,7 +8,21 @@ from ..scenario.admins import ADMIN
 from ..scenario.scenario import Publishing
 from ..world.host import Host
 from ..world.stage import Stage
+from ..world.world import World
 from .meter import Meter
+
+Traffic = tuple[list[int], list[int]]
+"""Bytes and messages by frame class."""
+
+
+def honest_traffic(world: World) -> Traffic:
+    """What honest hosts have sent so far; answers to hostile ones are in it."""
+    network = world.network
+    bytes_, messages = world.hostile_traffic
+    return (
+        [sent - hostile for sent, hostile in zip(network.sent_bytes, bytes_, strict=True)],
+        [sent - hostile for sent, hostile in zip(network.sent_messages, messages, strict=True)],
+    )
 
 
 class Publisher:
@@ -18,7 +32,7 @@ class Publisher:
     """
 
     def __init__(self, options: Publishing, stage: Stage, meter: Meter) -> None:
-        self.sent_before = self._sent(stage)
+        self.sent_before = honest_traffic(stage.world)
         self._options = options
         self._stage = stage
         self._meter = meter
@@ -40,17 +54,12 @@ class Publisher:
             self._stage.at((number + 1) * options.every_ms / 1000, self._publish, number + 1)
         measured = number >= options.warmup
         if number == options.warmup:
-            self.sent_before = self._sent(self._stage)
+            self.sent_before = honest_traffic(self._stage.world)
         host = self._origin()
         if host is not None:
             token, change = world.publish(host.name, ADMIN, self._entries(number))
             if measured:
                 self._meter.track(host, change, token)
-
-    @staticmethod
-    def _sent(stage: Stage) -> tuple[list[int], list[int]]:
-        network = stage.world.network
-        return list(network.sent_bytes), list(network.sent_messages)
 
     def _origin(self) -> Host | None:
         """A host that can publish now; None if there is none."""

@@ -47,9 +47,10 @@ class Result:
 
     nodes, seed:            as asked for
     changes:                measured changes that were acknowledged
+    unpublished:            measured changes that an agent refused, or that were lost with it before it answered
     delivered_fraction:     of the pairs (change, node that has been up and honest since its publish), the share that
                             has it at the end, or something that supersedes it
-    last_delivery_ms:       over changes: from the acknowledged publish until the last such node has it
+    last_delivery_ms:       over changes that nobody lacks: from the acknowledgement until the last such node has it
     delivery_ms:            the same over all pairs, the publisher left out
     visible_ms:             over changes: until readers at the last such node see it, which is after its disk has it
     hops:                   links on the way of first copies that were pushed
@@ -61,7 +62,7 @@ class Result:
     bytes_by_class:         the same bytes by frame class
     cross_zone_copies_per_change:  copies that crossed from a zone to another
     idle_bytes_per_node_per_s:  bytes sent at rest, at the end
-    joined_s:               from the last start at the beginning until all had links and held the same; None: never
+    joined_s:               of a cold start: from the last start until all had links and held the same; None: never
     convergence_ms:         from the end of the last fault (or publish) until all fingerprints were equal; None: never
     repair:                 see `Repair`; None without faults
     violations:             what the checkers found
@@ -75,6 +76,7 @@ class Result:
     nodes: int
     seed: int
     changes: int
+    unpublished: int
     delivered_fraction: float | None
     last_delivery_ms: Spread | None
     delivery_ms: Spread | None

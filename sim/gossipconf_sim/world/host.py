@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from gossipconf.model.entry import Slot
 from gossipconf.model.version import Version
@@ -19,6 +19,9 @@ from gossipconf.store.journal_ops import DropChange, JournalOp, PutChange, PutMe
 
 from ..network.wire import Lane, Side, Wire
 from .adversary import Adversary
+
+GROUP_OPS_MAX: Final = 2_000
+"""Rows in one transaction, as in the shipped writer."""
 
 
 @dataclass(slots=True)
@@ -37,6 +40,7 @@ class Disk:
     slowness: float = 1.0
     busy: bool = False
     waiting: list[Persist] = field(default_factory=list)
+    committed: list[int] = field(default_factory=list)
 
     def write(self, ops: Iterable[JournalOp], form: Callable[[bytes], bytes] = bytes) -> None:
         """Carry out a transaction; ``form`` gives the shared copy of a byte string."""
@@ -50,10 +54,20 @@ class Disk:
             else:
                 self.retired[op.change_id] = form(op.data)
 
+    def take_group(self) -> list[Persist]:
+        """The writes that go into the next transaction: as many as the shipped writer takes, and at least one."""
+        group: list[Persist] = []
+        rows = 0
+        while self.waiting and (not group or rows + len(self.waiting[0].ops) <= GROUP_OPS_MAX):
+            persist = self.waiting.pop(0)
+            rows += len(persist.ops)
+            group.append(persist)
+        return group
+
     def lose_power(self) -> None:
         """Forget what was under way."""
         self.busy = False
-        self.waiting = []
+        self.waiting, self.committed = [], []
 
 
 @dataclass(slots=True)

@@ -26,7 +26,9 @@ class Mark:
 class Stage:
     """Where a scenario is played.
 
-    begin_s:  virtual time of the first publish; all times of a scenario count from there
+    begin_s:         virtual time of the first publish; all times of a scenario count from there
+    last_planned_s:  virtual time of the last thing that is planned so far
+    starts_due:      hosts that are down and will start again
     """
 
     def __init__(self, world: World, rng: Random) -> None:
@@ -34,6 +36,8 @@ class Stage:
         self.rng = rng
         self.begin_s = world.now_s
         self.marks: list[Mark] = []
+        self.last_planned_s = self.begin_s
+        self.starts_due = 0
 
     @property
     def now_s(self) -> float:
@@ -47,6 +51,7 @@ class Stage:
 
     def at(self, time_s: float, action: Callable[..., None], *arguments: Any) -> None:
         """Do something at a time of the scenario."""
+        self.last_planned_s = max(self.last_planned_s, self.begin_s + time_s)
         self.world.schedule.at(self.begin_s + time_s, action, *arguments)
 
     def every(self, period_s: float, action: Callable[..., None], *arguments: Any) -> None:
@@ -81,13 +86,15 @@ class Stage:
 
     def _start_later(self, host: Host, down_s: float | None, empty: bool) -> None:
         if down_s is not None:
+            self.starts_due += 1
             self.world.schedule.later(down_s, self._start, host, host.boot, empty)
 
     def _start(self, host: Host, boot: int, empty: bool) -> None:
         """Start a host again, once its process has ended and unless somebody else has started it."""
         if host.boot != boot:
-            return
-        if host.node is None:
+            self.starts_due -= 1
+        elif host.node is None:
+            self.starts_due -= 1
             self.world.start(host.name, empty_disk=empty)
         else:
             self.world.schedule.later(STOPPING_LOOK_S, self._start, host, boot, empty)

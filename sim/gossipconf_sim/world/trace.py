@@ -17,7 +17,7 @@ from .interning import Interning
 BUFFER_BYTES: Final = 1 << 16
 """Hashed at once."""
 
-_RECORD: Final = Struct("<dBIII")
+_RECORD: Final = Struct("<dBIIII")
 
 
 class Input(enum.IntEnum):
@@ -43,9 +43,9 @@ class Trace:
         self._hash = sha256()
         self._buffer = bytearray()
 
-    def note(self, now_s: float, kind: Input, host: int, data: bytes = b"") -> None:
-        """Take in one input of host number ``host``."""
-        self._buffer += _RECORD.pack(now_s, kind, host, len(data), crc32(data))
+    def note(self, now_s: float, kind: Input, host: int, data: bytes = b"", about: int = 0) -> None:
+        """Take in one input of host number ``host``; ``about``: the link, or the number of the write or publish."""
+        self._buffer += _RECORD.pack(now_s, kind, host, about, len(data), crc32(data))
         if len(self._buffer) >= BUFFER_BYTES:
             self._hash.update(self._buffer)
             self._buffer.clear()
@@ -74,9 +74,9 @@ class TraceFile(Trace):
         except OSError as error:
             raise InvalidInput(f"{path} cannot be written: {error.strerror}") from None
 
-    def note(self, now_s: float, kind: Input, host: int, data: bytes = b"") -> None:
+    def note(self, now_s: float, kind: Input, host: int, data: bytes = b"", about: int = 0) -> None:
         """Take in one input, and write it."""
-        super().note(now_s, kind, host, data)
+        super().note(now_s, kind, host, data, about)
         line: dict[str, object] = {"s": round(now_s, 9), "host": host, "input": kind.name.lower()}
         if kind is Input.RECEIVED:
             message = self._interning.message(data)

@@ -18,6 +18,7 @@ from gossipconf import __version__
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, Slot
 from gossipconf.model.errors import InvalidInput, Rejected
+from gossipconf.model.limits import FORK_BRANCHES_MAX
 from gossipconf.model.version import Version
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Send, Show
 from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed
@@ -43,6 +44,8 @@ from .schedule import Schedule
 from .trace import Input, Trace
 from .twin import Twin
 
+COMMITTED_SHARE: Final = 0.95
+"""Of the duration of a write, when it is on disk; the rest passes until the process knows."""
 EPOCH_MS: Final = 1_800_000_000_000
 """Wall-clock time at the start of every world: January 2027."""
 
@@ -71,7 +74,7 @@ class World:
     whole_since_s:  since when nothing is wrong and nobody publishes, if whoever drives the world says so
     heal_limit_s:   how long honest nodes then may differ
     unequal_s:      when the fingerprints of honest nodes last differed
-    hostile_bytes, hostile_messages:  what hostile hosts have sent, of all that was
+    hostile_traffic: bytes and messages by frame class that hostile hosts have sent, of all that was
 
     ``make_node`` is called as `Node` is; ``twin`` names a host that gets two nodes (see `twin`).
     """
@@ -108,8 +111,7 @@ class World:
         self.whole_since_s: float | None = None
         self.heal_limit_s = 0.0
         self.unequal_s = 0.0
-        self.hostile_bytes = 0
-        self.hostile_messages = 0
+        self.hostile_traffic = ([0] * len(FrameClass), [0] * len(FrameClass))
         self._zone_delays_s = zone_delays_s or {}
         self._make_node = make_node
         self.twin = twin
@@ -183,7 +185,7 @@ class World:
         host = self.hosts[name]
         assert host.node is None, f"{name} runs already"
         if empty_disk:
-            host.disk = Disk()
+            host.disk = Disk(full=host.disk.full, slowness=host.disk.slowness)
             host.wiped_s = self.now_s
             host.returned = {}
         host.boot += 1
@@ -289,10 +291,18 @@ class World:
     def is_void(self, version: Version) -> bool:
         """Whether some honest node has pushed this version's change out of an overfull fork."""
         number = (version.writer_id, version.header.seq)
-        return any(
-            number in node.replica.live.forks() and version.change_id not in node.replica.live.forks()[number]
-            for node in (host.running for host in self.honest())
-        )
+        known = (host.running.replica.live.forks().get(number, {}) for host in self.honest())
+        return any(len(one) == FORK_BRANCHES_MAX and version.change_id not in one for one in known)
+
+    @property
+    def hostile_bytes(self) -> int:
+        """Bytes that hostile hosts have sent."""
+        return sum(self.hostile_traffic[0])
+
+    @property
+    def hostile_messages(self) -> int:
+        """Messages that hostile hosts have sent."""
+        return sum(self.hostile_traffic[1])
 
     # -- network ----------------------------------------------------------------------------------
 
@@ -375,7 +385,7 @@ class World:
     def _publish(self, host: Host, boot: int, token: int, change: Change) -> None:
         if host.node is None or host.boot != boot or self._waits(host, self._publish, host, boot, token, change):
             return
-        self._note(Input.PUBLISH, host, change.id)
+        self._note(Input.PUBLISH, host, change.id, token)
         host.node.publish(self._clock(host), token, change)
         self._settle(host)
 
@@ -418,8 +428,8 @@ class World:
         """Wall-clock time of who has no host, in milliseconds since 1970."""
         return EPOCH_MS + int(self.schedule.now_s * 1000)
 
-    def _note(self, kind: Input, host: Host, data: bytes = b"") -> None:
-        self.trace.note(self.schedule.now_s, kind, host.index, data)
+    def _note(self, kind: Input, host: Host, data: bytes = b"", about: int = 0) -> None:
+        self.trace.note(self.schedule.now_s, kind, host.index, data, about)
 
     def _waits(self, host: Host, action: Callable[..., None], *arguments: Any) -> bool:
         """Whether the process is paused; then ``action`` comes when it goes on."""
@@ -447,7 +457,7 @@ class World:
             return
         if host.adversary is not None and not host.adversary.hears(host, wire, message):
             return
-        self.trace.note(self.schedule.now_s, Input.RECEIVED, host.index, message)
+        self.trace.note(self.schedule.now_s, Input.RECEIVED, host.index, message, wire.id)
         if self.on_arrival is not None:
             self.on_arrival(host, wire, message)
         self.handling = message
@@ -466,7 +476,7 @@ class World:
             or self._waits(host, self._opened, host, boot, wire, outbound, address)
         ):
             return
-        self._note(Input.CONNECTED, host, address.encode())
+        self._note(Input.CONNECTED, host, address.encode(), wire.id)
         peer = wire.other(host).name
         host.node.connected(self._clock(host), wire.id, peer, outbound=outbound, address=address)
         self._settle(host)
@@ -484,14 +494,14 @@ class World:
         boot = wire.boots[wire.side_of(host)]
         if host.node is None or host.boot != boot or self._waits(host, self.lost, host, wire, reason):
             return
-        self._note(Input.DISCONNECTED, host, reason.encode())
+        self._note(Input.DISCONNECTED, host, reason.encode(), wire.id)
         host.node.disconnected(self._clock(host), wire.id, reason)
         self._settle(host)
 
     def dropped(self, host: Host, wire: Wire, frame_class: FrameClass) -> None:
         """A message of a host found its queue full; `_settle`, which has sent it, goes on with what the node says."""
         assert host.node is not None
-        self._note(Input.DROPPED, host)
+        self._note(Input.DROPPED, host, frame_class.name.encode(), wire.id)
         self._has_more = True
         host.node.dropped(self._clock(host), wire.id, frame_class)
 
@@ -552,8 +562,8 @@ class World:
             network, kind = self.network, send.frame_class
             bytes_before, messages_before = network.sent_bytes[kind], network.sent_messages[kind]
             network.send(host, wire, kind, send.message)
-            self.hostile_bytes += network.sent_bytes[kind] - bytes_before
-            self.hostile_messages += network.sent_messages[kind] - messages_before
+            self.hostile_traffic[0][kind] += network.sent_bytes[kind] - bytes_before
+            self.hostile_traffic[1][kind] += network.sent_messages[kind] - messages_before
             if kind is FrameClass.SYNC:
                 self._mark_mutilated(send.message)
 
@@ -599,31 +609,39 @@ class World:
             self._write(host)
 
     def _write(self, host: Host) -> None:
-        """Begin to write all that waits, in one transaction."""
+        """Begin to write what waits, in one transaction."""
         disk = host.disk
-        group, disk.waiting = disk.waiting, []
+        group = disk.take_group()
         disk.busy = bool(group)
         if group:
             duration_s = 0.0
             if _touches_disk(group):
                 low_ms, high_ms = self.conditions.disk_ms
                 duration_s = (low_ms + (high_ms - low_ms) * self._disk_rng.random()) * disk.slowness / 1000
+            self.schedule.later(COMMITTED_SHARE * duration_s, self._commit, host, host.boot, group)
             self.schedule.later(duration_s, self._written, host, host.boot, group)
 
+    def _commit(self, host: Host, boot: int, group: list[Persist]) -> None:
+        """The transaction is on disk, and nobody knows: a crash may come in between."""
+        if host.boot == boot and host.disk.busy and not host.disk.full:
+            for persist in group:
+                host.disk.write(persist.ops, self.interning.form)
+                host.disk.committed.append(persist.token)
+
     def _written(self, host: Host, boot: int, group: list[Persist]) -> None:
-        """The transaction has ended, well or badly."""
+        """The transaction has ended, well or badly, and the process is told."""
         if host.node is None or host.boot != boot or self._waits(host, self._written, host, boot, group):
             return
-        disk, error = host.disk, None
-        if disk.full and _touches_disk(group):
+        disk, error = host.disk, ""
+        committed, disk.committed = dict.fromkeys(disk.committed), []
+        if _touches_disk(group) and not all(persist.token in committed for persist in group):
             error = "no space left on device"
             group, disk.waiting = group + disk.waiting, []  # what was queued meanwhile rests on what has failed
         for persist in group:
-            if error is None:
-                disk.write(persist.ops, self.interning.form)
+            if not error:
                 self._show(host, persist.reads)
-            self.trace.note(self.schedule.now_s, Input.PERSISTED, host.index)
-            host.node.persisted(self._clock(host), persist.token, error)
+            self._note(Input.PERSISTED, host, error.encode(), persist.token)
+            host.node.persisted(self._clock(host), persist.token, error or None)
             self._settle(host)
         self._write(host)
 
@@ -636,10 +654,12 @@ class World:
                 if not all(map(self.is_void, host.reads.pop(slot, ()))):
                     host.violations.append(("available", f"{host.name} has nothing to return for {slot} any more"))
                 continue
+            seen = host.reads.get(slot, ())
             host.reads[slot] = versions
             if self.on_visible is not None:
                 for version in versions:
-                    self.on_visible(host, version.change_id)
+                    if version not in seen:
+                        self.on_visible(host, version.change_id)
             before = host.returned.get(slot)
             if before is None:
                 host.returned[slot] = versions[:1]

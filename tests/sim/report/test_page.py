@@ -150,10 +150,10 @@ def test_every_field_of_a_result_is_on_the_page():
     run.result = dataclasses.replace(run.result, joined_s=1.5)
     shown_page = page(run)
     identities = {row[0] for row in shown_page.rows if len(row) == 3}
-    assert {"scenario", "nodes", "seed", "changes", "trace", "gossipconf", "Python"} == identities
+    assert {"scenario", "nodes", "seed", "changes", "unpublished", "trace", "gossipconf", "Python"} == identities
     named = {name.partition(".")[0] for name in shown_page.by_name()}
     fields = {field.name for field in dataclasses.fields(Result)}
-    assert named | {"scenario", "nodes", "seed", "changes", "trace_sha256"} == fields
+    assert named | {"scenario", "nodes", "seed", "changes", "unpublished", "trace_sha256"} == fields
     assert set(CLASSES) == set(run.result.bytes_by_class)
 
 

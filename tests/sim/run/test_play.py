@@ -110,6 +110,50 @@ def test_a_cold_start_boots_from_the_seeds() -> None:
     assert result.violations == []
 
 
+def test_joining_is_measured_by_links_where_all_hold_the_same() -> None:
+    network = EVEN | {"latency_ms": [200, 200]}
+    result = play(nodes=8, start="cold", network=network, publish={"changes": 1}).result
+    assert result.joined_s is not None
+    assert 0.8 <= result.joined_s < 2.0, "two round trips of a dial, and hello"
+
+
+def test_a_restart_at_the_very_end_is_waited_for() -> None:
+    for down_s in (4.2, 4.25):
+        fault = {"kind": "crash", "at_s": 0.1, "share": 0.5, "down_s": down_s, "empty_disk": True}
+        result = play(nodes=12, publish={"changes": 1}, faults=[fault]).result
+        assert result.convergence_ms is not None
+        assert result.convergence_ms > 0
+        assert result.repair is not None
+        assert result.repair.bytes > 0
+
+
+def test_every_change_is_published_before_healing_is_measured() -> None:
+    result = play(nodes=3, publish={"changes": 142, "every_ms": 100}).result
+    assert (result.changes, result.unpublished) == (142, 0)
+
+
+def test_refused_publishes_are_told() -> None:
+    fault = {"kind": "full-disk", "at_s": 0.0, "for_s": 5.0, "share": 1.0}
+    result = play(nodes=3, publish={"changes": 10, "every_ms": 10}, faults=[fault]).result
+    assert result.unpublished > 0
+    assert result.changes + result.unpublished == 10
+    assert result.violations == []
+
+
+def test_what_boots_again_has_no_duplicates_and_the_dead_are_in_no_denominator() -> None:
+    gone = {"kind": "crash", "at_s": 0.001, "share": 0.6, "machine": False}
+    few = play(nodes=20, publish={"changes": 20, "every_ms": 1000}, faults=[gone]).result
+    assert few.payload_copies_per_node is not None
+    assert few.payload_copies_per_node > 4, "of 8 survivors each has links to nearly all"
+    fault = {"kind": "crash", "at_s": 5.0, "share": 0.5, "down_s": 1.0, "empty_disk": True}
+    plain = play(nodes=20, publish={"changes": 10, "every_ms": 100}).result
+    booted = play(nodes=20, publish={"changes": 10, "every_ms": 100}, faults=[fault]).result
+    assert booted.duplicates_per_node == pytest.approx(plain.duplicates_per_node, rel=0.02)
+    assert booted.payload_copies_per_node is not None
+    assert plain.payload_copies_per_node is not None
+    assert booted.payload_copies_per_node > plain.payload_copies_per_node + 0.3, "which boot sync has brought"
+
+
 def test_hostile_hosts_are_not_measured() -> None:
     run = play(nodes=10, hostile=[{"behaviour": "suppress", "share": 0.3}], publish={"changes": 5})
     assert sum(run.hostile) == 3
