@@ -72,7 +72,7 @@ def run(
       gossipconf-sim run wan19 --nodes 200 --seed 7 --report wan19.html
       gossipconf-sim run partition-heal --set faults.0.for_s=600 --json -
     """
-    check_files(json_file, plot, report, trace)
+    check_files(json_file, plot, report, trace, scenario=scenario)
     from ..scenario.scenario import load, parse_overrides  # noqa: PLC0415 - the protocol, which --help needs not
 
     changed = parse_overrides(overrides or [])
@@ -109,7 +109,9 @@ def command(scenario: str, nodes: int | None, seed: int, overrides: Sequence[str
 # -- files ----------------------------------------------------------------------------------------
 
 
-def check_files(json_file: str | None, plot: Path | None, report: Path | None, trace: Path | None) -> None:
+def check_files(
+    json_file: str | None, plot: Path | None, report: Path | None, trace: Path | None, *, scenario: str = ""
+) -> None:
     """Raise InvalidInput or OutputFailed for what cannot be written: a run may last an hour."""
     if plot is not None:
         _check_suffix("picture", plot, PICTURE_SUFFIXES)
@@ -124,6 +126,8 @@ def check_files(json_file: str | None, plot: Path | None, report: Path | None, t
     for path in paths:
         if paths.count(path) > 1 and path.is_file() | (not path.exists()):
             raise InvalidInput(f"two outputs cannot go to the same file {str(path)!r}")
+        if path.is_file() and path == Path(scenario).resolve():
+            raise InvalidInput(f"{str(path)!r} is the scenario itself; write to another file")
 
 
 def _check_suffix(what: str, target: Path, suffixes: Sequence[str]) -> None:

@@ -74,7 +74,7 @@ VALUES: Final = (
         "convergence_ms",
         "convergence",
         Unit.TIME_MS,
-        "from the last fault or publish until all were equal",
+        "from the last fault or publish, the later, until all were equal",
         none="never",
     ),
 )

@@ -92,7 +92,7 @@ def _tiles(run: Run) -> Iterable[str]:
         spread = result.last_delivery_ms
         slowest = f"99 of 100 changes: {duration(spread.p99 / 1000)}; the slowest: {duration(spread.max / 1000)}"
         yield _tile(duration(spread.p50 / 1000), "until the last node has a change", f"the median change; {slowest}")
-    since = "after the last fault was over" if run.marks else "after the last publish"
+    since = "after the last fault and publish" if run.marks else "after the last publish"
     if result.convergence_ms is None:
         yield _tile("never", f"all nodes equal {since}", "within the limit of the scenario", kind="bad")
     else:

@@ -135,6 +135,8 @@ class _Play:
         missing_bytes = self._missing_bytes() if self._scenario.faults else 0
         before = list(world.network.sent_bytes)
         converged = self._heal(whole_s)
+        if not converged:
+            self._look()  # before the rest makes up for it
         repair_bytes = sum(
             world.network.sent_bytes[one] - before[one] for one in (FrameClass.BROADCAST, FrameClass.SYNC)
         )

@@ -63,7 +63,7 @@ class Result:
     cross_zone_copies_per_change:  copies that crossed from a zone to another
     idle_bytes_per_node_per_s:  bytes sent at rest, at the end
     joined_s:               of a cold start: from the last start until all had links and held the same; None: never
-    convergence_ms:         from the end of the last fault (or publish) until all fingerprints were equal; None: never
+    convergence_ms:         from the last fault's end or publish, whichever is later, until all were equal; None: never
     repair:                 see `Repair`; None without faults
     violations:             what the checkers found
     events:                 arrivals, timers, writes and dials

@@ -82,7 +82,9 @@ class TraceFile(Trace):
             message = self._interning.message(data)
             line |= {"message": type(message).__name__, "bytes": len(data)}
         elif data:
-            line["about"] = data.decode(errors="replace")
+            line["about"] = data.hex() if kind is Input.PUBLISH else data.decode(errors="replace")
+        if about:
+            line["number" if kind in {Input.PUBLISH, Input.PERSISTED} else "link"] = about
         self._file.write(json.dumps(line) + "\n")
 
     def close(self) -> None:

@@ -319,3 +319,12 @@ def test_every_shipped_scenario_can_be_overridden_by_every_form():
         assert load(name, parse_overrides(["nodes=5", "network.latency_ms=[1, 2]", "start=cold"])).nodes == 5
     with pytest.raises(InvalidInput):
         parse_overrides(["=3"])
+
+
+def test_a_scenario_is_not_overwritten(run, tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text("nodes = 3\n")
+    shown = run("run", str(mine), "--json", str(mine))
+    assert shown.code == 1
+    assert "is the scenario itself" in shown.err
+    assert mine.read_text() == "nodes = 3\n"

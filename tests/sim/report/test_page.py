@@ -160,7 +160,7 @@ def test_every_field_of_a_result_is_on_the_page():
 def test_the_headline_is_the_result(run, shown_page):
     result, tiles = run.result, shown_page.tiles
     values = {tile[1]: tile[0] for tile in tiles}
-    since = "the last fault was over" if run.marks else "the last publish"
+    since = "the last fault and publish" if run.marks else "the last publish"
     assert values == {
         "violations": "0",
         "delivered": "100%",
