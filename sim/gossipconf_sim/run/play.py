@@ -137,6 +137,7 @@ class _Play:
         converged = self._heal(whole_s)
         if not converged:
             self._look()  # before the rest makes up for it
+        world.whole_since_s = None  # told, if it had to be
         repair_bytes = sum(
             world.network.sent_bytes[one] - before[one] for one in (FrameClass.BROADCAST, FrameClass.SYNC)
         )
