@@ -32,6 +32,9 @@ from ..world.world import World
 
 Checker = Callable[[World], list[str]]
 
+MEMBERS_HELD_MAX: Final = 2 * MEMBERS_MAX + ACTIVE_MAX
+"""A crowd's member, those it remembers from before a restart, and neighbours met since it last forgot some."""
+
 FINDINGS_MAX: Final = 20
 """Findings of one checker that are told: ten thousand nodes with one fault are one fault."""
 
@@ -173,7 +176,7 @@ def bounded(world: World) -> list[str]:
         live = node.replica.live
         sizes = {
             "links": (len(node.links()), ACTIVE_MAX + 1),
-            "members": (len(node.presence), MEMBERS_MAX + ACTIVE_MAX + MEMBERS_MAX),
+            "members": (len(node.presence), MEMBERS_HELD_MAX),
             "addresses": (len(node.overlay.book), ADDRESS_BOOK_MAX),
             "retired headers": (live.retired_count, RETIRED_HEADERS_MAX),
             "branches of a fork": (max(map(len, live.forks().values()), default=0), FORK_BRANCHES_MAX),
