@@ -1,7 +1,8 @@
 """The address book: where nodes were last reached, and when to try each again.
 
 It never gives an address up while there is room: a partition may last ten days.
-Retries back off to a cap and go on for ever. Pure data; the overlay dials.
+Retries back off to a cap and go on for ever. A full book spreads over the zones: of a
+zone with less than its share every address is taken in. Pure data; the overlay dials.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from random import Random
 from typing import Final
 
 from ..model.limits import ADDRESS_BOOK_MAX
+from .zone import ZoneTag
 
 RETRY_FIRST_S: Final = 0.25
 RETRY_CAP_S: Final = 3.0
@@ -27,9 +29,11 @@ class _Address:
     """What is known of one address.
 
     ``node_id`` is whose it is, empty if unknown; ``verified``: a dial has found that node there.
+    ``zone`` is the tag of its zone, 0 if unknown.
     """
 
     is_seed: bool
+    zone: ZoneTag = 0
     node_id: str = ""
     verified: bool = False
     failures: int = 0
@@ -39,12 +43,15 @@ class _Address:
 class AddressBook:
     """Addresses of other nodes: seeds, saved ones, those told by peers."""
 
-    def __init__(self, seeds: Iterable[str], saved: Iterable[str] = ()) -> None:
+    def __init__(self, seeds: Iterable[str], saved: Iterable[tuple[str, ZoneTag]] = ()) -> None:
         self._addresses: dict[str, _Address] = {}
-        for address in saved:
-            self._addresses[address] = _Address(is_seed=False)
+        self._zones: dict[ZoneTag, int] = {}
+        for address, zone in saved:
+            self._add(address, _Address(is_seed=False, zone=zone))
         for address in seeds:
-            self._addresses.setdefault(address, _Address(is_seed=True)).is_seed = True
+            if address not in self._addresses:
+                self._add(address, _Address(is_seed=True))
+            self._addresses[address].is_seed = True
 
     def __len__(self) -> int:
         return len(self._addresses)
@@ -52,50 +59,98 @@ class AddressBook:
     def __contains__(self, address: str) -> bool:
         return address in self._addresses
 
-    def learn(self, address: str, rng: Random) -> None:
-        """Take in an address; a full book forgets a random one that fails, if possible where no node was met.
+    def zone(self, address: str) -> ZoneTag:
+        """The tag of an address's zone; 0 if that, or the address, is unknown."""
+        record = self._addresses.get(address)
+        return record.zone if record else 0
 
-        Never a seed. Whoever floods a book cannot drive out the other side of a partition: only if nodes were met at
-        all addresses does one of these that fail now make room.
+    def count_in(self, zone: ZoneTag) -> int:
+        """How many addresses are in ``zone``."""
+        return self._zones.get(zone, 0)
+
+    def knows_other_than(self, zone: ZoneTag) -> bool:
+        """Whether an address is known to be in another zone than ``zone``."""
+        return any(other not in (0, zone) for other in self._zones)
+
+    def learn(self, address: str, rng: Random, zone: ZoneTag = 0) -> None:
+        """Take in an address, or of a known one its zone. A full book forgets a random one for it, never a seed:
+
+        one that fails, if possible where no node was met; so whoever floods a book cannot drive out the other
+        side of a partition: only if nodes were met at all addresses does one of these that fail now make room.
+        Failing that, one of the zone with the most, if that has more than its share and ``zone`` less.
         """
-        if not address or address in self._addresses:
+        record = self._addresses.get(address)
+        if record is not None:
+            if zone and not record.verified:
+                self._move(record, zone)
+            return
+        if not address:
             return
         if len(self._addresses) >= ADDRESS_BOOK_MAX:
-            failing = [
-                (known, record.node_id)
-                for known, record in self._addresses.items()
-                if not record.is_seed and record.failures
-            ]
-            candidates = [known for known, node_id in failing if not node_id]
-            if not candidates and all(record.node_id or record.is_seed for record in self._addresses.values()):
-                candidates = [known for known, _ in failing]
-            if not candidates:
+            victim = self._victim(rng, zone)
+            if victim is None:
                 return
-            del self._addresses[rng.choice(candidates)]
-        self._addresses[address] = _Address(is_seed=False)
+            self._remove(victim)
+        self._add(address, _Address(is_seed=False, zone=zone))
 
-    def met(self, address: str, node_id: str, rng: Random) -> None:
+    def _victim(self, rng: Random, zone: ZoneTag) -> str | None:
+        failing = [
+            (known, record.node_id)
+            for known, record in self._addresses.items()
+            if not record.is_seed and record.failures
+        ]
+        candidates = [known for known, node_id in failing if not node_id]
+        if not candidates and all(record.node_id or record.is_seed for record in self._addresses.values()):
+            candidates = [known for known, _ in failing]
+        if not candidates and zone and self.count_in(zone) < ADDRESS_BOOK_MAX // (len(self._zones) + 1):
+            fullest = max(self._zones, key=lambda one: (self._zones[one], one))
+            candidates = [
+                known for known, record in self._addresses.items() if record.zone == fullest and not record.is_seed
+            ]
+        return rng.choice(candidates) if candidates else None
+
+    def _add(self, address: str, record: _Address) -> None:
+        self._addresses[address] = record
+        self._zones[record.zone] = self._zones.get(record.zone, 0) + 1
+
+    def _remove(self, address: str) -> None:
+        self._leave(self._addresses.pop(address).zone)
+
+    def _leave(self, zone: ZoneTag) -> None:
+        self._zones[zone] -= 1
+        if not self._zones[zone]:
+            del self._zones[zone]
+
+    def _move(self, record: _Address, zone: ZoneTag) -> None:
+        if record.zone != zone:
+            self._leave(record.zone)
+            record.zone = zone
+            self._zones[zone] = self._zones.get(zone, 0) + 1
+
+    def met(self, address: str, node_id: str, rng: Random, zone: ZoneTag = 0) -> None:
         """``address`` was dialled and ``node_id`` was there. Where that node was met before it is no more."""
-        self.learn(address, rng)
+        self.learn(address, rng, zone)
         for known, record in list(self._addresses.items()):
             if record.node_id == node_id and known != address:
                 if record.verified and not record.is_seed:
-                    del self._addresses[known]
+                    self._remove(known)
                 else:
                     record.node_id, record.verified = "", False
         if address in self._addresses:
             met = self._addresses[address]
             met.node_id, met.verified = node_id, True
+            if zone:
+                self._move(met, zone)
             met.failures = 0
             met.next_try_s = float("-inf")
 
-    def claimed(self, address: str, node_id: str, rng: Random) -> None:
+    def claimed(self, address: str, node_id: str, rng: Random, zone: ZoneTag = 0) -> None:
         """``node_id`` says that it can be dialled at ``address``.
 
         A claim proves nothing: it never takes an address from another node, it replaces
         only this node's last claim, and a dial decides.
         """
-        self.learn(address, rng)
+        self.learn(address, rng, zone)
         claim = self._addresses.get(address)
         if claim is None or claim.node_id or claim.is_seed:
             return
@@ -103,6 +158,12 @@ class AddressBook:
             if record.node_id == node_id and not record.verified:
                 record.node_id = ""
         claim.node_id = node_id
+
+    def place(self, node_id: str, zone: ZoneTag) -> None:
+        """A node has told the tag of its zone itself."""
+        for record in self._addresses.values():
+            if record.node_id == node_id:
+                self._move(record, zone)
 
     def failed(self, address: str, now_s: float, rng: Random) -> None:
         """``address`` could not be reached: double the wait, up to the cap, with jitter."""
@@ -121,7 +182,8 @@ class AddressBook:
 
     def forget(self, address: str) -> None:
         """Remove an address that turned out to be this node's own."""
-        self._addresses.pop(address, None)
+        if address in self._addresses:
+            self._remove(address)
 
     def due(self, now_s: float, busy_addresses: Collection[str], busy_nodes: Collection[str]) -> list[str]:
         """Addresses worth dialling now: not busy, not resting; those where a node was met first, seeds last."""
@@ -132,12 +194,12 @@ class AddressBook:
         ]
         return [address for *_, address in sorted(found)]
 
-    def next_try_s(self, busy_addresses: Collection[str], busy_nodes: Collection[str]) -> float:
-        """When the first address that is not busy becomes worth dialling; infinity if there is none."""
+    def next_try_s(self, now_s: float, busy_addresses: Collection[str], busy_nodes: Collection[str]) -> float:
+        """When the next address that rests now and is not busy becomes worth dialling; infinity if there is none."""
         waits = (
             record.next_try_s
             for address, record in self._addresses.items()
-            if address not in busy_addresses and record.node_id not in busy_nodes
+            if record.next_try_s > now_s and address not in busy_addresses and record.node_id not in busy_nodes
         )
         return min(waits, default=float("inf"))
 
@@ -148,12 +210,22 @@ class AddressBook:
         get one while a peer goes on to invent addresses, and a partition would stay.
         """
         lost = [address for address in due if self._is_lost(address)]
-        others = [address for address in due if not self._is_lost(address)]
+        others = self._shuffled([address for address in due if not self._is_lost(address)], rng)
         chosen: list[str] = []
         while len(chosen) < count and (lost or others):
             from_lost = lost and (not others or rng.random() < LOST_SHARE)
             chosen.append((lost if from_lost else others).pop(0))
         return chosen
+
+    def _shuffled(self, due: Sequence[str], rng: Random) -> list[str]:
+        """``due`` in its order of failures, and in random order where these are equal: nodes that start together do
+        not all dial the same few."""
+
+        def rank(address: str) -> tuple[bool, int]:
+            record = self._addresses[address]
+            return record.is_seed and not record.node_id, record.failures
+
+        return sorted(rng.sample(due, len(due)), key=rank)
 
     def _is_lost(self, address: str) -> bool:
         """Whether somebody vouches for ``address``, and it fails: a node was met there, or it is a seed."""
@@ -165,11 +237,15 @@ class AddressBook:
         lost = [address for address in due if self._is_lost(address)]
         return rng.choice(lost if lost and rng.random() < LOST_SHARE else due)
 
-    def sample(self, count: int, rng: Random) -> list[str]:
-        """Up to ``count`` random addresses at which a node was met."""
-        good = [address for address, record in self._addresses.items() if record.node_id and not record.failures]
+    def sample(self, count: int, rng: Random, zone: ZoneTag = 0) -> list[str]:
+        """Up to ``count`` random addresses at which a node was met; or of those in ``zone``, met or only heard of."""
+        good = [
+            address
+            for address, record in self._addresses.items()
+            if not record.failures and (record.zone == zone if zone else record.node_id)
+        ]
         return rng.sample(good, min(count, len(good)))
 
-    def saved(self) -> list[str]:
-        """What to keep over a restart: addresses at which a node was met."""
-        return [address for address, record in self._addresses.items() if record.node_id]
+    def saved(self) -> list[tuple[str, ZoneTag]]:
+        """What to keep over a restart: addresses at which a node was met, and their zones."""
+        return [(address, record.zone) for address, record in self._addresses.items() if record.node_id]

@@ -1,75 +1,178 @@
-"""Broadcast: a new change goes to every active peer at once, never on a tick.
+"""Broadcast: a new change reaches every node, near the physical limit and in hardly more than one copy each.
 
-A first, simple form behind its final interface: each node forwards the first copy
-of a change to all its links but the one that it came over. A change that was valid
-and new is forwarded before it is on this node's disk; one of which nothing lives any
-more is not forwarded, because its successors are.
+    across zones   pushed over few links, learned for each link and zone of origin (`eagerness`);
+                   of what is not pushed one in ANNOUNCED_OF is announced, to learn from
+    inside a zone  pushed over the first links, as many deep as bring few duplicates, then
+                   announced, and pulled at once by who lacks it
+
+Forwarding is immediate, never on a tick. A change that was valid and new is forwarded
+before it is on this node's disk; one of which nothing lives any more is not forwarded,
+because its successors are. What cannot be pulled is left to sync.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
 
 from ..model.change import Change
 from ..model.errors import InvalidInput, ProtocolViolation, Rejected, UnknownPolicy
 from ..model.limits import CHANGE_BYTES_MAX
+from .eagerness import Eagerness, wants_pushes_at_first
 from .environment import Environment, LinkId
 from .events import ChangeRejected
-from .messages import HOPS_MAX, Push, WantPolicies
-from .overlay import Link, Overlay
+from .fields import DIGESTS_MAX
+from .link import Link
+from .messages import AGE_MS_MAX, HOPS_MAX, Announce, Graft, Prune, Pull, Push, Recap, WantPolicies, digest_of
+from .news import Latest, News
+from .overlay import Overlay
 from .replica import Replica
+from .zone import ZoneTag
 
-RECENT_MAX: Final = 10_000
-"""Digests of payloads met lately, so that a copy costs a hash and not a decoding: 10 s at 500 changes a second at
-least, as half of them are forgotten at a time."""
+FLOODED_SHARE: Final = 0.65
+"""How much of a zone a push may cover before announcements take over: the last third is mostly duplicates."""
+ANNOUNCED_OF: Final = 8
+"""Of so many changes that are not pushed over a far link one is announced: by it the peer learns how early this link
+would have been. With fewer the learning starves, with more it costs bytes."""
+FAR_PATIENCE_S: Final = 0.02
+"""How long a change that a far peer has announced may still come by push before it is pulled."""
+FAR_PATIENCE_DELAYS: Final = 0.1
+"""And longer by so much of the link's one-way delay."""
+RETRY_RTTS: Final = 1.15
+"""Round trips after which a pull without an answer is sent to the next who has it,"""
+RETRY_S: Final = 0.003
+"""and what is added for that peer's own work."""
+PULLS_MAX: Final = 12
+"""Pulls of one change; then it is left to sync."""
+NEIGHBOUR_RTTS: Final = 1.3
+"""A copy from a near peer so many round trips after one from afar, or fewer, was sent before that peer could know."""
+NEAR_ENOUGH: Final = 2
+"""Near links with which a node can do without pushes from afar: what its neighbours get they announce."""
+RECAP_S: Final = 1.0
+"""How late the announcements are that far peers only learn from: they cost bytes, and together hardly any."""
+PRUNE_S: Final = 0.2
+"""How long prunes are collected: a few copies more, and one message for many zones."""
+CATCH_UP_S: Final = 3.0
+"""What came so lately is announced on a new link: what was under way when the links before it broke."""
+SLOW_S: Final = 5.0
+"""How long a peer whose queue was full gets announcements only."""
+RTT_UNKNOWN_S: Final = 0.3
+"""Taken for the round trip of a link that is not measured yet: longer than nearly all."""
 WAITING_MAX: Final = 64
 """Changes held while the policy that they name is fetched; sync brings back what does not fit."""
 WAITING_BYTES_MAX: Final = 2 * CHANGE_BYTES_MAX
 """Their bytes: nobody can verify them yet, so a peer could fill the memory with whatever it likes."""
+MESSAGES: Final = (Push, Announce, Recap, Pull, Graft, Prune)
+"""What broadcast takes."""
+
+Handled: TypeAlias = Push | Announce | Recap | Pull | Graft | Prune
 
 
 class Broadcast:
     """Spreads changes while they are news."""
 
-    def __init__(self, environment: Environment, replica: Replica, overlay: Overlay) -> None:
+    def __init__(
+        self, environment: Environment, replica: Replica, overlay: Overlay, *, give_up: Callable[[Link], None]
+    ) -> None:
         self.duplicates = 0
         self._environment = environment
         self._replica = replica
         self._overlay = overlay
-        self._recent: set[bytes] = set()
-        self._earlier: set[bytes] = set()
+        self._give_up = give_up
+        self._latest = Latest()
+        self._far: dict[LinkId, Eagerness] = {}
+        self._outcomes = 0
+        self._slow_until_s: dict[LinkId, float] = {}
         self._waiting: dict[bytes, tuple[Link, Push]] = {}
         self._asked: dict[LinkId, None] = {}
+        self._prunes: dict[LinkId, tuple[Link, dict[ZoneTag, None]]] = {}
+        self._recaps: dict[LinkId, tuple[Link, list[News]]] = {}
+
+    # -- inputs -----------------------------------------------------------------------------------
 
     def spread(self, change: Change) -> None:
-        """Send a change that was published here to every peer."""
-        push = Push(1, change.encode())
-        self._remember(push.digest)
-        self._forward(push, None)
+        """Send out a change that was published here."""
+        data = change.encode()
+        news = self._latest.add(digest_of(data), self._now_s)
+        news.arrived(self._now_s, None, data, hops=1, zone=self._overlay.zone)
+        self._latest.hold(news)
+        self._forward(news, None, 0)
 
-    def handle(self, link: Link, push: Push) -> None:
-        """Take a pushed change. Raises ProtocolViolation for one that no honest peer sends."""
-        digest = push.digest
-        if digest in self._recent or digest in self._earlier or digest in self._waiting:
-            self.duplicates += 1
-        else:
-            self._take(link, push)
+    def synced(self, data: bytes) -> None:
+        """A change came by sync: copies of it are no news."""
+        news = self._latest.add(digest_of(data), self._now_s)
+        if not news.here:
+            news.arrived(self._now_s, None, None, hops=0, zone=None)
+
+    def handle(self, link: Link, message: Handled) -> None:
+        """Take one of MESSAGES. Raises ProtocolViolation for one that no honest peer sends."""
+        match message:
+            case Push():
+                self._pushed(link, message)
+            case Announce():
+                self._announced(link, message.digests)
+            case Recap():
+                self._recapped(link, message)
+            case Pull():
+                self._answer(link, message.digests)
+            case Graft():
+                self._eagerness(link).asked(message.zones, eager=True)
+            case Prune():
+                self._eagerness(link).asked(message.zones, eager=False)
+
+    def link_up(self, link: Link) -> None:
+        """A new peer: tell it what is under way, and if it is far what to push."""
+        if link.is_far:
+            self._eagerness(link)
+        since_s = self._now_s - CATCH_UP_S
+        digests = tuple(self._latest.held_since(since_s, DIGESTS_MAX))
+        if digests:
+            self._overlay.send(link, Announce(digests))
+
+    def link_placed(self, link: Link) -> None:
+        """A peer has turned out to be far."""
+        self._eagerness(link)
+
+    def link_down(self, link: Link) -> None:
+        """What waited for this peer's policy is dropped; sync brings it back."""
+        lost = self._far.pop(link.id, None)
+        if lost is not None:
+            self._replace(link, lost)
+        self._slow_until_s.pop(link.id, None)
+        self._recaps.pop(link.id, None)
+        self._asked.pop(link.id, None)
+        for digest, (source, _) in list(self._waiting.items()):
+            if source is link:
+                del self._waiting[digest]
+                self._latest.forget(digest)
+
+    def dropped(self, link: Link) -> None:
+        """A message found this link's queue full: for a while the peer pulls what it can take."""
+        self._slow_until_s[link.id] = self._now_s + SLOW_S
 
     def policy_arrived(self) -> None:
         """Try what was waiting for a policy again."""
         waiting, self._waiting = self._waiting, {}
         self._asked.clear()
-        for link, push in waiting.values():
-            self._take(link, push)
+        for digest, (link, push) in waiting.items():
+            self._take(link, push, self._latest.add(digest, self._now_s))
 
-    def link_down(self, link: Link) -> None:
-        """What waited for this peer's policy is dropped; sync brings it back."""
-        self._asked.pop(link.id, None)
-        for digest, (source, _) in list(self._waiting.items()):
-            if source is link:
-                del self._waiting[digest]
+    # -- pushes -----------------------------------------------------------------------------------
 
-    def _take(self, link: Link, push: Push) -> None:
+    @property
+    def _now_s(self) -> float:
+        return self._environment.now.monotonic_s
+
+    def _pushed(self, link: Link, push: Push) -> None:
+        news = self._latest.add(push.digest, self._now_s)
+        if news.here:
+            self.duplicates += 1
+            self._learn_from_duplicate(link, news)
+            news.known_to(link.id)
+            return
+        self._take(link, push, news)
+
+    def _take(self, link: Link, push: Push, news: News) -> None:
         change = None
         try:
             change = self._replica.decode(push.change)
@@ -77,29 +180,247 @@ class Broadcast:
                 raise ProtocolViolation("a part of a change was pushed; parts belong to sync")
             outcome = self._replica.receive(change, link.node_id, push.change)
         except UnknownPolicy:
-            self._wait(link, push)
+            self._wait(link, push, news)
             return
         except (InvalidInput, Rejected) as error:
+            news.refused = True
             self._environment.emit(ChangeRejected(link.node_id, str(error)))
             if change is None or not self._replica.is_disputed(change):
                 self._overlay.fault(link, str(error))
             return
-        self._remember(push.digest)
+        hops = min(push.hops + 1, HOPS_MAX)
+        news.known_to(link.id)
+        news.arrived(self._now_s, link, push.change if outcome.is_news else None, hops=hops, zone=push.zone)
+        self._latest.hold(news)
+        self._learn_from_first(link, news, pulled=push.zone_hops == HOPS_MAX)
         if outcome.is_news:
-            self._forward(Push(min(push.hops + 1, HOPS_MAX), push.change), link)
+            self._forward(news, link, 0 if link.is_far else min(push.zone_hops + 1, HOPS_MAX))
 
-    def _wait(self, link: Link, push: Push) -> None:
+    def _wait(self, link: Link, push: Push, news: News) -> None:
         held_bytes = sum(len(waiting.change) for _, waiting in self._waiting.values())
         if len(self._waiting) < WAITING_MAX and held_bytes + len(push.change) <= WAITING_BYTES_MAX:
             self._waiting[push.digest] = (link, push)
+            news.here = True
         if link.id not in self._asked:
             self._asked[link.id] = None
             self._overlay.send(link, WantPolicies(self._replica.policy_version))
 
-    def _forward(self, push: Push, source: Link | None) -> None:
-        self._overlay.send_all([link for link in self._overlay.ready_links() if link is not source], push)
+    def _forward(self, news: News, source: Link | None, zone_hops: int) -> None:
+        """Push or announce to every peer that is not known to have it."""
+        assert news.change is not None
+        zone = news.zone or 0
+        own_zone = self._overlay.zone
+        links = self._overlay.ready_links()
+        depth = self._depth(links) if zone == own_zone else 1
+        known = news.known
+        near: list[Link] = []
+        far: list[Link] = []
+        told: list[Link] = []
+        for link in links:
+            if link.id in known or link is source:
+                continue
+            if not link.is_far:
+                (near if zone_hops < depth and not self._is_slow(link) else told).append(link)
+            elif link.zone != zone:
+                if self._eagerness(link).pushes(zone) and not self._is_slow(link):
+                    far.append(link)
+                elif (news.digest[0] + link.id) % ANNOUNCED_OF == 0:
+                    self._recap_later(link, news)
+        if near:
+            self._push(near, Push(news.hops, zone, zone_hops, news.change))
+        if far:
+            self._push(far, Push(news.hops, zone, 0, news.change))
+        if told:
+            self._overlay.send_all(told, Announce((news.digest,)))
 
-    def _remember(self, digest: bytes) -> None:
-        self._recent.add(digest)
-        if len(self._recent) > RECENT_MAX // 2:
-            self._earlier, self._recent = self._recent, set()
+    def _recap_later(self, link: Link, news: News) -> None:
+        """Have a change announced to a far peer, with others, so that it learns how early this link would have been."""
+        if not self._recaps:
+            self._environment.call_later(RECAP_S, self._recap)
+        self._recaps.setdefault(link.id, (link, []))[1].append(news)
+
+    def _recap(self) -> None:
+        recaps, self._recaps = self._recaps, {}
+        for link, told in recaps.values():
+            late = told[:DIGESTS_MAX]
+            ages_ms = tuple(min(AGE_MS_MAX, round((self._now_s - news.arrived_s) * 1000)) for news in late)
+            self._overlay.send(link, Recap(tuple(news.digest for news in late), ages_ms))
+
+    def _recapped(self, link: Link, recap: Recap) -> None:
+        """Learn how early a far peer had what it has not pushed, and pull what has not come at all."""
+        missing: list[News] = []
+        for digest, age_ms in zip(recap.digests, recap.ages_ms, strict=False):
+            news = self._latest.add(digest, self._now_s)
+            news.known_to(link.id)
+            if not news.here:
+                if not news.refused and not news.pulling:
+                    news.announced_by(link)
+                    missing.append(news)
+            elif link.is_far and news.zone is not None:
+                self._score(link, news.zone, won=self._now_s - age_ms / 1000 < news.arrived_s)
+        if missing:
+            self._pull(link, missing)
+
+    def _push(self, links: list[Link], push: Push) -> None:
+        self._overlay.send_all(links, push)
+        self._overlay.pushed(links)
+
+    def _is_slow(self, link: Link) -> bool:
+        return bool(self._slow_until_s) and self._slow_until_s.get(link.id, 0.0) > self._now_s
+
+    def _depth(self, links: Iterable[Link]) -> int:
+        """How many links deep a flood of this node's own zone may go: as far as it brings few duplicates."""
+        degree = sum(not link.is_far for link in links)
+        share = FLOODED_SHARE * self._overlay.zone_nodes
+        depth, reached, shell = 1, degree, degree
+        while shell and (reached := reached + (shell := shell * (degree - 1))) <= share:
+            depth += 1
+        return depth
+
+    # -- announcements and pulls ------------------------------------------------------------------
+
+    def _announced(self, link: Link, digests: Iterable[bytes]) -> None:
+        wanted: list[News] = []
+        for digest in digests:
+            news = self._latest.add(digest, self._now_s)
+            news.known_to(link.id)
+            if news.here:
+                if link.is_far and news.zone is not None:
+                    self._score(link, news.zone, won=False)
+            elif not news.refused:
+                news.announced_by(link)
+                if not link.is_far and not news.pulling:
+                    wanted.append(news)
+                elif link.is_far and not news.pulling and not news.patient:
+                    self._pull_later(link, news)
+        if wanted:
+            self._pull(link, wanted)
+
+    def _pull_later(self, link: Link, news: News) -> None:
+        """Give a push the time to come first."""
+        news.patient = True
+        one_way_s = (link.rtt_s or RTT_UNKNOWN_S) / 2
+        self._environment.call_later(
+            FAR_PATIENCE_S + FAR_PATIENCE_DELAYS * one_way_s, lambda: None if news.pulling else self._pull_next(news)
+        )
+
+    def _pull_next(self, news: News) -> None:
+        """Ask the next peer that has announced it, if it has not come."""
+        if news.here or news.refused:
+            return
+        link = news.next_announcer()
+        if link is None or news.pulls >= PULLS_MAX:
+            news.pulling = news.patient = False
+            if link is not None:
+                self._give_up(link)
+            return
+        self._pull(link, [news])
+
+    def _pull(self, link: Link, wanted: list[News]) -> None:
+        for news in wanted:
+            news.pulling = True
+            news.pulls += 1
+            news.asked(link)
+        self._overlay.send(link, Pull(tuple(news.digest for news in wanted)))
+        self._overlay.pushed((link,))
+        rtt_s = RTT_UNKNOWN_S if link.rtt_s is None else link.rtt_s + 4 * link.rtt_dev_s
+        self._environment.call_later(RETRY_RTTS * rtt_s + RETRY_S, lambda: self._pull_again(wanted))
+
+    def _pull_again(self, wanted: list[News]) -> None:
+        for news in wanted:
+            self._pull_next(news)
+
+    def _answer(self, link: Link, digests: Iterable[bytes]) -> None:
+        """Push what a peer asks for, as far as it is still held."""
+        for digest in digests:
+            news = self._latest.get(digest)
+            if news is None or news.change is None:
+                continue
+            zone = news.zone or 0
+            if link.is_far:
+                self._eagerness(link).asked((zone,), eager=True)
+            news.known_to(link.id)
+            self._push([link], Push(news.hops, zone, HOPS_MAX, news.change))
+
+    # -- learning ---------------------------------------------------------------------------------
+
+    def _eagerness(self, link: Link) -> Eagerness:
+        """What is learned of a far link, from when it is first needed."""
+        known = self._far.get(link.id)
+        if known is None:
+            eager = wants_pushes_at_first(self._outcomes, len(self._far), self._environment.rng)
+            known = self._far[link.id] = Eagerness(eager)
+            if eager and link.is_far:
+                self._overlay.send(link, Graft(()))
+        return known
+
+    def _learn_from_first(self, link: Link, news: News, *, pulled: bool) -> None:
+        zone = news.zone or 0
+        if link.is_far:
+            if pulled:
+                self._eagerness(link).asked_for(zone, eager=True)
+            else:
+                self._score(link, zone, won=True)
+        for announcer in news.announcers:
+            if announcer.is_far and announcer is not link and announcer.ready:
+                self._score(announcer, zone, won=True)
+        news.announcers.clear()
+
+    def _learn_from_duplicate(self, link: Link, news: News) -> None:
+        if news.zone is None:
+            return
+        if link.is_far:
+            self._score(link, news.zone, won=False)
+            return
+        first = news.source
+        if (
+            first is not None
+            and first.is_far
+            and first.ready
+            and not news.discredited
+            and link.node_id < self._overlay.identity.node_id
+            and self._now_s - news.arrived_s <= NEIGHBOUR_RTTS * (link.rtt_least_s or 0.001)
+        ):
+            # Of two neighbours that get a change at once from afar the one with the larger name can do without:
+            # if both thought so, or neither, the zone would starve, or get everything twice.
+            news.discredited = True
+            self._ask(first, news.zone, self._eagerness(first).discredit(news.zone))
+
+    def _score(self, link: Link, zone: ZoneTag, *, won: bool) -> None:
+        self._outcomes += 1
+        self._ask(link, zone, self._eagerness(link).score(zone, won=won))
+
+    def _ask(self, link: Link, zone: ZoneTag, eager: bool | None) -> None:
+        if eager is None or (not eager and self._relies_on(link, zone)):
+            return
+        self._eagerness(link).asked_for(zone, eager=eager)
+        if eager:
+            self._overlay.send(link, Graft((zone,)))
+            return
+        if not self._prunes:
+            self._environment.call_later(PRUNE_S, self._prune)
+        self._prunes.setdefault(link.id, (link, {}))[1][zone] = None
+
+    def _prune(self) -> None:
+        """Ask for announcements only, where that is still meant."""
+        prunes, self._prunes = self._prunes, {}
+        for link, zones in prunes.values():
+            meant = tuple(zone for zone in zones if link.ready and not self._eagerness(link).is_asked_for(zone))
+            if meant:
+                self._overlay.send(link, Prune(meant))
+
+    def _relies_on(self, link: Link, zone: ZoneTag) -> bool:
+        """Whether nobody but this peer pushes what comes from ``zone``, and hardly anybody near would bring it."""
+        links = self._overlay.ready_links()
+        if sum(not one.is_far for one in links) >= NEAR_ENOUGH:
+            return False
+        return not any(one is not link and one.is_far and self._eagerness(one).is_asked_for(zone) for one in links)
+
+    def _replace(self, link: Link, lost: Eagerness) -> None:
+        """A far link is lost: where this node relied on it, the next best is to push."""
+        others = [one for one in self._overlay.ready_links() if one.is_far and one is not link]
+        zones = dict.fromkeys(zone for one in others for zone in self._eagerness(one).scores)
+        for zone in zones | dict.fromkeys(lost.scores) if others else ():
+            if self._relies_on(link, zone):
+                best = max(others, key=lambda one: (self._eagerness(one).wins(zone), -one.id))
+                self._ask(best, zone, True)

@@ -16,6 +16,7 @@ from ..model.limits import SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
 from ..store.live_set import LiveSet
 from .environment import Environment
 from .events import ChangeRejected
+from .link import Link
 from .messages import (
     BATCH_CHANGES_MAX,
     Batch,
@@ -30,7 +31,7 @@ from .messages import (
     Want,
     WantPolicies,
 )
-from .overlay import Link, Overlay
+from .overlay import Overlay
 from .replica import Replica
 
 
@@ -53,10 +54,13 @@ class Taken:
 class Exchange:
     """Sends changes, takes them in, and answers questions about what is here."""
 
-    def __init__(self, environment: Environment, replica: Replica, overlay: Overlay) -> None:
+    def __init__(
+        self, environment: Environment, replica: Replica, overlay: Overlay, on_taken: Callable[[bytes], None]
+    ) -> None:
         self._environment = environment
         self._replica = replica
         self._overlay = overlay
+        self._on_taken = on_taken
 
     def answer(self, link: Link, question: Hints | Walk | Want | Check | WantPolicies) -> None:
         """Answer what the leader of a session asks."""
@@ -134,7 +138,9 @@ class Exchange:
                     break  # it has had its chances; the rest is not even verified
                 continue
             count += 1
-            news += outcome.is_news
+            if outcome.is_news:
+                news += 1
+                self._on_taken(data)
         return Taken(count, news)
 
     def _answer_hints(self, link: Link, hints: Hints) -> None:

@@ -29,6 +29,7 @@ from ..model.limits import (
 from ..store.hash_tree import DEPTH_MAX, FANOUT, LEAF_ITEMS_MAX, NODE_HASH_BYTES, Inner, Leaf, Prefix
 from . import fields
 from .frames import FrameClass
+from .zone import TAG_MAX, ZoneTag
 
 VERSION_MIN: Final = 1
 VERSION_MAX: Final = 1
@@ -53,6 +54,11 @@ AGE_S_MAX: Final = 10 * 365 * 24 * 3600
 TEXT_BYTES_MAX: Final = 256
 """Zones, software versions and reasons."""
 HOPS_MAX: Final = 255
+DIGEST_BYTES: Final = fields.DIGEST_BYTES
+AGE_MS_MAX: Final = 60_000
+"""Ages of changes in a recap: what is older is no news."""
+GRAFT_ZONES_MAX: Final = 64
+"""Zones named at once: more than anybody runs in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +193,16 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where other nodes were last reached."""
+    """Where other nodes were last reached, and the tag of each one's zone."""
 
     addresses: tuple[str, ...]
+    zones: tuple[ZoneTag, ...]
     TYPE: ClassVar = 4
     CLASS: ClassVar = FrameClass.CONTROL
-    READERS: ClassVar = (fields.many(fields.text(ADDRESS_BYTES_MAX), ADDRESSES_MAX),)
+    READERS: ClassVar = (
+        fields.many(fields.text(ADDRESS_BYTES_MAX), ADDRESSES_MAX),
+        fields.many(fields.integer(TAG_MAX), ADDRESSES_MAX),
+    )
 
 
 class GoodbyeCode(enum.IntEnum):
@@ -233,18 +243,107 @@ class Roster:
 
 @dataclass(frozen=True)
 class Push:
-    """A whole change, for the first time on this link; ``hops`` links it has come so far."""
+    """A whole change.
+
+    hops:       links that it has come over so far
+    zone:       tag of the zone of its origin
+    zone_hops:  of these links, those inside the receiver's zone; HOPS_MAX if it was pulled
+    """
 
     hops: int
+    zone: ZoneTag
+    zone_hops: int
     change: bytes
     TYPE: ClassVar = 10
     CLASS: ClassVar = FrameClass.BROADCAST
-    READERS: ClassVar = (fields.integer(HOPS_MAX), fields.change_bytes)
+    READERS: ClassVar = (
+        fields.integer(HOPS_MAX),
+        fields.integer(TAG_MAX),
+        fields.integer(HOPS_MAX),
+        fields.change_bytes,
+    )
 
     @cached_property
     def digest(self) -> bytes:
-        """16 bytes by which copies of the change are told: hashed once, for all nodes that share this message."""
-        return blake2b(self.change, digest_size=16).digest()
+        """By which copies of the change are told: hashed once, for all nodes that share this message."""
+        return digest_of(self.change)
+
+
+def digest_of(change: bytes) -> bytes:
+    """DIGEST_BYTES that stand for the bytes of a change. Whoever may sign two changes with one digest, which takes
+    2^32 tries, harms the spreading of these two; whoever may not would have to find a second one to a given first."""
+    return blake2b(change, digest_size=DIGEST_BYTES).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """The sender has these changes, told by their digests; whoever lacks one can pull it."""
+
+    digests: tuple[bytes, ...]
+    TYPE: ClassVar = 11
+    CLASS: ClassVar = FrameClass.BROADCAST
+    READERS: ClassVar = (fields.digests,)
+
+
+@dataclass(frozen=True, slots=True)
+class Recap:
+    """Changes that the sender has had for so long (ms) without pushing them here: what a far peer learns from."""
+
+    digests: tuple[bytes, ...]
+    ages_ms: tuple[int, ...]
+    TYPE: ClassVar = 17
+    CLASS: ClassVar = FrameClass.BROADCAST
+    READERS: ClassVar = (fields.digests, fields.many(fields.integer(AGE_MS_MAX), fields.DIGESTS_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Asks for the changes with these digests."""
+
+    digests: tuple[bytes, ...]
+    TYPE: ClassVar = 12
+    CLASS: ClassVar = FrameClass.BROADCAST
+    READERS: ClassVar = (fields.digests,)
+
+
+@dataclass(frozen=True, slots=True)
+class Graft:
+    """From now on push what comes from these zones at once; none named: from all."""
+
+    zones: tuple[ZoneTag, ...]
+    TYPE: ClassVar = 13
+    CLASS: ClassVar = FrameClass.CONTROL
+    READERS: ClassVar = (fields.many(fields.integer(TAG_MAX), GRAFT_ZONES_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """From now on announce only what comes from these zones; none named: from all."""
+
+    zones: tuple[ZoneTag, ...]
+    TYPE: ClassVar = 14
+    CLASS: ClassVar = FrameClass.CONTROL
+    READERS: ClassVar = (fields.many(fields.integer(TAG_MAX), GRAFT_ZONES_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class WantAddresses:
+    """Asks for addresses of nodes in a zone; answered by `Addresses`."""
+
+    zone: ZoneTag
+    TYPE: ClassVar = 15
+    CLASS: ClassVar = FrameClass.CONTROL
+    READERS: ClassVar = (fields.integer(TAG_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneTold:
+    """The tag that a node without a label goes by now."""
+
+    zone: ZoneTag
+    TYPE: ClassVar = 16
+    CLASS: ClassVar = FrameClass.CONTROL
+    READERS: ClassVar = (fields.integer(TAG_MAX),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +501,13 @@ Message: TypeAlias = (
     | Goodbye
     | Roster
     | Push
+    | Announce
+    | Recap
+    | Pull
+    | Graft
+    | Prune
+    | WantAddresses
+    | ZoneTold
     | Root
     | Hints
     | Hinted
@@ -425,6 +531,13 @@ _TYPES: Final[dict[int, type[Any]]] = {
         Goodbye,
         Roster,
         Push,
+        Announce,
+        Recap,
+        Pull,
+        Graft,
+        Prune,
+        WantAddresses,
+        ZoneTold,
         Root,
         Hints,
         Hinted,
@@ -442,6 +555,8 @@ _TYPES: Final[dict[int, type[Any]]] = {
 
 _NAMES: Final = {kind: tuple(one.name for one in dataclasses.fields(kind)) for kind in _TYPES.values()}
 """The fields of each message, in the order of the wire."""
+_HOLDING_DIGESTS: Final = (Announce, Recap, Pull)
+"""Messages that are one string of digests: 8 bytes each and no more."""
 _HOLDING_RECORDS: Final = (Roster, Walked)
 """Messages with records in a list: these alone are not yet what the encoding knows."""
 
@@ -450,6 +565,8 @@ def encode_message(message: Message) -> bytes:
     """The bytes of ``message``."""
     kind = type(message)
     values = [getattr(message, name) for name in _NAMES[kind]]
+    if kind in _HOLDING_DIGESTS:
+        values[0] = b"".join(values[0])
     if kind in _HOLDING_RECORDS:
         values = [[one.to_wire() for one in value] if type(value) is tuple else value for value in values]
     return encode([kind.TYPE, *values])

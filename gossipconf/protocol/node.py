@@ -23,17 +23,19 @@ from ..model.errors import ProtocolViolation
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
-from . import overlay, sync
+from . import broadcast, overlay, sync
 from .address_book import AddressBook
 from .broadcast import Broadcast
 from .decoders import Decoders
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
-from .messages import GoodbyeCode, Message, Presence, Push, Roster
-from .overlay import Identity, Link, Overlay
+from .link import Identity, Link
+from .messages import GoodbyeCode, Message, Presence, Roster
+from .overlay import Overlay
 from .presence import Member, PresenceBoard
 from .replica import Replica
 from .sync import Sync
+from .zone import ZoneTag
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,10 @@ class Restored:
 
     changes: tuple[Change, ...] = ()
     retired_headers: tuple[Change, ...] = ()
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[tuple[str, ZoneTag], ...] = ()
     accepted_policies: tuple[bytes, ...] = ()
     members: tuple[Presence, ...] = ()
+    zone: ZoneTag = 0
 
 
 class Node:
@@ -79,11 +82,13 @@ class Node:
             AddressBook(seeds, restored.addresses),
             on_up=self._link_up,
             on_down=self._link_down,
+            on_placed=self._link_placed,
             write_meta=self._write_meta,
             member_count=self._member_count,
+            zone=restored.zone,
         )
-        self.broadcast = Broadcast(self.environment, self.replica, self.overlay)
-        self.sync = Sync(self.environment, self.replica, self.overlay)
+        self.sync = Sync(self.environment, self.replica, self.overlay, on_taken=self._synced)
+        self.broadcast = Broadcast(self.environment, self.replica, self.overlay, give_up=self.sync.dropped)
         self.presence = PresenceBoard(
             self.environment,
             self.replica,
@@ -93,8 +98,8 @@ class Node:
         )
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
-            Push: self.broadcast.handle,
             Roster: self.presence.handle,
+            **dict.fromkeys(broadcast.MESSAGES, self.broadcast.handle),
             **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
             **dict.fromkeys(sync.MESSAGES, self.sync.handle),
         }
@@ -183,6 +188,7 @@ class Node:
         if frame_class is FrameClass.CONTROL:
             self.overlay.close(link, "the peer does not read")
         elif link.ready:
+            self.broadcast.dropped(link)
             self.sync.dropped(link)
         self._settle()
 
@@ -226,11 +232,18 @@ class Node:
 
     def _link_up(self, link: Link) -> None:
         self.sync.link_up(link)
+        self.broadcast.link_up(link)
         self.presence.link_up(link)
 
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
         self.broadcast.link_down(link)
+
+    def _link_placed(self, link: Link) -> None:
+        self.broadcast.link_placed(link)
+
+    def _synced(self, data: bytes) -> None:
+        self.broadcast.synced(data)
 
     def _member_count(self) -> int:
         """How many share the probing: where presence does not count them all, as many as there are addresses."""

@@ -1,13 +1,12 @@
 """The overlay: which peers this node keeps links to.
 
-A first, simple form behind its final interface: a small random active view over
-persistent connections, filled from the address book, which peers tell each other.
-Every link is bidirectional and opens with `Hello` both ways. Between two nodes
-there is one link: of two, the one that the smaller name dialled stays.
+Persistent connections to a few near peers and a few far ones (`views`), filled from the
+address book, which peers tell each other. Every link is bidirectional and opens with
+`Hello` both ways. Between two nodes there is one link: of two, the one that the smaller
+name dialled stays.
 
-A link that was silent for three keepalives is closed. Addresses that cannot be
-reached are tried again for ever; when the view is full, about one a second in the
-whole component, whatever its size.
+Silent links are closed (`keepalive`). Addresses that cannot be reached are tried again for
+ever; when the view is full, about one a second in the whole component, whatever its size.
 
 Nothing ticks: each upkeep plans the next one, for when something can be due at the
 earliest, and an input that changes this brings it forward. An idle node with a full
@@ -17,10 +16,9 @@ view wakes for its keepalives and its share of the probing only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from ..model.encoding import as_array, as_text, decode, encode
+from ..model.encoding import as_array, as_int, as_text, decode, encode
 from ..model.errors import FormatError, InvalidInput, ProtocolViolation
 from ..model.limits import ADDRESS_BOOK_MAX, ADDRESS_BYTES_MAX
 from ..store.journal_ops import PutMeta
@@ -28,6 +26,8 @@ from .address_book import AddressBook
 from .environment import Connect, Disconnect, Environment, LinkId
 from .events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
 from .frames import FrameClass
+from .keepalive import FIRST_PINGS, LOOK_S, Keepalive, look_s
+from .link import Identity, Link
 from .messages import (
     ADDRESSES_MAX,
     NONCE_BYTES,
@@ -40,22 +40,14 @@ from .messages import (
     Message,
     Ping,
     Pong,
+    WantAddresses,
+    ZoneTold,
     encode_message,
 )
+from .neighbourhood import Neighbourhood
+from .views import Wanted, surplus, wanted
+from .zone import TAG_MAX, ZoneTag
 
-ACTIVE_TARGET: Final = 8
-"""Links that a node looks for: a random graph of this degree stays connected when half of the nodes vanish."""
-ACTIVE_MAX: Final = 16
-"""Links that a node accepts: twice the target, so that newcomers find room."""
-MAINTAIN_S: Final = 0.5
-"""How often links are counted at most: the delay before a lost one is replaced, and how late a silence is noticed, so
-that silences which end about together are looked at together."""
-HELLO_LIMIT_S: Final = 3.0
-"""A link whose peer has not said hello by then is closed."""
-KEEPALIVE_S: Final = 5.0
-"""A link on which nothing was heard for so long is pinged."""
-SILENCES_MAX: Final = 3
-"""Keepalives without a sign of life after which a link is closed."""
 SHUFFLE_S: Final = 30.0
 """How often addresses are told to one random peer."""
 SAVE_S: Final = 5.0
@@ -77,47 +69,20 @@ NAMESAKE_REPEAT_S: Final = 3600.0
 """How often the same namesake is reported: it is dialled again and again."""
 NAMESAKES_MAX: Final = 64
 """Namesakes remembered for that."""
-MESSAGES: Final = (Hello, Ping, Pong, Addresses, Goodbye)
+ASK_S: Final = 1.0
+"""Wait before peers are asked again for addresses of near nodes, while they are wanting; it doubles up to ASK_CAP_S."""
+ASK_CAP_S: Final = 60.0
+"""A zone of three nodes never has six near links: asking must cost nothing then."""
+EXCESS_MAX: Final = 4
+"""Dials at once for each link that is wanted, when nearly all fail and the node is nearly alone: after a mass crash
+most addresses are dead."""
+MESSAGES: Final = (Hello, Ping, Pong, Addresses, WantAddresses, ZoneTold, Goodbye)
 """What the overlay takes."""
 STOPPING: Final = "the agent is shutting down"
 SAVED_ADDRESSES: Final = "addresses"
 """Name under which the journal keeps the address book."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What this node says of itself in `Hello`."""
-
-    node_id: str
-    address: str
-    zone: str = ""
-    software: str = ""
-
-
-@dataclass(slots=True)
-class Link:
-    """One connection, from the shell's `connected` to its `disconnected`. ``greeted``: its peer's hello was right."""
-
-    id: LinkId
-    node_id: str
-    outbound: bool
-    address: str
-    opened_s: float
-    heard_s: float
-    hello: Hello | None = None
-    greeted: bool = False
-    pings: int = 0
-    ping_s: float | None = None
-    rtt_s: float | None = None
-    faults: int = 0
-    told: int = 0
-    is_probe: bool = False
-    closing: bool = False
-
-    @property
-    def ready(self) -> bool:
-        """Whether both sides have said hello and nobody is closing it."""
-        return self.hello is not None and not self.closing
+SAVED_ZONE: Final = "zone"
+"""Name under which it keeps the tag of a zone without label."""
 
 
 class Overlay:
@@ -132,8 +97,10 @@ class Overlay:
         *,
         on_up: Callable[[Link], None],
         on_down: Callable[[Link], None],
+        on_placed: Callable[[Link], None],
         write_meta: Callable[[PutMeta], None],
         member_count: Callable[[], int],
+        zone: ZoneTag = 0,
     ) -> None:
         self.identity = identity
         self.book = book
@@ -142,10 +109,19 @@ class Overlay:
         self._cluster_id = cluster_id
         self._on_up = on_up
         self._on_down = on_down
+        self._on_placed = on_placed
         self._write_meta = write_meta
         self._member_count = member_count
+        self.keepalive = Keepalive(environment, self.send)
+        self.neighbourhood = Neighbourhood(
+            environment, identity.zone, zone, lambda told: self.send_all(self.ready_links(), told)
+        )
         self._links: dict[LinkId, Link] = {}
-        self._dialling: dict[str, None] = {}
+        self._ready: list[Link] | None = None
+        self._dialling: dict[str, bool] = {}
+        self._failures = 0
+        self._ask_s = 0.0
+        self._ask_pause_s = ASK_S
         self._probing: dict[str, None] = {}
         self._namesakes: dict[bytes, float] = {}
         self._upkeep_s = float("inf")
@@ -158,7 +134,35 @@ class Overlay:
 
     def ready_links(self) -> list[Link]:
         """Links on which both sides have said hello, oldest first."""
-        return [link for link in self._links.values() if link.ready]
+        if self._ready is None:
+            self._ready = [link for link in self._links.values() if link.ready]
+        return self._ready
+
+    @property
+    def zone(self) -> ZoneTag:
+        """The tag of this node's zone; 0 if it knows no other."""
+        return self.neighbourhood.zone
+
+    @property
+    def zone_nodes(self) -> int:
+        """How many nodes of this node's own zone are known, itself included."""
+        return 1 + self.book.count_in(self.zone)
+
+    @property
+    def health(self) -> int:
+        """How little this node can trust its own judgement on others; 0 is well (see `keepalive`)."""
+        return self.keepalive.health
+
+    def wanted(self) -> Wanted:
+        """The links that this node looks for."""
+        knows_others = self.book.knows_other_than(self.zone) or any(link.is_far for link in self.ready_links())
+        return wanted(self.zone_nodes, knows_others=bool(self.zone) and knows_others)
+
+    def pushed(self, links: Iterable[Link]) -> None:
+        """Something that gets no answer was sent on ``links``: see that their peers live."""
+        for link in links:
+            if not link.closing and self.keepalive.pushed(link):
+                self._plan_upkeep(look_s(link, self._environment.now.monotonic_s) + LOOK_S)
 
     def link(self, link_id: LinkId) -> Link | None:
         """A link that is still open, or None."""
@@ -195,13 +199,13 @@ class Overlay:
 
     def connected(self, link_id: LinkId, node_id: str, outbound: bool, address: str) -> None:
         """A connection is open; its peer's certificate says ``node_id``."""
-        if outbound:
-            self._dialling.pop(address, None)
+        wanted_near = outbound and self._dialling.pop(address, False)
         now_s = self._environment.now.monotonic_s
         link = self._links[link_id] = Link(link_id, node_id, outbound, address, now_s, now_s)
+        link.wanted_near = wanted_near
         link.is_probe = outbound and address in self._probing
         self._probing.pop(address, None)
-        self._plan_upkeep(_look_s(link, now_s) + MAINTAIN_S)
+        self._plan_upkeep(look_s(link, now_s) + LOOK_S)
         identity = self.identity
         hello = Hello(
             version_min=VERSION_MIN,
@@ -222,6 +226,7 @@ class Overlay:
         """A dial has failed."""
         self._dialling.pop(address, None)
         self._probing.pop(address, None)
+        self._failures += 1
         self.book.failed(address, self._environment.now.monotonic_s, self._environment.rng)
         self._upkeep_soon()
         self._environment.emit(ConnectFailed(address, reason))
@@ -229,6 +234,7 @@ class Overlay:
     def disconnected(self, link_id: LinkId, reason: str) -> None:
         """A connection has ended."""
         link = self._links.pop(link_id)
+        self._ready = None
         if link.outbound and not link.greeted:
             self.book.failed(link.address, self._environment.now.monotonic_s, self._environment.rng)
             self._environment.emit(ConnectFailed(link.address, reason))
@@ -249,23 +255,54 @@ class Overlay:
             case Ping():
                 self.send(link, Pong(message.token))
             case Pong():
-                if link.ping_s is not None and message.token == link.pings:
-                    link.rtt_s = self._environment.now.monotonic_s - link.ping_s
-                    link.ping_s = None
+                if self.keepalive.pong(link, message.token):
+                    self._measured(link)
             case Addresses():
-                link.told += len(message.addresses)
-                if link.told <= TOLD_ADDRESSES_MAX:
-                    self._learn(message.addresses)
+                self._told(link, message)
+            case WantAddresses():
+                if not link.closing:
+                    self._tell_addresses(link, message.zone)
+            case ZoneTold():
+                self.neighbourhood.told(link, message.zone)
+                self._note_zone(link)
             case Goodbye():
                 if message.code == GoodbyeCode.FULL:
                     self._rest(link, FULL_REST_S)
                 self.close(link, f"peer: {message.reason}")
 
-    def _learn(self, addresses: Iterable[str]) -> None:
-        for address in addresses:
+    def _told(self, link: Link, told: Addresses) -> None:
+        """Learn addresses: those that were asked for, and of others so many that no peer fills the book alone."""
+        if link.asked:
+            link.asked = False
+        else:
+            link.told += len(told.addresses)
+            if link.told > TOLD_ADDRESSES_MAX:
+                return
+        for address, zone in zip(told.addresses, told.zones, strict=False):
             if address != self.identity.address:
-                self.book.learn(address, self._environment.rng)
+                self.book.learn(address, self._environment.rng, zone)
         self._upkeep_soon()
+
+    def _tell_addresses(self, link: Link, zone: ZoneTag = 0) -> None:
+        addresses = tuple(self.book.sample(ADDRESSES_MAX, self._environment.rng, zone))
+        self.send(link, Addresses(addresses, tuple(map(self.book.zone, addresses))))
+
+    def _measured(self, link: Link) -> None:
+        """A round trip was measured: it may show where the peer is."""
+        if not link.ready:
+            return
+        was_far = link.is_far
+        self.neighbourhood.measured(link)
+        if link.is_far and not was_far:
+            self._on_placed(link)
+        if link.is_far and link.pongs < FIRST_PINGS:
+            self.keepalive.ping(link)
+        elif link.pongs <= FIRST_PINGS:
+            self._make_room(link)
+
+    def _note_zone(self, link: Link) -> None:
+        if link.hello is not None:
+            self.book.place(link.node_id, link.zone)
 
     def report_namesake(self, boot: bytes, address: str) -> None:
         """Another agent runs under this node's name: tell, but the same one not more than once an hour."""
@@ -278,7 +315,7 @@ class Overlay:
 
     def compared_equal(self, link: Link) -> None:
         """A link that was opened only to see whether its node holds the same has served; a full view needs no other."""
-        if link.is_probe and len(self.ready_links()) > ACTIVE_TARGET:
+        if link.is_probe and len(self.ready_links()) > self.wanted().links:
             self.close(link, "it holds the same, and the view is full", GoodbyeCode.LEAVING)
 
     def fault(self, link: Link, reason: str) -> None:
@@ -296,6 +333,7 @@ class Overlay:
             self.send(link, Goodbye.saying(goodbye, reason))
         was_ready = link.ready
         link.closing = True
+        self._ready = None
         self._upkeep_soon()
         self._environment.output(Disconnect(link.id, reason))
         if was_ready:
@@ -320,17 +358,21 @@ class Overlay:
             self._met_namesake(link, hello)
             return
         link.greeted = True
-        if link.outbound:
-            self.book.met(link.address, link.node_id, self._environment.rng)
-        if hello.address:
-            self.book.claimed(hello.address, link.node_id, self._environment.rng)
+        self._failures = 0
         link.hello = hello
+        self._ready = None
+        self.neighbourhood.greeted(link)
+        if link.outbound:
+            self.book.met(link.address, link.node_id, self._environment.rng, link.zone)
+        if hello.address:
+            self.book.claimed(hello.address, link.node_id, self._environment.rng, link.zone)
         rivals = [other for other in self.ready_links() if other.node_id == link.node_id and other is not link]
         for rival in rivals:
             if link.outbound and rival.outbound and rival.hello and rival.hello.boot == hello.boot:
                 continue  # dialled twice under two addresses: the peer keeps the one whose hello it has met last
             if self._outlives(rival, link):
                 link.hello = None
+                self._ready = None
                 if link.address != hello.address:
                     self.book.rest(link.address, link.node_id, self._environment.now.monotonic_s + ALIAS_REST_S)
                 self.close(link, "a link to this node exists already", GoodbyeCode.DUPLICATE)
@@ -339,9 +381,11 @@ class Overlay:
         self._plan_save()
         self._upkeep_soon()  # the book knows something new, and there may be room
         self._environment.emit(PeerUp(link.id, link.node_id, hello.address or link.address))
+        if self.zone and not self.neighbourhood.labelled:
+            self.send(link, ZoneTold(self.zone))
         self._on_up(link)
-        self.send(link, Addresses(tuple(self.book.sample(ADDRESSES_MAX, self._environment.rng))))
-        self._ping(link)
+        self._tell_addresses(link)
+        self.keepalive.ping(link)
         self._make_room(link)
 
     def _met_namesake(self, link: Link, hello: Hello) -> None:
@@ -362,9 +406,8 @@ class Overlay:
         return old.outbound == dialled_by_me
 
     def _make_room(self, newest: Link) -> None:
-        links = self.ready_links()
-        if len(links) > ACTIVE_MAX:
-            victim = self._environment.rng.choice([link for link in links if link is not newest])
+        victim = surplus(self.ready_links(), newest, self.wanted(), self._environment.rng)
+        if victim is not None:
             self._rest(victim, FULL_REST_S)
             self.close(victim, "too many links", GoodbyeCode.FULL)
 
@@ -377,6 +420,7 @@ class Overlay:
     def _lose(self, link: Link, reason: str) -> None:
         if link.ready:
             link.closing = True
+            link.lost = True
             self._on_down(link)
             self._environment.emit(PeerDown(link.id, link.node_id, reason))
 
@@ -385,8 +429,8 @@ class Overlay:
     def _upkeep_soon(self) -> None:
         """Something has changed that upkeep may have to act upon."""
         now_s = self._environment.now.monotonic_s
-        if self._upkeep_s > now_s + MAINTAIN_S and not self._stopping:
-            self._plan_upkeep(now_s + self._environment.jittered(MAINTAIN_S))
+        if self._upkeep_s > now_s + LOOK_S and not self._stopping:
+            self._plan_upkeep(now_s + self._environment.jittered(LOOK_S))
 
     def _plan_upkeep(self, at_s: float) -> None:
         """Have the next upkeep at ``at_s``, if none comes earlier."""
@@ -403,34 +447,18 @@ class Overlay:
         if self._stopping:
             return
         now_s = self._environment.now.monotonic_s
-        pause_s = self._environment.jittered(MAINTAIN_S)
+        pause_s = self._environment.jittered(LOOK_S)
         self._upkeep_s = float("inf")
-        next_s = min(self._keep_alive(now_s) + pause_s, self._look_for_peers(now_s))
+        next_s = self.keepalive.look(list(self._links.values()), self.close) + pause_s
+        next_s = min(next_s, self._look_for_peers(now_s))
         if next_s < float("inf"):
             self._plan_upkeep(max(next_s, now_s + pause_s))
-
-    def _keep_alive(self, now_s: float) -> float:
-        """Ping or close the links that are silent; return when one must be looked at again."""
-        next_s = float("inf")
-        for link in list(self._links.values()):
-            if link.closing:
-                continue
-            if link.hello is None and link.opened_s + HELLO_LIMIT_S < now_s:
-                self.close(link, f"no hello within {HELLO_LIMIT_S:g} s")
-            elif link.heard_s + KEEPALIVE_S * SILENCES_MAX < now_s:
-                self.close(link, f"silent for {KEEPALIVE_S * SILENCES_MAX:g} s")
-            else:
-                if link.ready and link.heard_s + KEEPALIVE_S < now_s and link.ping_s is None:
-                    self._ping(link)
-                next_s = min(next_s, _look_s(link, now_s))
-        return next_s
 
     def _look_for_peers(self, now_s: float) -> float:
         """Dial as many as there is room for, or at times one for whom there is none; return when to do so again."""
         open_links = [link for link in self._links.values() if not link.closing]
-        counted = sum(link.ready or link.outbound for link in open_links)  # strangers who say nothing fill no view
-        room = ACTIVE_TARGET - counted - len(self._dialling)
-        if room > 0:
+        lacking = self._lacking(open_links)
+        if lacking.links > 0:
             self._probe_share = 0
         elif not self._draw_probe(now_s) or self._dialling:
             return self._probe_s
@@ -438,16 +466,70 @@ class Overlay:
         busy_addresses.add(self.identity.address)
         busy_nodes = {link.node_id for link in open_links}
         due = self.book.due(now_s, busy_addresses, busy_nodes)
-        if room <= 0:
+        if lacking.links <= 0:
             if due:
                 address = self.book.probe(due, self._environment.rng)
                 self._probing[address] = None
                 self._connect(address)
             return self._probe_s
-        for address in self.book.choose(due, room, self._environment.rng):
-            self._connect(address)
-            busy_addresses.add(address)
-        return self.book.next_try_s(busy_addresses, busy_nodes) if len(due) < room else float("inf")
+        excess = self._excess(lacking)
+        wanting = self._dial(due, lacking.near * excess, near=True) > 0
+        wanting |= self._dial(due, lacking.far * excess, near=False) > 0
+        if lacking.near > 0:
+            self._ask_for_near(now_s)
+        busy_addresses.update(self._dialling)
+        return self.book.next_try_s(now_s, busy_addresses, busy_nodes) if wanting else float("inf")
+
+    def _lacking(self, open_links: list[Link]) -> Wanted:
+        """How many links are missing of each kind; what is dialled counts as what it is hoped to be."""
+        view = self.wanted()
+        near = far = 0
+        for link in open_links:
+            if link.ready or link.outbound:  # strangers who say nothing fill no view
+                is_near = not link.is_far if link.ready else link.wanted_near
+                near += is_near
+                far += not is_near
+        hoped_near = sum(self._dialling.values())
+        return Wanted(
+            max(0, view.near - near - hoped_near), max(0, view.far - far - (len(self._dialling) - hoped_near))
+        )
+
+    def _excess(self, lacking: Wanted) -> int:
+        """How many to dial for each link that is missing: more than one if nearly all links are and all dials fail."""
+        if 2 * lacking.links <= self.wanted().links:
+            return 1
+        return min(EXCESS_MAX, 1 + self._failures // (2 * EXCESS_MAX))
+
+    def _dial(self, due: list[str], count: int, *, near: bool) -> int:
+        """Dial up to ``count`` of the addresses ``due`` that may be of the kind; return how many there were too few."""
+        if count <= 0:
+            return 0
+        zone, may_be_near = self.zone, self.neighbourhood.may_be_near
+        if near:
+            fit = [address for address in due if may_be_near(self.book.zone(address))]
+            same = [address for address in fit if self.book.zone(address) == zone]
+            fit = same + [address for address in fit if self.book.zone(address) != zone] if zone else fit
+        else:
+            fit = [address for address in due if not zone or self.book.zone(address) != zone]
+            same = []
+        chosen = self.book.choose(same, count, self._environment.rng) if same else []
+        others = [address for address in fit if address not in same]
+        chosen += self.book.choose(others, count - len(chosen), self._environment.rng)
+        for address in chosen:
+            self._connect(address, near=near)
+            due.remove(address)
+        return count - len(chosen)
+
+    def _ask_for_near(self, now_s: float) -> None:
+        """Ask peers for addresses in this node's zone, the less often the longer it has not helped."""
+        if not self.zone or now_s < self._ask_s:
+            return
+        for link in self.ready_links():
+            link.asked = True
+            self.send(link, WantAddresses(self.zone))
+        self._ask_s = now_s + self._environment.jittered(self._ask_pause_s)
+        self._ask_pause_s = min(ASK_CAP_S, 2 * self._ask_pause_s)
+        self._environment.call_at(self._ask_s, self._upkeep_soon)
 
     def _draw_probe(self, now_s: float) -> bool:
         """Whether it is this node's turn to dial an address for which it has no room.
@@ -463,14 +545,9 @@ class Overlay:
             self._probe_s = now_s + self._environment.rng.expovariate(1 / share)
         return drawn
 
-    def _connect(self, address: str) -> None:
-        self._dialling[address] = None
+    def _connect(self, address: str, *, near: bool = False) -> None:
+        self._dialling[address] = near
         self._environment.output(Connect(address))
-
-    def _ping(self, link: Link) -> None:
-        link.pings += 1
-        link.ping_s = self._environment.now.monotonic_s
-        self.send(link, Ping(link.pings))
 
     def _shuffle(self) -> None:
         if self._stopping:
@@ -478,8 +555,7 @@ class Overlay:
         self._environment.call_later(self._environment.jittered(SHUFFLE_S), self._shuffle)
         links = self.ready_links()
         if links:
-            sample = tuple(self.book.sample(ADDRESSES_MAX, self._environment.rng))
-            self.send(self._environment.rng.choice(links), Addresses(sample))
+            self._tell_addresses(self._environment.rng.choice(links))
 
     def _plan_save(self) -> None:
         if not self._save_planned:
@@ -489,23 +565,29 @@ class Overlay:
     def _save(self) -> None:
         self._save_planned = False
         self._write_meta(PutMeta(SAVED_ADDRESSES, encode(self.book.saved())))
+        if self.zone and not self.neighbourhood.labelled:
+            self._write_meta(PutMeta(SAVED_ZONE, encode(self.zone)))
 
 
-def _look_s(link: Link, now_s: float) -> float:
-    """When upkeep must look at an open link: once it may have to be pinged, or closed if a ping stays unanswered."""
-    if link.hello is None:
-        return link.opened_s + HELLO_LIMIT_S
-    quiet_s = link.heard_s if link.ping_s is None else max(link.heard_s, link.ping_s)
-    silent_s = quiet_s + KEEPALIVE_S
-    return silent_s if silent_s >= now_s else link.heard_s + KEEPALIVE_S * SILENCES_MAX
-
-
-def decode_saved_addresses(data: bytes | None) -> list[str]:
+def decode_saved_addresses(data: bytes | None) -> list[tuple[str, ZoneTag]]:
     """The saved address book; nothing for one that cannot be read, since seeds remain."""
     if data is None:
         return []
     try:
-        values = as_array(decode(data, "the address book", 1 << 20), "the address book", length_max=ADDRESS_BOOK_MAX)
-        return [as_text(value, "an address", ADDRESS_BYTES_MAX) for value in values]
+        pairs = as_array(decode(data, "the address book", 1 << 20), "the address book", length_max=ADDRESS_BOOK_MAX)
+        return [_decode_saved_address(pair) for pair in pairs]
     except (FormatError, InvalidInput):
         return []
+
+
+def decode_saved_zone(data: bytes | None) -> ZoneTag:
+    """The saved tag; 0 for what cannot be read: there will be another one."""
+    try:
+        return 0 if data is None else as_int(decode(data, "the zone's tag", 16), "a zone's tag", 0, TAG_MAX)
+    except (FormatError, InvalidInput):
+        return 0
+
+
+def _decode_saved_address(value: Any) -> tuple[str, ZoneTag]:
+    address, zone = as_array(value, "an address and its zone", 2)
+    return as_text(address, "an address", ADDRESS_BYTES_MAX), as_int(zone, "a zone's tag", 0, TAG_MAX)

@@ -22,8 +22,9 @@ from ..model.encoding import as_array, encode, unpack
 from ..model.errors import InvalidInput
 from ..store.journal_ops import PutMeta
 from .environment import Environment, LinkId
+from .link import Link
 from .messages import AGE_S_MAX, PRESENCES_MAX, Presence, Roster
-from .overlay import Link, Overlay
+from .overlay import Overlay
 from .replica import Replica
 
 TELL_S: Final = 10.0

@@ -23,6 +23,7 @@ from ..model.limits import FRONTIER_WRITERS_MAX, SYNC_BUDGET_BYTES
 from ..store.hash_tree import EMPTY_HASH, Inner, Prefix
 from ..store.live_set import fork_item
 from .exchange import Exchange, Taken, whole
+from .link import Link
 from .messages import (
     ITEM_BYTES,
     WALK_NODES_MAX,
@@ -37,7 +38,7 @@ from .messages import (
     Walked,
     Want,
 )
-from .overlay import Link, Overlay
+from .overlay import Overlay
 from .replica import Replica
 
 WALK_STACK_MAX: Final = 1 << 16

@@ -20,14 +20,16 @@ its new root to its other peers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from .environment import Environment, LinkId
 from .events import Synced
 from .exchange import Exchange
+from .link import Link
 from .messages import Batch, Check, Checked, Given, Hinted, Hints, Message, Root, Walk, Walked, Want, WantPolicies
-from .overlay import Link, Overlay
+from .overlay import Overlay
 from .replica import Replica
 from .session import Session
 
@@ -68,11 +70,18 @@ class _Peer:
 class Sync:
     """Anti-entropy with every peer."""
 
-    def __init__(self, environment: Environment, replica: Replica, overlay: Overlay) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        replica: Replica,
+        overlay: Overlay,
+        *,
+        on_taken: Callable[[bytes], None] = lambda data: None,
+    ) -> None:
         self._environment = environment
         self._replica = replica
         self._overlay = overlay
-        self._exchange = Exchange(environment, replica, overlay)
+        self._exchange = Exchange(environment, replica, overlay, on_taken)
         self._peers: dict[LinkId, _Peer] = {}
         self._session: Session | None = None
         self._heard_s = 0.0

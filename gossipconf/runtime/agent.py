@@ -35,8 +35,9 @@ from ..model.errors import (
 from ..protocol import events as ev
 from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send, Show
 from ..protocol.frames import FrameClass
+from ..protocol.link import Identity
 from ..protocol.node import Node, Restored
-from ..protocol.overlay import SAVED_ADDRESSES, Identity, decode_saved_addresses
+from ..protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_addresses, decode_saved_zone
 from ..protocol.presence import SAVED_MEMBERS, decode_saved_members
 from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
 from ..store.journal import Journal
@@ -387,6 +388,7 @@ def _restore(journal: Journal, cluster_id: bytes) -> Restored:
                 for *_, data in journal.retired_headers(RETIRED_HEADERS_RESTORED_MAX)
             ),
             addresses=tuple(decode_saved_addresses(journal.meta().get(SAVED_ADDRESSES))),
+            zone=decode_saved_zone(journal.meta().get(SAVED_ZONE)),
             members=decode_saved_members(journal.meta().get(SAVED_MEMBERS)),
             accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
         )

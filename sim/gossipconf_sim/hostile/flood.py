@@ -110,7 +110,8 @@ class Flood(Adversary):
 
     def addresses(self, host: Host) -> Message:
         """Addresses at which nobody is."""
-        return Addresses(tuple(f"invented-{self._number():x}:1" for _ in range(ADDRESSES_MAX)))
+        addresses = tuple(f"invented-{self._number():x}:1" for _ in range(ADDRESSES_MAX))
+        return Addresses(addresses, (0,) * len(addresses))
 
     def presences(self, host: Host) -> Message:
         """Nodes that are not there, each seen just now."""
@@ -120,7 +121,7 @@ class Flood(Adversary):
     def push(self, host: Host) -> Message:
         """A change that everybody has."""
         whole = [part for part in self._parts(host) if part.is_whole]
-        return Push(1, self._rng.choice(whole).encode()) if whole else self.ping(host)
+        return Push(1, 0, 0, self._rng.choice(whole).encode()) if whole else self.ping(host)
 
     def parts(self, host: Host) -> Message:
         """Parts of changes: bare headers, and single entries."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossipconf.protocol.frames import FrameClass
-from gossipconf.protocol.overlay import ACTIVE_TARGET
+from gossipconf.protocol.views import ONLY_NEAR
 
 from ..network.zones import pair_delays
 from ..run.meter import Tracked
@@ -98,7 +98,7 @@ class _Bounds:
         scenario = run.scenario
         direct_s = direct_delays_s(pair_delays(scenario.zones, scenario.network))
         self.placed = bool(direct_s)
-        self.degree = max(ACTIVE_TARGET, *degrees(run), 0)
+        self.degree = max(ONLY_NEAR, *degrees(run), 0)
         self._zones = run.zones
         self._factor = least_factor(scenario)
         self._direct_s = direct_s

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import combinations, pairwise
+from collections.abc import Callable, Iterator
+from itertools import chain, combinations, pairwise
+from random import Random
 from typing import Final
 
 from gossipconf.model.encoding import encode
 from gossipconf.model.entry import put
 from gossipconf.protocol.messages import NONCE_BYTES, Presence
-from gossipconf.protocol.overlay import ACTIVE_TARGET
+from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE
 from gossipconf.protocol.presence import MEMBERS_MAX, SAVED_MEMBERS
+from gossipconf.protocol.views import FAR, FAR_SMALL, NEAR, ONLY_NEAR, SMALL_ZONE
+from gossipconf.protocol.zone import tag_of
 from gossipconf.store.hash_tree import EMPTY_HASH
 from gossipconf.trust.signing import Reservation, compose
 
@@ -21,6 +24,10 @@ from ..scenario.scenario import Scenario
 from ..world.host import Disk
 from ..world.world import MakeNode, World
 
+BOOK_NEAR: Final = 100
+"""Addresses in a host's own zone that it remembers from an earlier life,"""
+BOOK_FAR: Final = 100
+"""and anywhere."""
 PRELOAD_INCARNATION: Final = b"preload_"
 
 
@@ -45,11 +52,13 @@ def build(scenario: Scenario, seed: int, make_node: MakeNode) -> World:
     places = dict(zip(rng.sample(range(1, scenario.nodes), len(hostilities)), hostilities, strict=True))
     loaded = _preload(scenario, world)
     remembered = _earlier_life(scenario, names)
-    for number, (name, zone) in enumerate(zip(names, place(scenario.zones, scenario.nodes, rng), strict=True)):
+    zones = place(scenario.zones, scenario.nodes, rng)
+    books = _earlier_books(scenario, zones, world)
+    for number, (name, zone) in enumerate(zip(names, zones, strict=True)):
         adversary = None
         if number in places:
             adversary = hostile(places[number], world.random("hostile", name))
-        disk = Disk(meta=dict(remembered))
+        disk = Disk(meta=remembered | books(number))
         if number < scenario.seeds or scenario.preload.on == "all":
             disk.changes |= loaded
         world.add(name, zone=zone, disk=disk, adversary=adversary, start=False)
@@ -86,22 +95,69 @@ def _earlier_life(scenario: Scenario, names: list[str]) -> dict[str, bytes]:
     return {SAVED_MEMBERS: encode([member.to_wire() for member in members])}
 
 
-def random_regular(nodes: int, world: World) -> Iterator[tuple[int, int]]:
+def _earlier_books(scenario: Scenario, zones: list[str], world: World) -> Callable[[int], dict[str, bytes]]:
+    """What each host remembers of the others' addresses from an earlier life, where there are zones.
+
+    Without it all would have to find out at once who is near.
+    """
+    if scenario.start != "joined" or len(set(zones)) < 2:
+        return lambda number: {}
+    rng = world.random("books")
+    members: dict[str, list[int]] = {}
+    for host, zone in enumerate(zones):
+        members.setdefault(zone, []).append(host)
+    width = len(str(scenario.nodes - 1))
+
+    def book(number: int) -> dict[str, bytes]:
+        own = members[zones[number]]
+        known = {*rng.sample(own, min(len(own), BOOK_NEAR)), *rng.sample(range(len(zones)), min(len(zones), BOOK_FAR))}
+        saved = [(f"n{one:0{width}d}:1", tag_of(zones[one])) for one in sorted(known - {number})]
+        return {SAVED_ADDRESSES: encode(saved), SAVED_ZONE: encode(tag_of(zones[number]))}
+
+    return book
+
+
+def earlier_links(zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
+    """The links of hosts in these zones as overlays of an earlier life would have left them, each pair once.
+
+    Inside each zone, and across zones, random regular graphs.
+    """
+    members: dict[str, list[int]] = {}
+    for host, zone in enumerate(zones):
+        members.setdefault(zone, []).append(host)
+    seen: set[tuple[int, int]] = set()
+    candidates: list[Iterator[tuple[int, int]]] = [
+        random_regular(hosts, NEAR if len(members) > 1 else ONLY_NEAR, rng) for hosts in members.values()
+    ]
+    if len(members) > 1:
+        everywhere = random_regular(list(range(len(zones))), FAR, rng)
+        candidates.append((one, other) for one, other in everywhere if zones[one] != zones[other])
+        candidates.append(_few_far(members, zones, rng))
+    for one, other in chain.from_iterable(candidates):
+        pair = (min(one, other), max(one, other))
+        if pair not in seen:
+            seen.add(pair)
+            yield one, other
+
+
+def _few_far(members: dict[str, list[int]], zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
+    """More far links for the hosts of small zones."""
+    for hosts in members.values():
+        for one in hosts if len(hosts) < SMALL_ZONE else ():
+            for other in rng.sample(range(len(zones)), min(len(zones), FAR_SMALL - FAR)):
+                if zones[other] != zones[one]:
+                    yield one, other
+
+
+def random_regular(hosts: list[int], degree: int, rng: Random) -> Iterator[tuple[int, int]]:
     """The links of a random regular graph: all where they are few, else random Hamiltonian cycles, so it is connected.
 
     J. H. Kim and N. C. Wormald, "Random matchings which induce Hamilton cycles" (2001): what holds of random
     regular graphs with high probability holds of such unions.
     """
-    if nodes <= ACTIVE_TARGET + 1:
-        yield from combinations(range(nodes), 2)
+    if len(hosts) <= degree + 1:
+        yield from combinations(hosts, 2)
         return
-    rng = world.random("links")
-    seen = set()
-    for _ in range(ACTIVE_TARGET // 2):
-        order = list(range(nodes))
-        rng.shuffle(order)
-        for one, other in pairwise([*order, order[0]]):
-            pair = (min(one, other), max(one, other))
-            if pair not in seen:
-                seen.add(pair)
-                yield one, other
+    for _ in range(degree // 2):
+        order = rng.sample(hosts, len(hosts))
+        yield from pairwise([*order, order[0]])

@@ -22,8 +22,8 @@ from gossipconf.model.version import Version, versions_of
 from gossipconf.protocol.events import PublishFailed
 from gossipconf.protocol.frames import QUEUE_BYTES_MAX, FrameClass
 from gossipconf.protocol.node import Node
-from gossipconf.protocol.overlay import ACTIVE_MAX
 from gossipconf.protocol.presence import MEMBERS_MAX
+from gossipconf.protocol.views import LINKS_MAX
 from gossipconf.store.live_set import LiveSet
 from gossipconf.trust.policy import PolicyChain, policy_changes
 
@@ -32,7 +32,7 @@ from ..world.world import World
 
 Checker = Callable[[World], list[str]]
 
-MEMBERS_HELD_MAX: Final = 2 * MEMBERS_MAX + ACTIVE_MAX
+MEMBERS_HELD_MAX: Final = 2 * MEMBERS_MAX + LINKS_MAX
 """A crowd's member, those it remembers from before a restart, and neighbours met since it last forgot some."""
 
 FINDINGS_MAX: Final = 20
@@ -175,7 +175,7 @@ def bounded(world: World) -> list[str]:
         node = host.running
         live = node.replica.live
         sizes = {
-            "links": (len(node.links()), ACTIVE_MAX + 1),
+            "links": (len(node.links()), LINKS_MAX + 1),
             "members": (len(node.presence), MEMBERS_HELD_MAX),
             "addresses": (len(node.overlay.book), ADDRESS_BOOK_MAX),
             "retired headers": (live.retired_count, RETIRED_HEADERS_MAX),

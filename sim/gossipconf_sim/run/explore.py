@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from gossipconf.protocol.overlay import ACTIVE_MAX
+from gossipconf.protocol.views import LINKS_MAX
 
 from ..hostile.byzantine import BEHAVIOURS
 from ..scenario.faults import FAULTS
@@ -130,7 +130,7 @@ def _publish(rng: Random) -> dict[str, Any]:
 def _widen(network: dict[str, Any], publish: dict[str, Any]) -> None:
     """Uplinks that can carry what is published over all links: who is sent more than fits does not heal in time."""
     if "bandwidth_mbit_s" in network:
-        bits = 8 * publish["changes"] * publish["entries"] * publish["value_bytes"] * ACTIVE_MAX
+        bits = 8 * publish["changes"] * publish["entries"] * publish["value_bytes"] * LINKS_MAX
         network["bandwidth_mbit_s"] = max(network["bandwidth_mbit_s"], bits / UPLOAD_S / 1e6)
 
 

@@ -19,7 +19,7 @@ from ..scenario.scenario import Scenario
 from ..world.stage import STOPPING_LOOK_S, Mark, Stage
 from ..world.trace import TraceFile
 from ..world.world import MakeNode, World
-from .building import build, random_regular
+from .building import build, earlier_links
 from .checkers import violations
 from .meter import Meter, Tracked
 from .moments import moments
@@ -178,7 +178,7 @@ class _Play:
             world.schedule.at(scenario.start_within_s * number / len(hosts), world.start, host.name)
         world.run(scenario.start_within_s)
         if scenario.start == "joined":
-            for one, other in random_regular(len(hosts), world):
+            for one, other in earlier_links([host.zone for host in hosts], world.random("links")):
                 world.link(hosts[one].name, hosts[other].name)
             for host in hosts:
                 host.seeds = tuple(seed for seed in seeds if seed != host.address)

@@ -12,7 +12,9 @@ from typing import Final
 from gossipconf.model.change import Change
 from gossipconf.protocol.decoders import Decoders
 from gossipconf.protocol.messages import Addresses, Message, Presence, Roster, decode_message
+from gossipconf.protocol.overlay import decode_saved_addresses
 from gossipconf.protocol.presence import decode_saved_members
+from gossipconf.protocol.zone import ZoneTag
 from gossipconf.trust.keys import verify
 
 MESSAGES_REMEMBERED_MAX: Final = 1 << 14
@@ -62,12 +64,19 @@ class Interning:
     def _shared(self, message: Message | None) -> Message | None:
         """``message`` with the parts that every node remembers for long as the one copy of all."""
         if isinstance(message, Addresses):
-            return Addresses(tuple(self._addresses.setdefault(one, one) for one in message.addresses))
+            return Addresses(tuple(map(self._address, message.addresses)), message.zones)
         if isinstance(message, Roster):
             if len(self._presences) >= PRESENCES_REMEMBERED_MAX:
                 self._presences.clear()
             return Roster(tuple(self._presences.setdefault(one, one) for one in message.presences))
         return message
+
+    def _address(self, address: str) -> str:
+        return self._addresses.setdefault(address, address)
+
+    def addresses(self, data: bytes | None) -> tuple[tuple[str, ZoneTag], ...]:
+        """The address book that was saved as ``data``."""
+        return tuple((self._address(address), zone) for address, zone in decode_saved_addresses(data))
 
     def members(self, data: bytes | None) -> tuple[Presence, ...]:
         """The members that were saved as ``data``; the latest such bytes are remembered."""

@@ -23,9 +23,10 @@ from gossipconf.model.version import Version
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Send, Show
 from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed
 from gossipconf.protocol.frames import FrameClass
+from gossipconf.protocol.link import Identity
 from gossipconf.protocol.messages import Batch
 from gossipconf.protocol.node import Node, Restored
-from gossipconf.protocol.overlay import SAVED_ADDRESSES, Identity, decode_saved_addresses
+from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_zone
 from gossipconf.protocol.presence import SAVED_MEMBERS
 from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
 from gossipconf.trust.cluster import Cluster
@@ -231,7 +232,8 @@ class World:
             ),
             members=self.interning.members(disk.meta.get(SAVED_MEMBERS)),
             accepted_policies=decode_saved_policies(disk.meta.get(SAVED_POLICIES)),
-            addresses=tuple(decode_saved_addresses(disk.meta.get(SAVED_ADDRESSES))),
+            addresses=self.interning.addresses(disk.meta.get(SAVED_ADDRESSES)),
+            zone=decode_saved_zone(disk.meta.get(SAVED_ZONE)),
         )
 
     def crash(self, name: str, *, silent: bool = False) -> None:

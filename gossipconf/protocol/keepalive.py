@@ -1,0 +1,133 @@
+"""Keepalive: which links are silent, how long their round trips are, and how far to trust that judgement.
+
+A link on which nothing was heard for KEEPALIVE_S is pinged; one that stays silent for
+three of these is closed. What is pushed over a quiet link asks too, and waits less for
+the answer: so a crashed peer is missed within seconds while there is traffic.
+
+Whoever looks at its links late, or gets answers late from peers that live, has cause to
+doubt itself: local health scales what it waits (A. Dadgar, J. Phillips, J. Currey,
+"Lifeguard: local health awareness for more accurate failure detection", 2018). Missing
+peers alone are no cause: many may crash at once, and must be missed soon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from .environment import Environment
+from .link import Link
+from .messages import Message, Ping
+
+LOOK_S: Final = 0.3
+"""How late a silence is noticed at most, so that silences which end about together are looked at together."""
+HELLO_LIMIT_S: Final = 3.0
+"""A link whose peer has not said hello by then is closed."""
+KEEPALIVE_S: Final = 5.0
+"""A link on which nothing was heard for so long is pinged; the answer is a sign of life both ways."""
+SILENCES_MAX: Final = 3
+"""Keepalives without a sign of life after which a link is closed."""
+QUIET_S: Final = 1.0
+"""A link on which nothing was heard for so long is asked when something is pushed over it."""
+URGENT_S: Final = 3.0
+"""How long the answer to that is waited for: TCP's retransmissions of one lost packet fit in several times."""
+FIRST_PINGS: Final = 3
+"""Round trips measured one after the other on a new link, unless the first shows that it is near: one alone may have
+met a busy moment."""
+SLOW_S: Final = 1.0
+"""An answer that took longer than the longest way round the globe and a retransmission has waited in a queue, perhaps
+this node's own."""
+HEALTH_MAX: Final = 8
+"""Worst local health: waits are up to nine times as long."""
+LATE_S: Final = 1.0
+"""A look that comes so much later than planned shows that this process, or its machine, was stopped."""
+
+
+class Keepalive:
+    """Pings, and the verdict on silent links.
+
+    ``health``: 0 is well; each step up makes every wait longer by its base.
+    """
+
+    def __init__(self, environment: Environment, send: Callable[[Link, Message], None]) -> None:
+        self.health = 0
+        self._environment = environment
+        self._send = send
+        self._planned_s = float("inf")
+
+    def ping(self, link: Link, *, urgent: bool = False) -> None:
+        """Ask a peer whether it is there, unless it has been asked."""
+        if link.ping_s is None:
+            link.pings += 1
+            link.ping_s = self._environment.now.monotonic_s
+            self._send(link, Ping(link.pings))
+        link.urgent |= urgent
+
+    def pong(self, link: Link, token: int) -> bool:
+        """Take an answer; whether it has told a round trip."""
+        if link.ping_s is None or token != link.pings:
+            return False
+        took_s = self._environment.now.monotonic_s - link.ping_s
+        link.measured(took_s)
+        link.ping_s = None
+        link.urgent = False
+        link.pongs += 1
+        self._judge_oneself(1 if took_s > SLOW_S else -1)
+        return True
+
+    def pushed(self, link: Link) -> bool:
+        """Something was sent that gets no answer; whether the link was asked for a sign of life."""
+        if self._environment.now.monotonic_s - link.heard_s < QUIET_S or link.urgent:
+            return False
+        self.ping(link, urgent=True)
+        return True
+
+    def look(self, links: Iterable[Link], close: Callable[[Link, str], None]) -> float:
+        """Ping or close the links that are silent; return when one must be looked at again."""
+        now_s = self._environment.now.monotonic_s
+        if now_s > self._planned_s + LATE_S:
+            self._judge_oneself(1)
+            for link in links:  # what has come meanwhile is still to be read
+                link.heard_s = max(link.heard_s, now_s - KEEPALIVE_S)
+                link.ping_s = None if link.ping_s is None else max(link.ping_s, now_s)
+        patience = 1 + self.health
+        next_s = float("inf")
+        for link in links:
+            if link.closing:
+                continue
+            reason = _verdict(link, now_s, patience)
+            if reason is not None:
+                link.lost = link.ready
+                close(link, reason)
+                continue
+            if link.ready and link.heard_s + KEEPALIVE_S < now_s:
+                self.ping(link)
+            next_s = min(next_s, look_s(link, now_s, patience))
+        self._planned_s = next_s + LOOK_S
+        return next_s
+
+    def _judge_oneself(self, step: int) -> None:
+        self.health = min(HEALTH_MAX, max(0, self.health + step))
+
+
+def _verdict(link: Link, now_s: float, patience: int) -> str | None:
+    """Why a link is to be closed, or None."""
+    if link.hello is None:
+        return f"no hello within {HELLO_LIMIT_S:g} s" if link.opened_s + HELLO_LIMIT_S < now_s else None
+    if link.urgent and link.ping_s is not None and max(link.heard_s, link.ping_s) + URGENT_S * patience < now_s:
+        return f"no answer within {URGENT_S * patience:g} s"
+    silence_s = KEEPALIVE_S * (SILENCES_MAX + patience - 1)
+    return f"silent for {silence_s:g} s" if link.heard_s + silence_s < now_s else None
+
+
+def look_s(link: Link, now_s: float, patience: int = 1) -> float:
+    """When an open link must be looked at: once it may have to be pinged, or closed if a ping stays unanswered."""
+    if link.hello is None:
+        return link.opened_s + HELLO_LIMIT_S
+    closing_s = link.heard_s + KEEPALIVE_S * (SILENCES_MAX + patience - 1)
+    if link.ping_s is None:
+        return link.heard_s + KEEPALIVE_S
+    if link.urgent:
+        return min(closing_s, max(link.heard_s, link.ping_s) + URGENT_S * patience)
+    quiet_s = max(link.heard_s, link.ping_s) + KEEPALIVE_S
+    return quiet_s if quiet_s >= now_s else closing_s

@@ -1,0 +1,138 @@
+"""News: the changes that spread just now, each with who has it and how it came here."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from .environment import LinkId
+from .link import Link
+from .zone import ZoneTag
+
+KEPT_S: Final = 20.0
+"""How long a change is news: longer than any pull that may still come."""
+KEPT_MAX: Final = 10_000
+"""Changes remembered, so that a copy costs a hash and not a decoding: 20 s at 500 a second."""
+HELD_BYTES_MAX: Final = 16 << 20
+"""Bytes of changes held for peers that pull, the newest first: two of the largest."""
+ANNOUNCERS_MAX: Final = 8
+"""Peers remembered as having announced a change that has not come."""
+
+
+@dataclass(slots=True)
+class News:
+    """One change.
+
+    here:         whether it has come, or is held until its policy does
+    change:       its bytes, while they are held; None for one that is not spread any more
+    hops:         links from its origin to the peers of this node
+    zone:         tag of the zone of its origin; None if it came by sync
+    source:       the link over which it came first
+    known:        links whose peers have it
+    announcers:   links whose peers have announced it, before it came
+    pulls:        how often it was asked for
+    pulling:      whether an answer is being waited for
+    patient:      whether a far peer will be asked if no push comes
+    refused:      it came, and was not valid here
+    discredited:  a link has been discredited for it
+    """
+
+    digest: bytes
+    since_s: float
+    here: bool = False
+    change: bytes | None = None
+    hops: int = 0
+    zone: ZoneTag | None = None
+    source: Link | None = None
+    arrived_s: float = 0.0
+    known: list[LinkId] = field(default_factory=list)
+    announcers: list[Link] = field(default_factory=list)
+    pulls: int = 0
+    pulling: bool = False
+    patient: bool = False
+    refused: bool = False
+    discredited: bool = False
+
+    def arrived(
+        self, now_s: float, source: Link | None, change: bytes | None, *, hops: int, zone: ZoneTag | None
+    ) -> None:
+        """It is here."""
+        self.here = True
+        self.pulling = self.patient = False
+        self.arrived_s, self.source = now_s, source
+        self.change, self.hops, self.zone = change, hops, zone
+
+    def known_to(self, link_id: LinkId) -> None:
+        """The peer of this link has it."""
+        if link_id not in self.known:
+            self.known.append(link_id)
+
+    def announced_by(self, link: Link) -> None:
+        """The peer of this link has it, and can be asked."""
+        if link not in self.announcers and len(self.announcers) < ANNOUNCERS_MAX:
+            self.announcers.append(link)
+
+    def next_announcer(self) -> Link | None:
+        """Whom to ask next: near peers before far ones, and whoever was asked longest ago."""
+        able = [link for link in self.announcers if link.ready]
+        return min(able, key=lambda link: link.is_far, default=None)
+
+    def asked(self, link: Link) -> None:
+        """This peer was asked: the others come first now."""
+        if link in self.announcers:
+            self.announcers.remove(link)
+            self.announcers.append(link)
+
+
+class Latest:
+    """The news of the last KEPT_S, at most KEPT_MAX."""
+
+    def __init__(self) -> None:
+        self._news: OrderedDict[bytes, News] = OrderedDict()
+        self._held: OrderedDict[bytes, int] = OrderedDict()
+        self._held_bytes = 0
+
+    def get(self, digest: bytes) -> News | None:
+        """The news with this digest, or None."""
+        return self._news.get(digest)
+
+    def add(self, digest: bytes, now_s: float) -> News:
+        """The news with this digest, a new one if there is none."""
+        news = self._news.get(digest)
+        if news is None:
+            self._expire(now_s)
+            news = self._news[digest] = News(digest, now_s)
+        return news
+
+    def hold(self, news: News) -> None:
+        """Count the bytes of one that has come, and let the oldest go."""
+        if news.change is None:
+            return
+        self._held[news.digest] = len(news.change)
+        self._held_bytes += len(news.change)
+        while self._held_bytes > HELD_BYTES_MAX and len(self._held) > 1:
+            digest, size = self._held.popitem(last=False)
+            self._held_bytes -= size
+            self._news[digest].change = None
+
+    def held_since(self, since_s: float, count: int) -> Iterator[bytes]:
+        """The digests of up to ``count`` changes that came at ``since_s`` or later and are held, the newest first."""
+        for digest in reversed(self._held):
+            if count <= 0 or self._news[digest].arrived_s < since_s:
+                return
+            yield digest
+            count -= 1
+
+    def forget(self, digest: bytes) -> None:
+        """As if it had never been heard of."""
+        self._news.pop(digest, None)
+        self._held_bytes -= self._held.pop(digest, 0)
+
+    def _expire(self, now_s: float) -> None:
+        while self._news:
+            digest, oldest = next(iter(self._news.items()))
+            if oldest.since_s + KEPT_S >= now_s and len(self._news) < KEPT_MAX:
+                return
+            self.forget(digest)

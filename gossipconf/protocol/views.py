@@ -1,0 +1,64 @@
+"""The view of a node: how many links it wants, near and far, and which one goes when there are too many.
+
+HyParView's small symmetric active view (J. Leitão, J. Pereira, L. Rodrigues 2007), in
+two parts: near links carry a change through a zone, far links carry it to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from .link import Link
+
+ONLY_NEAR: Final = 8
+"""Near links where there is one zone: a random graph of this degree stays connected when half of the nodes vanish."""
+NEAR: Final = 6
+"""Near links where there are other zones: with 8 a change comes half a millisecond earlier, in more copies
+(docs/decisions/011)."""
+FAR: Final = 4
+"""Far links of a node in a large zone; together its nodes have hundreds."""
+FAR_SMALL: Final = 8
+"""Far links of a node in a small zone, whose nodes have few together."""
+SMALL_ZONE: Final = 60
+"""Nodes of a zone below which it is small."""
+SLACK: Final = 4
+"""Links of each kind beyond those wanted that a node accepts, so that newcomers find room."""
+LINKS_MAX: Final = NEAR + FAR_SMALL + 2 * SLACK
+"""Links of a node at most, whatever its zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many near and far links a node looks for."""
+
+    near: int
+    far: int
+
+    @property
+    def links(self) -> int:
+        """All of them."""
+        return self.near + self.far
+
+
+def wanted(zone_nodes: int, *, knows_others: bool) -> Wanted:
+    """What a node looks for whose zone has ``zone_nodes`` nodes that it knows of."""
+    if not knows_others:
+        return Wanted(ONLY_NEAR, 0)
+    return Wanted(NEAR, FAR_SMALL if zone_nodes < SMALL_ZONE else FAR)
+
+
+def surplus(links: Sequence[Link], newest: Link, view: Wanted, rng: Random) -> Link | None:
+    """The link that makes room for ``newest``, or None if there is room.
+
+    A random one of its kind: no peer can choose whom it drives out. What was dialled in the hope of
+    somebody near, and is not, goes itself.
+    """
+    kind = [link for link in links if link.is_far == newest.is_far]
+    if newest.is_far and newest.wanted_near and len(kind) > view.far:
+        return newest
+    if len(kind) <= (view.far if newest.is_far else view.near) + SLACK:
+        return None
+    return rng.choice([link for link in kind if link is not newest])
