@@ -24,7 +24,8 @@ def run(
         str | None, typer.Option("--advertise", metavar="HOST:PORT", help="Instead of `advertise`.")
     ] = None,
     join: Annotated[
-        list[str] | None, typer.Option("--join", metavar="HOST:PORT", help="Instead of `join`; may be repeated.")
+        list[str] | None,
+        typer.Option("--join", metavar="HOST:PORT|srv:NAME", help="Instead of `join`; may be repeated."),
     ] = None,
     zone: Annotated[str | None, typer.Option("--zone", metavar="ZONE", help="Instead of `zone`.")] = None,
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Instead of `data`.")] = None,

@@ -54,6 +54,16 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolve:
+    """Look up what ``name``, a seed as written, stands for; `Node.resolved` or `Node.resolve_failed` must follow, once.
+
+    An answer must come in bounded time: until it does the name is not resolved again.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnect:
     """Close a link, after what is queued; `Node.disconnected` must follow."""
 
@@ -89,7 +99,7 @@ class Emit:
     event: Event
 
 
-Output: TypeAlias = Send | Connect | Disconnect | Persist | Show | Emit
+Output: TypeAlias = Send | Connect | Resolve | Disconnect | Persist | Show | Emit
 
 
 class Environment:

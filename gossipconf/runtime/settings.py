@@ -17,7 +17,7 @@ from typing import Any, Final
 from ..model.errors import ConfigError, InvalidInput
 from ..model.key import check_node_id
 from ..model.limits import ADDRESS_BYTES_MAX
-from .address import parse_address
+from .address import SEED_FORMS, check_seed, parse_address
 from .node_files import NodeFiles
 
 SETTINGS_FILE: Final = "agent.toml"
@@ -40,7 +40,7 @@ class AgentSettings:
     data:          directory of the journal and the control socket
     advertise:     address that peers are told, if it differs from ``listen``
     zone:          where it runs, as a path such as `eu-west/a`
-    join:          addresses of some other agents
+    join:          seeds: addresses of some other agents, or names of several
     source_host:   local address of outgoing connections, or None
     history_days:  how long superseded versions are kept, in days
     """
@@ -114,7 +114,7 @@ def _checked(table: Mapping[str, Any], where: str) -> _Options:
     for name, value in table.items():
         if name == "join":
             if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-                raise ConfigError(f"{where}: option 'join' must be a list of addresses, like ['10.0.0.1:7946']")
+                raise ConfigError(f"{where}: option 'join' must be a list of {SEED_FORMS}, like ['10.0.0.1:7946']")
             values[name] = tuple(value)
         elif name == "history_days":
             if type(value) is not int or not 0 <= value <= 36_500:
@@ -132,10 +132,15 @@ def _resolved(options: _Options, file: Path) -> AgentSettings:
     try:
         check_node_id(options.node)
         host, port = _parse_listen(options.listen)
-        for address in (*options.join, *([options.advertise] if options.advertise else [])):
-            parse_address(address)
+        if options.advertise:
+            parse_address(options.advertise)
     except InvalidInput as error:
         raise ConfigError(f"{file}: {error}") from None
+    for seed in options.join:
+        try:
+            check_seed(seed)
+        except InvalidInput as error:
+            raise ConfigError(f"{file}: option 'join': {error}") from None
     told = options.advertise or options.listen
     if _is_wildcard(told):
         option = "advertise" if options.advertise else "listen"
@@ -144,9 +149,7 @@ def _resolved(options: _Options, file: Path) -> AgentSettings:
             "set 'advertise' to an address that peers reach, or add --advertise HOST:PORT"
         )
     if len(options.join) > SEEDS_MAX:
-        raise ConfigError(
-            f"{file}: option 'join' has {len(options.join)} addresses; {SEEDS_MAX} are enough to find all"
-        )
+        raise ConfigError(f"{file}: option 'join' has {len(options.join)} seeds; {SEEDS_MAX} are enough to find all")
     if len(options.zone.encode()) > ZONE_BYTES_MAX:
         raise ConfigError(f"{file}: option 'zone' is longer than {ZONE_BYTES_MAX} bytes")
     return AgentSettings(

@@ -16,7 +16,7 @@ node = "checkout-7.eu-west"
 listen = "10.0.0.5:7000"
 advertise = "[2001:db8::1]:7000"
 zone = "eu-west/a"
-join = ["10.0.0.1:7946", "seed.example:7946", "[::1]:1"]
+join = ["10.0.0.1:7946", "seed.example:7946", "[::1]:1", "srv:_gossipconf._tcp.example.org"]
 cluster = "shop.gossipconf"
 certificate = "pki/node.crt"
 private_key = "/etc/gossipconf/node.key"
@@ -43,7 +43,7 @@ def test_every_option(tmp_path: Path) -> None:
         data=tmp_path / "var",
         advertise="[2001:db8::1]:7000",
         zone="eu-west/a",
-        join=("10.0.0.1:7946", "seed.example:7946", "[::1]:1"),
+        join=("10.0.0.1:7946", "seed.example:7946", "[::1]:1", "srv:_gossipconf._tcp.example.org"),
         source_host="10.0.0.5",
         history_days=7,
     )
@@ -103,7 +103,8 @@ def test_listen(tmp_path: Path, listen: str, expected: tuple[str, int]) -> None:
         ('node = "a"\ndata = true', ["'data' must be a string"]),
         ('node = "a"\njoin = "b:1"', ["'join' must be a list", "10.0.0.1:7946"]),
         ('node = "a"\njoin = [1]', ["'join' must be a list"]),
-        ('node = "a"\njoin = ["b"]', ["'b'", "host:port"]),
+        ('node = "a"\njoin = ["b"]', ["option 'join': 'b'", "host:port", "[IPv6 address]:port", "srv:NAME"]),
+        ('node = "a"\njoin = ["srv:_x._tcp.y:1"]', ["option 'join': 'srv:_x._tcp.y:1'", "srv:NAME", "SRV records"]),
         (f'node = "a"\njoin = {["b:1"] * (SEEDS_MAX + 1)}', ["'join'", str(SEEDS_MAX)]),
         ('node = "a"\nlisten = "7946"', ["'7946'"]),
         ('node = "a"\nlisten = "h:70000"', ["'h:70000'"]),
