@@ -28,6 +28,9 @@ def run(
         typer.Option("--join", metavar="HOST:PORT|srv:NAME", help="Instead of `join`; may be repeated."),
     ] = None,
     zone: Annotated[str | None, typer.Option("--zone", metavar="ZONE", help="Instead of `zone`.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="lan|wan|local", help="Instead of `preset`: the protocol's pace.")
+    ] = None,
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Instead of `data`.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
@@ -46,6 +49,7 @@ def run(
         "advertise": advertise,
         "join": join or None,
         "zone": zone,
+        "preset": preset,
         "data": None if data is None else str(data.absolute()),
     }
     from ..runtime import agent as runtime  # noqa: PLC0415 - trio and the protocol; no other command needs them

@@ -18,6 +18,7 @@ from ..model.entry import Slot
 from ..model.version import Version
 from ..store.journal_ops import JournalOp
 from .frames import FrameClass
+from .tuning import LAN, Tuning
 
 if TYPE_CHECKING:
     from .events import Event
@@ -103,10 +104,11 @@ Output: TypeAlias = Send | Connect | Resolve | Disconnect | Persist | Show | Emi
 
 
 class Environment:
-    """One node's view of the world: the time of the current input, randomness, timers, and the outputs so far."""
+    """One node's view of the world: the time of the current input, randomness, its pace, timers, the outputs so far."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, tuning: Tuning = LAN) -> None:
         self.rng = rng
+        self.tuning = tuning
         self.now = Now(0.0, 0)
         self._outputs: list[Output] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []

@@ -35,6 +35,7 @@ from .presence import Member, PresenceBoard
 from .replica import Replica
 from .seeds import Seeds
 from .sync import Sync
+from .tuning import LAN, Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Node:
     ``chain`` is the policy chain of a verified cluster file; ``policies`` are its
     policy changes, which the node replicates like any other. ``rng`` is the only
     source of randomness. ``seeds`` are addresses that can be dialled as they are, and
-    ``seed_names`` what must be resolved first. ``decoders`` lets a driver of many nodes share what it decodes.
+    ``seed_names`` what must be resolved first. ``decoders`` lets a driver of many nodes
+    share what it decodes; ``tuning`` is this node's pace.
     Raises what `PolicyChain.judge` raises if ``restored`` holds a change that the policy
     does not allow.
     """
@@ -70,11 +72,12 @@ class Node:
         policies: Iterable[Change] = (),
         restored: Restored | None = None,
         decoders: Decoders | None = None,
+        tuning: Tuning = LAN,
     ) -> None:
         restored = restored or Restored()
         seeds = tuple(seeds)
         decoders = decoders or Decoders()
-        self.environment = Environment(rng)
+        self.environment = Environment(rng, tuning)
         self.replica = Replica(self.environment, chain, decoders.change)
         self.overlay = Overlay(
             self.environment,

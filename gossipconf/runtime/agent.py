@@ -392,6 +392,7 @@ def _make_node(
             seed_names=[seed for seed in settings.join if needs_resolving(seed)],
             policies=cluster.policies,
             restored=restored,
+            tuning=settings.tuning,
         )
     except (Rejected, GossipconfError) as error:
         raise JournalCorrupt(

@@ -122,6 +122,7 @@ class World:
         self._keep_events = keep_events
         self._rng = self.random("world")
         self._disk_rng = self.random("disks")
+        self._tuning = self.conditions.tuning()
         self._tokens = itertools.count(1)
         self._outcomes: dict[int, Event] = {}
         self._roots: dict[bytes, int] = {}
@@ -228,6 +229,7 @@ class World:
             policies=self.cluster.policies,
             restored=restored,
             decoders=self.interning.decoders,
+            tuning=self._tuning,
         )
 
     def _restored(self, host: Host) -> Restored:
