@@ -18,6 +18,7 @@ from ..model.entry import Slot
 from ..model.version import Version
 from ..store.journal_ops import JournalOp
 from .frames import FrameClass
+from .tuning import LAN, Tuning
 
 if TYPE_CHECKING:
     from .events import Event
@@ -51,6 +52,16 @@ class Connect:
     """Dial ``address``; exactly one of `Node.connected` and `Node.connect_failed` must follow."""
 
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Look up what ``name``, a seed as written, stands for; `Node.resolved` or `Node.resolve_failed` must follow, once.
+
+    An answer must come in bounded time: until it does the name is not resolved again.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +100,15 @@ class Emit:
     event: Event
 
 
-Output: TypeAlias = Send | Connect | Disconnect | Persist | Show | Emit
+Output: TypeAlias = Send | Connect | Resolve | Disconnect | Persist | Show | Emit
 
 
 class Environment:
-    """One node's view of the world: the time of the current input, randomness, timers, and the outputs so far."""
+    """One node's view of the world: the time of the current input, randomness, its pace, timers, the outputs so far."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, tuning: Tuning = LAN) -> None:
         self.rng = rng
+        self.tuning = tuning
         self.now = Now(0.0, 0)
         self._outputs: list[Output] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []

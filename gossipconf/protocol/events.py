@@ -39,6 +39,14 @@ class ConnectFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolveFailed:
+    """A seed's name could not be resolved, or has no address; what it had stands, and it is tried again, for ever."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """Versions became live here. ``source`` is the peer that they came from, None for this node."""
 
@@ -130,6 +138,7 @@ Event: TypeAlias = (
     PeerUp
     | PeerDown
     | ConnectFailed
+    | ResolveFailed
     | Applied
     | Published
     | PublishFailed

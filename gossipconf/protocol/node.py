@@ -1,13 +1,13 @@
 """The sans-IO node: every input of the world in, every output out.
 
-    inputs     start · connected · connect_failed · disconnected · received · dropped ·
-               timer · reserve · publish · persisted · stop; each with `now`
-    outputs    Send · Connect · Disconnect · Persist · Show · Emit, and `next_timer_s`
+    inputs     start · connected · connect_failed · resolved · resolve_failed · disconnected ·
+               received · dropped · timer · reserve · publish · persisted · stop; each with `now`
+    outputs    Send · Connect · Resolve · Disconnect · Persist · Show · Emit, and `next_timer_s`
 
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
-(what news has missed), `presence` (who is there), over one `replica`. The agent's
-shell and the simulator drive the same class. After each input take the outputs and
-carry them out in order.
+(what news has missed), `presence` (who is there), `seeds` (the way in), over one
+`replica`. The agent's shell and the simulator drive the same class. After each input
+take the outputs and carry them out in order.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ from .messages import GoodbyeCode, Message, Presence, Roster
 from .overlay import Overlay
 from .presence import Member, PresenceBoard
 from .replica import Replica
+from .seeds import Seeds
 from .sync import Sync
+from .tuning import LAN, Tuning
 from .zone import ZoneTag
 
 
@@ -55,7 +57,9 @@ class Node:
 
     ``chain`` is the policy chain of a verified cluster file; ``policies`` are its
     policy changes, which the node replicates like any other. ``rng`` is the only
-    source of randomness. ``decoders`` lets a driver of many nodes share what it decodes.
+    source of randomness. ``seeds`` are addresses that can be dialled as they are, and
+    ``seed_names`` what must be resolved first. ``decoders`` lets a driver of many nodes
+    share what it decodes; ``tuning`` is this node's pace.
     Raises what `PolicyChain.judge` raises if ``restored`` holds a change that the policy
     does not allow.
     """
@@ -67,13 +71,16 @@ class Node:
         *,
         rng: Random,
         seeds: Iterable[str] = (),
+        seed_names: Iterable[str] = (),
         policies: Iterable[Change] = (),
         restored: Restored | None = None,
         decoders: Decoders | None = None,
+        tuning: Tuning = LAN,
     ) -> None:
         restored = restored or Restored()
+        seeds = tuple(seeds)
         decoders = decoders or Decoders()
-        self.environment = Environment(rng)
+        self.environment = Environment(rng, tuning)
         self.replica = Replica(self.environment, chain, decoders.change)
         self.overlay = Overlay(
             self.environment,
@@ -95,6 +102,13 @@ class Node:
             self.overlay,
             write_meta=self._write_meta,
             remembered=restored.members,
+        )
+        self.seeds = Seeds(
+            self.environment,
+            seeds,
+            seed_names,
+            is_linked=lambda: bool(self.overlay.ready_links()),
+            use=self.overlay.set_seeds,
         )
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
@@ -145,6 +159,7 @@ class Node:
         self.replica.add_policies(self._policies)
         self.presence.start()
         self.overlay.start()
+        self.seeds.start()
         self._settle()
 
     def connected(self, now: Now, link_id: LinkId, node_id: str, *, outbound: bool, address: str) -> None:
@@ -157,6 +172,18 @@ class Node:
         """A `Connect` has failed."""
         self.environment.now = now
         self.overlay.connect_failed(address, reason)
+        self._settle()
+
+    def resolved(self, now: Now, name: str, addresses: Iterable[str]) -> None:
+        """A `Resolve` has succeeded: ``addresses`` are all that ``name`` stands for, and can be dialled as they are."""
+        self.environment.now = now
+        self.seeds.resolved(name, addresses)
+        self._settle()
+
+    def resolve_failed(self, now: Now, name: str, reason: str) -> None:
+        """A `Resolve` has failed."""
+        self.environment.now = now
+        self.seeds.resolve_failed(name, reason)
         self._settle()
 
     def disconnected(self, now: Now, link_id: LinkId, reason: str) -> None:
@@ -221,6 +248,7 @@ class Node:
         """Say goodbye; no output but sends, disconnects and writes under way comes after this."""
         self.environment.now = now
         self.presence.stop()
+        self.seeds.stop()
         self.overlay.stop()
         self.environment.clear_timers()
 
@@ -238,6 +266,7 @@ class Node:
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
         self.broadcast.link_down(link)
+        self.seeds.link_down()
 
     def _link_placed(self, link: Link) -> None:
         self.broadcast.link_placed(link)

@@ -304,6 +304,11 @@ class Overlay:
         if link.hello is not None:
             self.book.place(link.node_id, link.zone)
 
+    def set_seeds(self, addresses: Iterable[str]) -> None:
+        """These and only these addresses are seeds now; those that are new are dialled at once if there is room."""
+        self.book.set_seeds(addresses)
+        self._plan_upkeep(self._environment.now.monotonic_s)
+
     def report_namesake(self, boot: bytes, address: str) -> None:
         """Another agent runs under this node's name: tell, but the same one not more than once an hour."""
         now_s = self._environment.now.monotonic_s

@@ -26,6 +26,7 @@ from ..model.entry import Slot
 from ..model.errors import (
     ConfigError,
     ControlError,
+    DiscoveryError,
     GossipconfError,
     JournalCorrupt,
     JournalError,
@@ -33,7 +34,7 @@ from ..model.errors import (
     Rejected,
 )
 from ..protocol import events as ev
-from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send, Show
+from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Resolve, Send, Show
 from ..protocol.frames import FrameClass
 from ..protocol.link import Identity
 from ..protocol.node import Node, Restored
@@ -43,8 +44,9 @@ from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, dec
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
 from ..trust.signing import Reservation
-from .address import format_address
+from .address import format_address, needs_resolving
 from .control import ControlServer
+from .discovery import Discovery, LookUp, check_extra
 from .error_group import one_error
 from .event_log import EventLog
 from .link import Link
@@ -67,7 +69,8 @@ class Agent:
 
     So that it can be driven without sockets, and a run repeated, what it takes from its machine
     can be given: ``rng``, the one source of its node's randomness; ``wall_ms``, the wall clock in
-    milliseconds since 1970 (the other clock is trio's); ``make_transport``, called as `Transport`.
+    milliseconds since 1970 (the other clock is trio's); ``make_transport``, called as `Transport`;
+    ``look_up``, which gives the addresses that a seed's name stands for.
     """
 
     def __init__(
@@ -77,15 +80,18 @@ class Agent:
         rng: random.Random | None = None,
         wall_ms: Callable[[], int] | None = None,
         make_transport: Callable[..., Transport] = Transport,
+        look_up: LookUp | None = None,
     ) -> None:
         self.settings = settings
         self._rng = rng or random.SystemRandom()
         self._wall_ms = wall_ms or _wall_ms
         self._make_transport = make_transport
+        self._look_up = look_up or Discovery().look_up
         self.started_ms = self._wall_ms()
         self._node: Node | None = None
         self._reads: ReadView | None = None
         self._transport: Transport | None = None
+        self._nursery: trio.Nursery | None = None
         self._writer: JournalWriter | None = None
         self._links: dict[int, Link] = {}
         self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
@@ -165,6 +171,7 @@ class Agent:
         wrong at the start, and JournalError for a journal that is found damaged.
         """
         settings = self.settings
+        check_extra(settings.join)
         cluster = Cluster.load(settings.cluster)
         cluster_id = cluster.genesis.cluster_id
         self._check_certificate(cluster)
@@ -203,6 +210,7 @@ class Agent:
         transport, writer = self._transport, self.writer
         assert transport is not None
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(writer.run)
             nursery.start_soon(writer.sweep_history, self.settings.history_days, self._wall_ms)
             control = ControlServer(self, self.settings.control_socket)
@@ -267,6 +275,16 @@ class Agent:
     def _dial_failed(self, address: str, reason: str) -> None:
         self._input(lambda: self.node.connect_failed(self.now(), address, reason))
 
+    async def _resolve(self, name: str) -> None:
+        try:
+            addresses = await self._look_up(name)
+        except DiscoveryError as error:
+            reason = str(error)
+            self._input(lambda: self.node.resolve_failed(self.now(), name, reason))
+        else:
+            log.debug("%s stands for %s", name, ", ".join(addresses) or "nothing")
+            self._input(lambda: self.node.resolved(self.now(), name, addresses))
+
     def _written(self, persist: Persist, error: str | None) -> None:
         if error is None:
             self.reads.show(persist.reads)
@@ -299,6 +317,9 @@ class Agent:
                     self.node.dropped(self.now(), output.link, output.frame_class)
             case Connect():
                 self._transport.dial(output.address)
+            case Resolve():
+                assert self._nursery is not None
+                self._nursery.start_soon(self._resolve, output.name)
             case Disconnect():
                 link = self._links.get(output.link)
                 if link is None:
@@ -368,9 +389,11 @@ def _make_node(
             identity,
             cluster.chain(),
             rng=rng,
-            seeds=settings.join,
+            seeds=[seed for seed in settings.join if not needs_resolving(seed)],
+            seed_names=[seed for seed in settings.join if needs_resolving(seed)],
             policies=cluster.policies,
             restored=restored,
+            tuning=settings.tuning,
         )
     except (Rejected, GossipconfError) as error:
         raise JournalCorrupt(

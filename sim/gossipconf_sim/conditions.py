@@ -6,7 +6,9 @@ moment of the run is a fault (`faults`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from gossipconf.protocol.tuning import DEFAULT_PRESET, PRESETS, Tuning
 
 from .options import option
 
@@ -53,7 +55,7 @@ class NetworkConditions:
 
 @dataclass(frozen=True, slots=True)
 class HostConditions:
-    """Machines, disks and clocks."""
+    """Machines, disks and clocks, and the pace of the nodes on them."""
 
     disk_ms: tuple[float, float] = option(
         (0.5, 2.0), "duration of a write to disk in ms; what waits is written together", least=0
@@ -61,3 +63,12 @@ class HostConditions:
     processing_us: float = option(0.0, "processor time for each message in µs, one after the other; 0: none", least=0)
     zone_labels: bool = option(True, "whether nodes know the names of their zones")
     clock_skew_ms: float = option(0.0, "wall clocks are wrong by up to this many ms, either way", least=0)
+    preset: str = option(DEFAULT_PRESET, "pace of all nodes, as an agent's option of that name", choices=tuple(PRESETS))
+    batching_ms: float = option(
+        0.0, "time in ms for which nodes collect changes before they pass them on; 0: as the preset says", least=0
+    )
+
+    def tuning(self) -> Tuning:
+        """The pace of every node."""
+        preset = PRESETS[self.preset]
+        return replace(preset, batching_s=self.batching_ms / 1000) if self.batching_ms else preset

@@ -249,6 +249,9 @@ def test_agent_run_names_what_is_wrong(founded, run, tmp_path):
     result = run("agent", "run", founded)
     assert result.code == 1
     assert "unknown option 'litsen'; did you mean 'listen'?" in result.err
+    (founded / "agent.toml").write_text('node = "a"\n')
+    result = run("agent", "run", founded, "--preset", "fast")
+    assert "option 'preset' is 'fast'; presets are: lan, wan, local" in result.err
 
 
 def test_an_agent_runs_until_it_is_told_to_stop_and_watch_sees_changes(founded, run):

@@ -34,6 +34,8 @@ class Input(enum.IntEnum):
     PERSISTED = 8
     PUBLISH = 9
     STOP = 10
+    RESOLVED = 11
+    RESOLVE_FAILED = 12
 
 
 class Trace:

@@ -17,7 +17,8 @@ from gossipconf.protocol.node import Node
 
 INPUTS: Final = frozenset(
     (
-        *("start", "connected", "connect_failed", "disconnected", "received", "dropped"),
+        *("start", "connected", "connect_failed", "resolved", "resolve_failed"),
+        *("disconnected", "received", "dropped"),
         *("timer", "reserve", "publish", "persisted", "stop"),
     )
 )

@@ -20,7 +20,7 @@ from gossipconf.model.entry import Entry, Slot
 from gossipconf.model.errors import InvalidInput, Rejected
 from gossipconf.model.limits import FORK_BRANCHES_MAX
 from gossipconf.model.version import Version
-from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Send, Show
+from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Resolve, Send, Show
 from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.link import Identity
@@ -69,6 +69,8 @@ class World:
     on_arrival:     told of every message that a node is given, before it is
     on_visible:     told of the id of every change that readers of a host come to see
     handling:       the message that a node is dealing with now, or None
+    names:          addresses that each name stands for; any other name has none
+    names_are_down: whether nothing is resolved
     acknowledged:   (host, virtual s, change) of every publish that an agent has acknowledged
     mutilated:      ids of changes of which strangers have handed out parts
     forks_found:    (writer id, seq) of every fork that an honest node has told of: hosts, and when
@@ -105,6 +107,8 @@ class World:
         self.on_arrival: Callable[[Host, Wire, bytes], None] | None = None
         self.on_visible: Callable[[Host, bytes], None] | None = None
         self.handling: bytes | None = None
+        self.names: dict[str, tuple[str, ...]] = {}
+        self.names_are_down = False
         self.mutilated: dict[bytes, None] = {}
         self.acknowledged: list[tuple[str, float, Change]] = []
         self.submitted: dict[int, tuple[str, int, Change]] = {}
@@ -119,6 +123,7 @@ class World:
         self._keep_events = keep_events
         self._rng = self.random("world")
         self._disk_rng = self.random("disks")
+        self._tuning = self.conditions.tuning()
         self._tokens = itertools.count(1)
         self._outcomes: dict[int, Event] = {}
         self._roots: dict[bytes, int] = {}
@@ -128,6 +133,7 @@ class World:
         self._carry: dict[type[Any], Callable[[Host, Any], None]] = {
             Send: self._send,
             Connect: self._connect,
+            Resolve: self._resolve,
             Disconnect: self._disconnect,
             Persist: self._persist,
             Show: self._shown,
@@ -154,6 +160,7 @@ class World:
         name: str,
         seeds: Sequence[str] = (),
         *,
+        seed_names: Sequence[str] = (),
         zone: str = "",
         disk: Disk | None = None,
         adversary: Adversary | None = None,
@@ -161,7 +168,8 @@ class World:
     ) -> Host:
         """A new host; its node starts at once, or by a later `start`.
 
-        seeds:      names of other hosts
+        seeds:      names of other hosts, whose addresses it knows
+        seed_names: what it must have resolved; see `names`
         disk:       what it has from before
         adversary:  what stands between its node and the network, if it is hostile
         """
@@ -170,6 +178,7 @@ class World:
             len(self.hosts),
             f"{name}:1",
             tuple(f"{seed}:1" for seed in seeds),
+            tuple(seed_names),
         )
         host.zone = zone
         host.adversary = adversary
@@ -217,9 +226,11 @@ class World:
             self.cluster.chain(self.verify),
             rng=self.random(host.name, host.boot),
             seeds=host.seeds,
+            seed_names=host.seed_names,
             policies=self.cluster.policies,
             restored=restored,
             decoders=self.interning.decoders,
+            tuning=self._tuning,
         )
 
     def _restored(self, host: Host) -> Restored:
@@ -491,6 +502,18 @@ class World:
         host.node.connect_failed(self._clock(host), address, reason)
         self._settle(host)
 
+    def _looked_up(self, host: Host, boot: int, name: str) -> None:
+        if host.node is None or host.boot != boot or self._waits(host, self._looked_up, host, boot, name):
+            return
+        if self.names_are_down:
+            self._note(Input.RESOLVE_FAILED, host, name.encode())
+            host.node.resolve_failed(self._clock(host), name, "no resolver answers")
+        else:
+            addresses = self.names.get(name, ())
+            self._note(Input.RESOLVED, host, " ".join((name, *addresses)).encode())
+            host.node.resolved(self._clock(host), name, addresses)
+        self._settle(host)
+
     def lost(self, host: Host, wire: Wire, reason: str) -> None:
         """The host's end of a connection is gone."""
         boot = wire.boots[wire.side_of(host)]
@@ -579,6 +602,9 @@ class World:
 
     def _connect(self, host: Host, connect: Connect) -> None:
         self.network.dial(host, connect.address)
+
+    def _resolve(self, host: Host, resolve: Resolve) -> None:
+        self.schedule.later(0.0, self._looked_up, host, host.boot, resolve.name)
 
     def _disconnect(self, host: Host, disconnect: Disconnect) -> None:
         wire = host.links.get(disconnect.link)
