@@ -21,6 +21,14 @@ WIDTH_MIN: Final = 4
 """Bytes of a hash or an item that are told at least: two different ones look alike once in 4 × 10^9."""
 
 
+def record(value: Any, what: str, count: int) -> list[Any]:
+    """The first ``count`` fields of a record inside a message; a newer version may say more."""
+    read = as_array(value, what)
+    if len(read) < count:
+        raise FormatError(f"{what} has at least {count} fields, not {len(read)}")
+    return list(read[:count])
+
+
 def integer(high: int, low: int = 0) -> Reader:
     return lambda value: as_int(value, "a number", low, high)
 
@@ -60,7 +68,7 @@ def change_bytes(value: Any) -> bytes:
 
 
 def frontier(value: Any) -> Frontier:
-    starts, seqs = as_array(value, "a frontier", 2)
+    starts, seqs = record(value, "a frontier", 2)
     as_bytes(starts, "the writers of a frontier", length_max=START_BYTES * FRONTIER_WRITERS_MAX)
     numbers = as_array(seqs, "the numbers of a frontier", length_max=FRONTIER_WRITERS_MAX)
     return check_frontier((starts, tuple(as_int(seq, "a sequence number", 1, SEQ_MAX) for seq in numbers)))
@@ -71,7 +79,7 @@ def lacks(value: Any) -> Lacks:
     read = []
     previous = -1
     for pair in as_array(value, "what is lacked", length_max=FRONTIER_WRITERS_MAX):
-        place, behind = as_array(pair, "a writer that is lacked", 2)
+        place, behind = record(pair, "a writer that is lacked", 2)
         previous = as_int(place, "a place in a frontier", previous + 1, FRONTIER_WRITERS_MAX - 1)
         read.append((previous, as_int(behind, "how far behind", 1, SEQ_MAX)))
     return tuple(read)
@@ -83,7 +91,7 @@ def prefix(value: Any) -> Prefix:
 
 
 def asked_node(value: Any) -> tuple[Prefix, bytes]:
-    nibbles, digest = as_array(value, "a tree node", 2)
+    nibbles, digest = record(value, "a tree node", 2)
     return prefix(nibbles), as_bytes(digest, "a node hash", length_max=NODE_HASH_BYTES)
 
 

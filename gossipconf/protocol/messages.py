@@ -1,8 +1,9 @@
 """The messages between nodes: records, and their encoding.
 
 A message is a msgpack array: its type number, then its fields. A reader skips
-types it does not know and fields beyond those it knows, so that a newer node can
-say more to an older one; a missing or malformed field is a violation.
+types it does not know and fields beyond those it knows, in records inside a message
+too, so that a newer node can say more to an older one; a missing or malformed field
+is a violation. docs/wire.md says what a new version may change.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Told:
     @classmethod
     def from_wire(cls, value: Any) -> Told:
         """Check and read."""
-        prefix, levels, data = as_array(value, "a tree node", 3)
+        prefix, levels, data = fields.record(value, "a tree node", 3)
         return cls(
             fields.prefix(prefix),
             as_int(levels, "the levels of a tree node", 0, WALK_LEVELS_MAX),
@@ -120,10 +121,8 @@ class Presence:
     @classmethod
     def from_wire(cls, value: Any) -> Presence:
         """Check and read."""
-        fields = as_array(value, "a presence")
-        if len(fields) < len(_PRESENCE_READERS):
-            raise FormatError(f"a presence has at least {len(_PRESENCE_READERS)} fields")
-        return cls(*(read(one) for read, one in zip(_PRESENCE_READERS, fields, strict=False)))
+        known = fields.record(value, "a presence", len(_PRESENCE_READERS))
+        return cls(*(read(one) for read, one in zip(_PRESENCE_READERS, known, strict=True)))
 
 
 _PRESENCE_NAMES: Final = tuple(one.name for one in dataclasses.fields(Presence))
@@ -169,6 +168,12 @@ class Hello:
         fields.text(TEXT_BYTES_MAX),
         fields.text(TEXT_BYTES_MAX),
     )
+
+
+def agreed_version(hello: Hello) -> int | None:
+    """The protocol version of a link whose peer has said ``hello``: the newest that both speak, or None."""
+    agreed = min(VERSION_MAX, hello.version_max)
+    return agreed if agreed >= max(VERSION_MIN, hello.version_min) else None
 
 
 @dataclass(frozen=True, slots=True)
