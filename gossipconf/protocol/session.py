@@ -84,7 +84,6 @@ class Session:
         self._step = _Step.HINTED
         self._request = 0
         self._progress = 0
-        self._more = False
         self._frontier: Frontier = (b"", ())
         self._given: dict[bytes, int] = {}
         self._asked: dict[Prefix, None] = {}
@@ -97,7 +96,6 @@ class Session:
     def begin(self) -> None:
         """Ask for what this node's frontier seems to lack."""
         self._progress = 0
-        self._more = False
         recent, complete = self._replica.live.frontier(FRONTIER_WRITERS_MAX)
         self._frontier = frontier_of(recent)
         hints = Hints(
@@ -126,10 +124,7 @@ class Session:
             case _Step.HINTED, Hinted():
                 self._hinted(reply)
             case _Step.HINTS_CHECKED, Checked():
-                if self._more and self._progress:
-                    self.begin()
-                else:
-                    self._judge(reply.root)
+                self._judge(reply.root)
             case _Step.WALKED, Walked():
                 self._walked(reply)
             case _Step.GIVEN, Given():
@@ -170,11 +165,12 @@ class Session:
         lacking = self._exchange.lacked(known, False, reply.policy)
         streamed = self._exchange.stream(self.link, lacking, SYNC_BUDGET_BYTES)
         self.sent += streamed.count
-        self._more = reply.more or streamed.more
         if known != self._given:  # giving the same again would bring nothing
             self._given = known
             self._progress += streamed.count
-        if streamed.count or self._more:
+        if (reply.more or streamed.more) and self._progress:
+            self.begin()
+        elif streamed.count:
             self._overlay.send(self.link, Check(self._ask(_Step.HINTS_CHECKED)))
         else:
             self._judge(reply.root)
