@@ -19,7 +19,7 @@ from typing import Final
 
 from ..model.change import Change
 from ..model.errors import ProtocolViolation
-from ..model.limits import FRONTIER_WRITERS_MAX, SYNC_BUDGET_BYTES
+from ..model.limits import FRONTIER_WRITERS_MAX
 from ..store.hash_tree import Prefix
 from ..store.live_set import fork_item
 from . import walk
@@ -59,7 +59,11 @@ class _Step(enum.Enum):
 
 
 class Session:
-    """A sync with one peer that this node leads. ``end(equal, reason)`` is called once, as the last thing."""
+    """A sync with one peer that this node leads.
+
+    ``budget``: bytes of changes that are asked for, or given, at a time. ``end(equal, reason)`` is called once, as
+    the last thing.
+    """
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Session:
         overlay: Overlay,
         exchange: Exchange,
         *,
+        budget: int,
         next_request: Callable[[], int],
         end: Callable[[bool, str], None],
     ) -> None:
@@ -79,6 +84,7 @@ class Session:
         self._replica = replica
         self._overlay = overlay
         self._exchange = exchange
+        self._budget = budget
         self._next_request = next_request
         self._end = end
         self._step = _Step.HINTED
@@ -104,7 +110,7 @@ class Session:
             self._replica.policy_version,
             self._frontier,
             complete,
-            SYNC_BUDGET_BYTES,
+            self._budget,
         )
         self._overlay.send(self.link, hints)
 
@@ -163,7 +169,7 @@ class Session:
             return
         known = known_behind(self._frontier, reply.lacks)
         lacking = self._exchange.lacked(known, False, reply.policy)
-        streamed = self._exchange.stream(self.link, lacking, SYNC_BUDGET_BYTES)
+        streamed = self._exchange.stream(self.link, lacking, self._budget)
         self.sent += streamed.count
         if known != self._given:  # giving the same again would bring nothing
             self._given = known
@@ -190,7 +196,7 @@ class Session:
         self._give_owed()
         self._asked_items = self._next_wanted()
         if self._asked_items:
-            self._overlay.send(self.link, Want(self._ask(_Step.GIVEN), self._asked_items, SYNC_BUDGET_BYTES))
+            self._overlay.send(self.link, Want(self._ask(_Step.GIVEN), self._asked_items, self._budget))
         else:
             self._overlay.send(self.link, Check(self._ask(_Step.WALK_CHECKED)))
 
@@ -222,7 +228,7 @@ class Session:
             done.update(dict.fromkeys(version.id for version in part.versions))
             done[fork_item(part.id)] = None
 
-        given = self._exchange.stream(self.link, whole(live, wanted, note), SYNC_BUDGET_BYTES).count
+        given = self._exchange.stream(self.link, whole(live, wanted, note), self._budget).count
         self._owed = [item for item in (*items, *self._owed) if item in live.tree and item not in done]
         self.sent += given
         self._progress += given
