@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..model.change import Change
-from ..model.clock import Clock
 from ..model.errors import InvalidInput, Rejected, UnknownPolicy
 from ..model.limits import SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
 from ..store.live_set import LiveSet
+from . import walk
 from .environment import Environment
 from .events import ChangeRejected
+from .frontier import START_BYTES, Lacks, by_start, known_by, lacks_of
 from .link import Link
 from .messages import (
     BATCH_CHANGES_MAX,
@@ -25,7 +26,6 @@ from .messages import (
     Given,
     Hinted,
     Hints,
-    Told,
     Walk,
     Walked,
     Want,
@@ -63,7 +63,7 @@ class Exchange:
         self._on_taken = on_taken
 
     def answer(self, link: Link, question: Hints | Walk | Want | Check | WantPolicies) -> None:
-        """Answer what the leader of a session asks."""
+        """Answer what the leader of a session asks. Raises ProtocolViolation for a question that asks too much."""
         match question:
             case Hints():
                 self._answer_hints(link, question)
@@ -72,24 +72,24 @@ class Exchange:
             case Want():
                 wanted = self._replica.live.by_change(question.items)
                 self.stream(link, whole(self._replica.live, wanted), question.budget)
-                self._overlay.send(link, Given(question.request))
+                self._overlay.send(link, Given(question.request, self._replica.root))
             case Check():
                 checked = Checked(question.request, self._replica.root, self._replica.policy_version)
                 self._overlay.send(link, checked)
             case WantPolicies():
                 self.stream(link, self._replica.policies_after(question.have), SYNC_BUDGET_BYTES)
 
-    def lacked(self, frontier: Clock, complete: bool, policy: int) -> Iterator[Change]:
-        """What a node with this frontier seems to lack: policies, then each writer's changes in order of number.
+    def lacked(self, known: Mapping[bytes, int], complete: bool, policy: int) -> Iterator[Change]:
+        """What a node seems to lack: policies, then each writer's changes in order of number.
 
-        ``complete``: a writer that is not in the frontier is one of whom nothing was met.
+        ``known``: its {beginning of a writer's id: highest number}. ``complete``: a writer that is not among them is
+        one of whom it has met nothing.
         """
         live = self._replica.live
         policies = {change.id: change for change in self._replica.policies_after(policy)}
         yield from policies.values()
-        known = dict(frontier)
         for writer in live.writers():
-            seq = known.get(writer, 0 if complete else None)
+            seq = known.get(writer[:START_BYTES], 0 if complete else None)
             if seq is None:
                 continue
             for change_id in live.changes_after(writer, seq):
@@ -145,19 +145,17 @@ class Exchange:
 
     def _answer_hints(self, link: Link, hints: Hints) -> None:
         more = False
+        lacks: Lacks = ()
         if hints.root != self._replica.root:
-            changes = self.lacked(hints.frontier, hints.complete, hints.policy)
+            changes = self.lacked(known_by(hints.frontier), hints.complete, hints.policy)
             more = self.stream(link, changes, hints.budget).more
-        live = self._replica.live
-        lacks = tuple((writer, live.highest(writer)) for writer, seq in hints.frontier if live.highest(writer) < seq)
+            lacks = lacks_of(hints.frontier, by_start(self._replica.live.met()))
         self._overlay.send(link, Hinted(hints.request, self._replica.root, self._replica.policy_version, lacks, more))
 
-    def _answer_walk(self, link: Link, walk: Walk) -> None:
-        tree = self._replica.live.tree
-        differing = tuple(
-            Told(prefix, tree.summary(prefix)) for prefix, digest in walk.nodes if tree.hash_at(prefix) != digest
-        )
-        self._overlay.send(link, Walked(walk.request, differing))
+    def _answer_walk(self, link: Link, asked: Walk) -> None:
+        walk.check_question(asked)
+        told = tuple(walk.answers(self._replica.live.tree, asked))
+        self._overlay.send(link, Walked(asked.request, told))
 
 
 def _names_a_slot_twice(change: Change) -> bool:

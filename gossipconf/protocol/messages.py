@@ -1,8 +1,9 @@
 """The messages between nodes: records, and their encoding.
 
 A message is a msgpack array: its type number, then its fields. A reader skips
-types it does not know and fields beyond those it knows, so that a newer node can
-say more to an older one; a missing or malformed field is a violation.
+types it does not know and fields beyond those it knows, in records inside a message
+too, so that a newer node can say more to an older one; a missing or malformed field
+is a violation. docs/wire.md says what a new version may change.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, ClassVar, Final, TypeAlias
 
-from ..model.clock import Clock
 from ..model.encoding import as_array, as_bytes, as_int, encode, unpack
 from ..model.errors import FormatError, InvalidInput, ProtocolViolation
 from ..model.hashing import HASH_BYTES
@@ -26,9 +26,10 @@ from ..model.limits import (
     SYNC_BUDGET_BYTES,
     TIME_MS_MAX,
 )
-from ..store.hash_tree import DEPTH_MAX, FANOUT, LEAF_ITEMS_MAX, NODE_HASH_BYTES, Inner, Leaf, Prefix
+from ..store.hash_tree import FANOUT, NODE_HASH_BYTES, Prefix
 from . import fields
 from .frames import FrameClass
+from .frontier import Frontier, Lacks
 from .zone import TAG_MAX, ZoneTag
 
 VERSION_MIN: Final = 1
@@ -36,15 +37,22 @@ VERSION_MAX: Final = 1
 """Protocol versions that this node speaks."""
 
 NONCE_BYTES: Final = 8
-ITEM_BYTES: Final = 16
-"""How much of a tree item is named on the wire; the reader takes all items that begin so."""
-
 BATCH_CHANGES_MAX: Final = 4_096
 """Changes in one batch: SYNC_BATCH_BYTES of the smallest ones (about 190 bytes) and headroom."""
-WALK_NODES_MAX: Final = 128
-"""Tree nodes asked for at once: an answer of 128 × 16 hashes has about 37 KB."""
-WANTED_ITEMS_MAX: Final = 1_024
-"""Items asked for at once: about 18 KB."""
+WALK_NODES_MAX: Final = 512
+"""Tree nodes asked for at once: a question of 6 KB."""
+WALK_LEVELS_MAX: Final = 2
+"""How far below a tree node its row of hashes may be: the row has 256 of them then."""
+TOLD_ITEMS_MAX: Final = 64
+"""Items under a tree node that are told in the place of hashes: at the smallest width they weigh as much as the rows
+of the two levels that they save."""
+WIDTH_MAX: Final = NODE_HASH_BYTES
+"""Bytes of a hash or an item that are told at most: all of a hash, half of an item."""
+WALK_ANSWER_BYTES_MAX: Final = WALK_NODES_MAX * TOLD_ITEMS_MAX * fields.WIDTH_MIN
+"""What the answer to one question of one level may have in hashes and items, 128 KiB: all nodes at the smallest
+width, a quarter of them at the largest."""
+WANTED_ITEMS_MAX: Final = 4_096
+"""Items asked for at once: a question of about 30 KB; the smallest changes that carry so many fill the budget."""
 ADDRESSES_MAX: Final = 32
 """Addresses told at once."""
 PRESENCES_MAX: Final = 64
@@ -63,29 +71,28 @@ GRAFT_ZONES_MAX: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A tree node in an answer: its children's hashes, or its items cut to ITEM_BYTES."""
+    """A tree node in an answer, its hashes and items cut to the width that was asked for, joined.
+
+    levels:  0 for the items under it; else that many levels below it a row of hashes, one for each place
+    """
 
     prefix: Prefix
-    summary: Inner | Leaf
+    levels: int
+    data: bytes
 
     def to_wire(self) -> list[Any]:
         """The array inside a message."""
-        if isinstance(self.summary, Inner):
-            return [self.prefix, True, self.summary.hashes]
-        return [self.prefix, False, [item[:ITEM_BYTES] for item in self.summary.items]]
+        return [self.prefix, self.levels, self.data]
 
     @classmethod
     def from_wire(cls, value: Any) -> Told:
         """Check and read."""
-        prefix, is_inner, hashes = as_array(value, "a tree node", 3)
-        if fields.flag(is_inner):
-            as_array(prefix, "the prefix of an inner node", length_max=DEPTH_MAX - 1)  # a whole id has no children
-            read = as_array(hashes, "the hashes of a tree node", FANOUT)
-            return cls(
-                fields.prefix(prefix), Inner(tuple(as_bytes(one, "a node hash", NODE_HASH_BYTES) for one in read))
-            )
-        read = as_array(hashes, "the items of a leaf", length_max=LEAF_ITEMS_MAX)
-        return cls(fields.prefix(prefix), Leaf(tuple(as_bytes(one, "an item", ITEM_BYTES) for one in read)))
+        prefix, levels, data = fields.record(value, "a tree node", 3)
+        return cls(
+            fields.prefix(prefix),
+            as_int(levels, "the levels of a tree node", 0, WALK_LEVELS_MAX),
+            as_bytes(data, "the summary of a tree node", length_max=NODE_HASH_BYTES * FANOUT**WALK_LEVELS_MAX),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +127,8 @@ class Presence:
     @classmethod
     def from_wire(cls, value: Any) -> Presence:
         """Check and read."""
-        fields = as_array(value, "a presence")
-        if len(fields) < len(_PRESENCE_READERS):
-            raise FormatError(f"a presence has at least {len(_PRESENCE_READERS)} fields")
-        return cls(*(read(one) for read, one in zip(_PRESENCE_READERS, fields, strict=False)))
+        known = fields.record(value, "a presence", len(_PRESENCE_READERS))
+        return cls(*(read(one) for read, one in zip(_PRESENCE_READERS, known, strict=True)))
 
 
 _PRESENCE_NAMES: Final = tuple(one.name for one in dataclasses.fields(Presence))
@@ -169,6 +174,12 @@ class Hello:
         fields.text(TEXT_BYTES_MAX),
         fields.text(TEXT_BYTES_MAX),
     )
+
+
+def agreed_version(hello: Hello) -> int | None:
+    """The protocol version of a link whose peer has said ``hello``: the newest that both speak, or None."""
+    agreed = min(VERSION_MAX, hello.version_max)
+    return agreed if agreed >= max(VERSION_MIN, hello.version_min) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +375,7 @@ class Hints:
     request: int
     root: bytes
     policy: int
-    frontier: Clock
+    frontier: Frontier
     complete: bool
     budget: int
     TYPE: ClassVar = 21
@@ -381,12 +392,13 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class Hinted:
-    """Ends the answer to `Hints`: the answerer's state, what it seems to lack itself, whether there is more to give."""
+    """Ends the answer to `Hints`: the answerer's state, what it seems to lack itself of the frontier that it was sent,
+    and whether there is more to give."""
 
     request: int
     root: bytes
     policy: int
-    lacks: Clock
+    lacks: Lacks
     more: bool
     TYPE: ClassVar = 22
     CLASS: ClassVar = FrameClass.SYNC
@@ -437,13 +449,24 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Asks for the tree nodes at these prefixes, where their hash is another one."""
+    """Asks for the tree nodes at these prefixes, where their hash is another one.
+
+    ``width``: bytes of each hash and item that count, in the question and in the answer. ``levels``: how
+    far below a node its row of hashes shall be; where few items are left these are told instead.
+    """
 
     request: int
+    width: int
+    levels: int
     nodes: tuple[tuple[Prefix, bytes], ...]
     TYPE: ClassVar = 26
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (fields.integer(SEQ_MAX), fields.many(fields.asked_node, WALK_NODES_MAX))
+    READERS: ClassVar = (
+        fields.integer(SEQ_MAX),
+        fields.integer(WIDTH_MAX, fields.WIDTH_MIN),
+        fields.integer(WALK_LEVELS_MAX, 1),
+        fields.many(fields.asked_node, WALK_NODES_MAX),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,7 +482,7 @@ class Walked:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Asks for the changes that carry these items, up to ``budget`` bytes."""
+    """Asks for the changes that carry the items that begin so, up to ``budget`` bytes."""
 
     request: int
     items: tuple[bytes, ...]
@@ -468,19 +491,20 @@ class Want:
     CLASS: ClassVar = FrameClass.SYNC
     READERS: ClassVar = (
         fields.integer(SEQ_MAX),
-        fields.many(fields.byte_string(ITEM_BYTES), WANTED_ITEMS_MAX),
+        fields.many(fields.item_start, WANTED_ITEMS_MAX),
         fields.integer(SYNC_BUDGET_BYTES),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Ends the answer to `Want`."""
+    """Ends the answer to `Want`: the answerer's root."""
 
     request: int
+    root: bytes
     TYPE: ClassVar = 29
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (fields.integer(SEQ_MAX),)
+    READERS: ClassVar = (fields.integer(SEQ_MAX), fields.byte_string(NODE_HASH_BYTES))
 
 
 @dataclass(frozen=True, slots=True)

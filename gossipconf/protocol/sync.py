@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from ..model.limits import SYNC_BUDGET_BYTES
 from .environment import Environment, LinkId
 from .events import Synced
 from .exchange import Exchange
@@ -46,6 +47,11 @@ REPLY_LIMIT_S: Final = 10.0
 SESSION_LIMIT_S: Final = 5.0
 """While others wait no session lasts longer, whatever comes: a peer that answers for ever must not keep them from
 theirs. What a long one has brought so far stays."""
+BUDGET_LEAST_BYTES: Final = 4_096
+"""What is asked of, and given to, a peer at a time at least: through a link of 1 KiB a second it comes within
+REPLY_LIMIT_S."""
+BUDGET_STEP: Final = 4
+"""By how much the budget shrinks after a session that has waited in vain, and grows after one that has not."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_CAP_S: Final = 30.0
 """Wait before a peer is tried again with which no sync ends equal: it may withhold, or refuse, for ever."""
@@ -65,6 +71,7 @@ class _Peer:
     retry_s: float = RETRY_FIRST_S
     not_before_s: float = float("-inf")
     show_s: float = float("inf")
+    budget: int = SYNC_BUDGET_BYTES
 
 
 class Sync:
@@ -215,6 +222,7 @@ class Sync:
                 self._replica,
                 self._overlay,
                 self._exchange,
+                budget=peer.budget,
                 next_request=self._next_request,
                 end=self._end,
             )
@@ -230,6 +238,8 @@ class Sync:
         if self._waiting and self._environment.now.monotonic_s >= limit_s:
             self._end(False, f"not done within {SESSION_LIMIT_S:g} s, and others wait")
         elif left_s <= 0:
+            peer = self._peers[session.link.id]
+            peer.budget = max(BUDGET_LEAST_BYTES, peer.budget // BUDGET_STEP)
             self._end(False, f"no answer within {REPLY_LIMIT_S:g} s")
         else:
             self._environment.call_later(left_s, lambda: self._watch(session, limit_s))
@@ -244,6 +254,7 @@ class Sync:
         peer = self._peers.get(session.link.id)
         if peer is not None:
             if equal:
+                peer.budget = min(SYNC_BUDGET_BYTES, peer.budget * BUDGET_STEP)
                 peer.unequal_since_s = None
                 peer.retry_s = RETRY_FIRST_S
                 peer.not_before_s = float("-inf")

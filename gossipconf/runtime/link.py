@@ -81,7 +81,7 @@ class Link:
 
         Raises `InvalidInput` for an empty message, `LimitExceeded` for one above `MESSAGE_BYTES_MAX`.
         """
-        if self.closing or not self._queue.put(frame_class, message):
+        if self.closing or not self._queue.put(frame_class, message, trio.current_time()):
             return False
         self._wake.set()
         return True

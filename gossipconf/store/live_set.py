@@ -187,6 +187,10 @@ class LiveSet:
         recent = list(self._highest.items())[-limit:]
         return tuple(sorted(recent)), len(recent) == len(self._highest) and not self._writers_forgotten
 
+    def met(self) -> Iterable[tuple[bytes, int]]:
+        """(writer, highest seq met) of all writers that are remembered."""
+        return self._highest.items()
+
     def highest(self, writer: bytes) -> int:
         """The highest sequence number met of ``writer``, 0 if none."""
         return self._highest.get(writer, 0)

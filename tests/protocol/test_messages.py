@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from gossipconf.model.encoding import encode, unpack
 from gossipconf.model.errors import ProtocolViolation
 from gossipconf.model.limits import FRONTIER_WRITERS_MAX, SEQ_MAX, SYNC_BUDGET_BYTES
+from gossipconf.protocol.fields import WIDTH_MIN
+from gossipconf.protocol.frontier import START_BYTES
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
     BATCH_CHANGES_MAX,
     PRESENCES_MAX,
+    WALK_LEVELS_MAX,
     WALK_NODES_MAX,
     WANTED_ITEMS_MAX,
+    WIDTH_MAX,
     Addresses,
     Batch,
     Check,
@@ -43,7 +47,7 @@ from gossipconf.protocol.messages import (
     decode_message,
     encode_message,
 )
-from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, LEAF_ITEMS_MAX, Inner, Leaf
+from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, ITEM_BYTES
 
 # -- every message --------------------------------------------------------------------------------
 
@@ -61,14 +65,16 @@ def tuples(of: st.SearchStrategy[Any], most: int = 4) -> st.SearchStrategy[tuple
     return st.lists(of, max_size=most).map(tuple)
 
 
-def clocks(least: int) -> st.SearchStrategy[Any]:
-    return st.dictionaries(hashes, st.integers(least, SEQ_MAX), max_size=4).map(lambda one: tuple(sorted(one.items())))
-
-
+starts = st.binary(min_size=START_BYTES, max_size=START_BYTES)
+frontiers = st.dictionaries(starts, st.integers(1, SEQ_MAX), max_size=4).map(
+    lambda one: (b"".join(sorted(one)), tuple(one[start] for start in sorted(one)))
+)
+lacks = st.dictionaries(st.integers(0, FRONTIER_WRITERS_MAX - 1), st.integers(1, SEQ_MAX), max_size=4).map(
+    lambda one: tuple(sorted(one.items()))
+)
+cut = st.binary(min_size=WIDTH_MIN, max_size=WIDTH_MAX)
 prefixes = tuples(st.integers(0, FANOUT - 1), DEPTH_MAX - 1)
-inner = st.lists(hashes, min_size=FANOUT, max_size=FANOUT).map(lambda one: Inner(tuple(one)))
-leaves = tuples(hashes, LEAF_ITEMS_MAX).map(Leaf)
-told = st.builds(Told, prefixes, st.one_of(inner, leaves))
+told = st.builds(Told, prefixes, st.integers(0, WALK_LEVELS_MAX), bodies)
 presences = st.builds(
     Presence, node_ids, nonces, st.integers(0, 1 << 52), numbers, names, names, hashes, policies, numbers, st.booleans()
 )
@@ -93,15 +99,21 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     Roster: st.builds(Roster, tuples(presences)),
     Push: st.builds(Push, st.integers(0, 255), bodies),
     Root: st.builds(Root, hashes, policies),
-    Hints: st.builds(Hints, numbers, hashes, policies, clocks(1), st.booleans(), budgets),
-    Hinted: st.builds(Hinted, numbers, hashes, policies, clocks(0), st.booleans()),
+    Hints: st.builds(Hints, numbers, hashes, policies, frontiers, st.booleans(), budgets),
+    Hinted: st.builds(Hinted, numbers, hashes, policies, lacks, st.booleans()),
     Batch: st.builds(Batch, tuples(bodies)),
     Check: st.builds(Check, numbers),
     Checked: st.builds(Checked, numbers, hashes, policies),
-    Walk: st.builds(Walk, numbers, tuples(st.tuples(prefixes, hashes))),
+    Walk: st.builds(
+        Walk,
+        numbers,
+        st.integers(WIDTH_MIN, WIDTH_MAX),
+        st.integers(1, WALK_LEVELS_MAX),
+        tuples(st.tuples(prefixes, cut)),
+    ),
     Walked: st.builds(Walked, numbers, tuples(told)),
-    Want: st.builds(Want, numbers, tuples(hashes), budgets),
-    Given: st.builds(Given, numbers),
+    Want: st.builds(Want, numbers, tuples(st.binary(min_size=WIDTH_MIN, max_size=ITEM_BYTES)), budgets),
+    Given: st.builds(Given, numbers, hashes),
     WantPolicies: st.builds(WantPolicies, policies),
 }
 any_message = st.one_of(*MESSAGES.values())
@@ -178,6 +190,7 @@ def test_altered_bytes_are_violations_or_other_messages(message: Message, data: 
 
 
 HASH = bytes(16)
+START = bytes(START_BYTES)
 PRESENCE = Presence("n", bytes(8), 1, 1, "", "", HASH, 1, 1, False)
 
 
@@ -187,26 +200,36 @@ PRESENCE = Presence("n", bytes(8), 1, 1, "", "", HASH, 1, 1, False)
         (Push(256, b""), "hops"),
         (Root(bytes(15), 1), "root"),
         (Root(HASH, 1 << 31), "policy"),
-        (Hints(1, HASH, 1, (), True, SYNC_BUDGET_BYTES + 1), "budget"),
-        (Hints(1, HASH, 1, ((HASH, 0),), True, 1), "frontier"),
-        (Hints(1, HASH, 1, ((HASH, 1), (HASH, 2)), True, 1), "frontier"),
-        (Hints(1, HASH, 1, ((b"b" * 16, 1), (b"a" * 16, 1)), True, 1), "frontier"),
-        (Hinted(1, HASH, 1, ((HASH, -1),), False), "lacks"),
-        (Hinted(1, HASH, 1, ((b"b" * 16, 0), (b"a" * 16, 0)), False), "lacks"),
+        (Hints(1, HASH, 1, (b"", ()), True, SYNC_BUDGET_BYTES + 1), "budget"),
+        (Hints(1, HASH, 1, (START, (0,)), True, 1), "frontier"),
+        (Hints(1, HASH, 1, (START + START, (1, 2)), True, 1), "frontier"),
+        (Hints(1, HASH, 1, (b"b" * START_BYTES + b"a" * START_BYTES, (1, 1)), True, 1), "frontier"),
+        (Hints(1, HASH, 1, (START, (1, 2)), True, 1), "frontier"),
+        (Hints(1, HASH, 1, (START[1:], (1,)), True, 1), "frontier"),
+        (Hinted(1, HASH, 1, ((0, 0),), False), "lacks"),
+        (Hinted(1, HASH, 1, ((-1, 1),), False), "lacks"),
+        (Hinted(1, HASH, 1, ((FRONTIER_WRITERS_MAX, 1),), False), "lacks"),
+        (Hinted(1, HASH, 1, ((1, 1), (1, 1)), False), "lacks"),
         (Goodbye(0, "x" * 257), "reason"),
-        (Walk(1, (((16,), HASH),)), "nodes"),
-        (Walk(1, (((0,) * (DEPTH_MAX + 1), HASH),)), "nodes"),
-        (Walked(1, (Told((), Inner((HASH,) * 15)),)), "nodes"),
-        (Walked(1, (Told((), Leaf((b"short",))),)), "nodes"),
-        (Walked(1, (Told((), Leaf((HASH,) * (LEAF_ITEMS_MAX + 1))),)), "nodes"),
-        (Walked(1, (Told((0,) * DEPTH_MAX, Inner((HASH,) * FANOUT)),)), "nodes"),
+        (Walk(1, WIDTH_MIN - 1, 1, ()), "width"),
+        (Walk(1, WIDTH_MAX + 1, 1, ()), "width"),
+        (Walk(1, 4, 0, ()), "levels"),
+        (Walk(1, 4, WALK_LEVELS_MAX + 1, ()), "levels"),
+        (Walk(1, 4, 1, (((16,), HASH),)), "nodes"),
+        (Walk(1, 4, 1, (((), HASH + b"1"),)), "nodes"),
+        (Walk(1, 4, 1, (((0,) * (DEPTH_MAX + 1), HASH),)), "nodes"),
+        (Walked(1, (Told((), WALK_LEVELS_MAX + 1, b""),)), "nodes"),
+        (Walked(1, (Told((), 2, bytes(FANOUT**2 * WIDTH_MAX + 1)),)), "nodes"),
+        (Walked(1, (Told((0,) * (DEPTH_MAX + 1), 0, b""),)), "nodes"),
         (Roster((dataclasses.replace(PRESENCE, node_id="x" * 65),)), "presences"),
         (Roster((dataclasses.replace(PRESENCE, degraded=1),)), "presences"),
         (Roster((PRESENCE,) * (PRESENCES_MAX + 1)), "presences"),
         (Addresses(("x:1",) * (ADDRESSES_MAX + 1)), "addresses"),
         (Addresses(("x" * 257,)), "addresses"),
         (Batch((b"",) * (BATCH_CHANGES_MAX + 1)), "changes"),
-        (Walk(1, (((), HASH),) * (WALK_NODES_MAX + 1)), "nodes"),
+        (Walk(1, 4, 1, (((), HASH),) * (WALK_NODES_MAX + 1)), "nodes"),
+        (Want(1, (bytes(WIDTH_MIN - 1),), 1), "items"),
+        (Want(1, (bytes(ITEM_BYTES + 1),), 1), "items"),
         (Want(1, (HASH,) * (WANTED_ITEMS_MAX + 1), 1), "items"),
     ],
 )
@@ -229,9 +252,10 @@ def test_a_comparison_is_small() -> None:
     assert len(encode_message(Root(b"\xff" * 16, (1 << 31) - 1))) <= 40
 
 
-@pytest.mark.parametrize(("seq", "most"), [(1, 20), (1 << 16, 24), ((1 << 32) - 1, 24), (SEQ_MAX, 28)])
+@pytest.mark.parametrize(("seq", "most"), [(1, 9), (1 << 16, 13), ((1 << 32) - 1, 13), (SEQ_MAX, 17)])
 def test_a_frontier_entry_is_small(seq: int, most: int) -> None:
-    frontier = tuple((number.to_bytes(16, "big"), seq) for number in range(FRONTIER_WRITERS_MAX))
+    starts = b"".join(number.to_bytes(START_BYTES, "big") for number in range(FRONTIER_WRITERS_MAX))
+    frontier = (starts, (seq,) * FRONTIER_WRITERS_MAX)
     full = len(encode_message(Hints(1, HASH, 1, frontier, False, SYNC_BUDGET_BYTES)))
-    empty = len(encode_message(Hints(1, HASH, 1, (), False, SYNC_BUDGET_BYTES)))
+    empty = len(encode_message(Hints(1, HASH, 1, (b"", ()), False, SYNC_BUDGET_BYTES)))
     assert full - empty <= most * FRONTIER_WRITERS_MAX + 4

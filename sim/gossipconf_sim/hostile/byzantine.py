@@ -16,6 +16,7 @@ from typing import Final
 
 from gossipconf.model.limits import SEQ_MAX
 from gossipconf.protocol.environment import Send
+from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.messages import (
     Addresses,
     Batch,
@@ -31,7 +32,7 @@ from gossipconf.protocol.messages import (
     decode_message,
     encode_message,
 )
-from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, NODE_HASH_BYTES, Inner
+from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, NODE_HASH_BYTES
 
 from ..network.wire import Wire
 from ..options import option
@@ -208,18 +209,19 @@ class Lie(Adversary):
             case Root() | Checked():
                 return dataclasses.replace(message, root=self._root())
             case Hints():
-                frontier = tuple((writer, SEQ_MAX) for writer, _ in message.frontier)
-                return dataclasses.replace(message, frontier=frontier, root=self._root())
+                starts, seqs = message.frontier
+                return dataclasses.replace(message, frontier=(starts, (SEQ_MAX,) * len(seqs)), root=self._root())
             case Hinted():
-                lacks = tuple((writer, 0) for writer, _ in message.lacks)
+                lacks = tuple((place, SEQ_MAX) for place, _ in message.lacks)
                 return dataclasses.replace(message, lacks=lacks, root=self._root(), more=True)
             case Walked():
-                inner = Inner(tuple(self._root() for _ in range(FANOUT)))
-                nodes = (
-                    dataclasses.replace(told, summary=inner) if len(told.prefix) < DEPTH_MAX else told
+                nodes = tuple(
+                    dataclasses.replace(told, levels=1, data=self._rng.randbytes(FANOUT * WIDTH_MIN))
+                    if len(told.prefix) < DEPTH_MAX
+                    else told
                     for told in message.nodes
                 )
-                return dataclasses.replace(message, nodes=tuple(nodes))
+                return dataclasses.replace(message, nodes=nodes)
         return message
 
     def _root(self) -> bytes:

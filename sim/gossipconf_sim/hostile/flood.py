@@ -15,13 +15,14 @@ from typing import Final
 from gossipconf.model.change import Change
 from gossipconf.model.limits import SYNC_BUDGET_BYTES
 from gossipconf.protocol.environment import Send
+from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
-    ITEM_BYTES,
     NONCE_BYTES,
     PRESENCES_MAX,
     WALK_NODES_MAX,
     WANTED_ITEMS_MAX,
+    WIDTH_MAX,
     Addresses,
     Batch,
     Check,
@@ -92,16 +93,17 @@ class Flood(Adversary):
 
     def hints(self, host: Host) -> Message:
         """Wants everything, as if it had nothing: the answer is as long as what one answer may bring."""
-        return Hints(self._number(), self._bytes(NODE_HASH_BYTES), 0, (), True, SYNC_BUDGET_BYTES)
+        return Hints(self._number(), self._bytes(NODE_HASH_BYTES), 0, (b"", ()), True, SYNC_BUDGET_BYTES)
 
     def walk(self, host: Host) -> Message:
         """Wants many nodes of the tree."""
         prefixes = (tuple(self._rng.randrange(FANOUT) for _ in range(PREFIX_NIBBLES)) for _ in range(WALK_NODES_MAX))
-        return Walk(self._number(), tuple((prefix, self._bytes(NODE_HASH_BYTES)) for prefix in dict.fromkeys(prefixes)))
+        nodes = tuple((prefix, self._bytes(WIDTH_MIN)) for prefix in dict.fromkeys(prefixes))
+        return Walk(self._number(), WIDTH_MIN, 1, nodes)
 
     def want(self, host: Host) -> Message:
         """Wants all that it holds itself, item by item."""
-        items = tuple(item[:ITEM_BYTES] for item in host.running.replica.live.tree.items())
+        items = tuple(item[:WIDTH_MAX] for item in host.running.replica.live.tree.items())
         return Want(self._number(), items[:WANTED_ITEMS_MAX], SYNC_BUDGET_BYTES)
 
     def want_policies(self, host: Host) -> Message:
