@@ -13,7 +13,7 @@ carry them out in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -23,16 +23,18 @@ from ..model.errors import ProtocolViolation
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
-from . import overlay, sync
+from . import overlay, presence, sync
 from .address_book import AddressBook
 from .broadcast import Broadcast
 from .decoders import Decoders
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
-from .messages import GoodbyeCode, Message, Presence, Push, Roster
+from .messages import Checked, GoodbyeCode, Hinted, Hints, Message, Push, Root
 from .overlay import Identity, Link, Overlay
-from .presence import Member, PresenceBoard
+from .presence import PresenceBoard
 from .replica import Replica
+from .roster import Member, SavedMembers
+from .sighting import Labels
 from .sync import Sync
 
 
@@ -44,7 +46,7 @@ class Restored:
     retired_headers: tuple[Change, ...] = ()
     addresses: tuple[str, ...] = ()
     accepted_policies: tuple[bytes, ...] = ()
-    members: tuple[Presence, ...] = ()
+    members: SavedMembers = field(default_factory=SavedMembers)
 
 
 class Node:
@@ -67,6 +69,7 @@ class Node:
         policies: Iterable[Change] = (),
         restored: Restored | None = None,
         decoders: Decoders | None = None,
+        labels: Labels = (),
     ) -> None:
         restored = restored or Restored()
         decoders = decoders or Decoders()
@@ -90,11 +93,12 @@ class Node:
             self.overlay,
             write_meta=self._write_meta,
             remembered=restored.members,
+            labels=labels,
         )
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
             Push: self.broadcast.handle,
-            Roster: self.presence.handle,
+            **dict.fromkeys(presence.MESSAGES, self.presence.handle),
             **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
             **dict.fromkeys(sync.MESSAGES, self.sync.handle),
         }
@@ -182,6 +186,8 @@ class Node:
             return
         if frame_class is FrameClass.CONTROL:
             self.overlay.close(link, "the peer does not read")
+        elif link.ready and frame_class is FrameClass.ACK:
+            self.presence.dropped(link)
         elif link.ready:
             self.sync.dropped(link)
         self._settle()
@@ -222,6 +228,8 @@ class Node:
 
     def _handle(self, link: Link, message: Message) -> None:
         self.overlay.hear(link, message)
+        if isinstance(message, Root | Hints | Hinted | Checked) and link.ready:
+            self.presence.root_shown(link, message.root)
         self._takers[type(message)](link, message)
 
     def _link_up(self, link: Link) -> None:
@@ -231,6 +239,7 @@ class Node:
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
         self.broadcast.link_down(link)
+        self.presence.link_down(link)
 
     def _member_count(self) -> int:
         """How many share the probing: where presence does not count them all, as many as there are addresses."""
@@ -242,6 +251,7 @@ class Node:
 
     def _settle(self) -> None:
         """After each input: what follows from a changed state, whichever machine has changed it."""
+        self.presence.settle()
         if self.replica.revision == self._settled_revision:
             return
         self._settled_revision = self.replica.revision

@@ -113,6 +113,7 @@ class Link:
     told: int = 0
     is_probe: bool = False
     closing: bool = False
+    lost: bool = False
 
     @property
     def ready(self) -> bool:
@@ -137,6 +138,7 @@ class Overlay:
     ) -> None:
         self.identity = identity
         self.book = book
+        self.health = 0
         self.boot = environment.rng.randbytes(NONCE_BYTES)
         self._environment = environment
         self._cluster_id = cluster_id
@@ -229,6 +231,7 @@ class Overlay:
     def disconnected(self, link_id: LinkId, reason: str) -> None:
         """A connection has ended."""
         link = self._links.pop(link_id)
+        link.lost = link.lost or not link.closing
         if link.outbound and not link.greeted:
             self.book.failed(link.address, self._environment.now.monotonic_s, self._environment.rng)
             self._environment.emit(ConnectFailed(link.address, reason))
@@ -418,6 +421,7 @@ class Overlay:
             if link.hello is None and link.opened_s + HELLO_LIMIT_S < now_s:
                 self.close(link, f"no hello within {HELLO_LIMIT_S:g} s")
             elif link.heard_s + KEEPALIVE_S * SILENCES_MAX < now_s:
+                link.lost = True
                 self.close(link, f"silent for {KEEPALIVE_S * SILENCES_MAX:g} s")
             else:
                 if link.ready and link.heard_s + KEEPALIVE_S < now_s and link.ping_s is None:

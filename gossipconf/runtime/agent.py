@@ -37,8 +37,9 @@ from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persi
 from ..protocol.frames import FrameClass
 from ..protocol.node import Node, Restored
 from ..protocol.overlay import SAVED_ADDRESSES, Identity, decode_saved_addresses
-from ..protocol.presence import SAVED_MEMBERS, decode_saved_members
+from ..protocol.presence import SAVED_MEMBERS
 from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
+from ..protocol.roster import SavedMembers
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
 from ..trust.signing import Reservation
@@ -370,6 +371,7 @@ def _make_node(
             seeds=settings.join,
             policies=cluster.policies,
             restored=restored,
+            labels=settings.labels,
         )
     except (Rejected, GossipconfError) as error:
         raise JournalCorrupt(
@@ -387,7 +389,7 @@ def _restore(journal: Journal, cluster_id: bytes) -> Restored:
                 for *_, data in journal.retired_headers(RETIRED_HEADERS_RESTORED_MAX)
             ),
             addresses=tuple(decode_saved_addresses(journal.meta().get(SAVED_ADDRESSES))),
-            members=decode_saved_members(journal.meta().get(SAVED_MEMBERS)),
+            members=SavedMembers.decode(journal.meta().get(SAVED_MEMBERS)),
             accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
         )
     except JournalError:

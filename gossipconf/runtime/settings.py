@@ -17,6 +17,7 @@ from typing import Any, Final
 from ..model.errors import ConfigError, InvalidInput
 from ..model.key import check_node_id
 from ..model.limits import ADDRESS_BYTES_MAX
+from ..protocol.sighting import Labels, labels_of
 from .address import parse_address
 from .node_files import NodeFiles
 
@@ -40,6 +41,7 @@ class AgentSettings:
     data:          directory of the journal and the control socket
     advertise:     address that peers are told, if it differs from ``listen``
     zone:          where it runs, as a path such as `eu-west/a`
+    labels:        what else peers are told about it: at most 16 short names and values
     join:          addresses of some other agents
     source_host:   local address of outgoing connections, or None
     history_days:  how long superseded versions are kept, in days
@@ -54,6 +56,7 @@ class AgentSettings:
     zone: str = ""
     join: tuple[str, ...] = ()
     source_host: str | None = None
+    labels: Labels = ()
     history_days: int = HISTORY_DAYS
 
     @property
@@ -78,6 +81,7 @@ class _Options:
     data: str = "data"
     source_host: str = ""
     history_days: int = HISTORY_DAYS
+    labels: Labels = ()
 
 
 OPTIONS: Final = tuple(field.name for field in fields(_Options))
@@ -120,11 +124,22 @@ def _checked(table: Mapping[str, Any], where: str) -> _Options:
             if type(value) is not int or not 0 <= value <= 36_500:
                 raise ConfigError(f"{where}: option 'history_days' must be a whole number of days, 0 to 36500")
             values[name] = value
+        elif name == "labels":
+            values[name] = _labels(value, where)
         elif not isinstance(value, str):
             raise ConfigError(f"{where}: option {name!r} must be a string, not {value!r}")
         else:
             values[name] = value
     return _Options(**values)
+
+
+def _labels(value: object, where: str) -> Labels:
+    if not isinstance(value, Mapping) or not all(isinstance(one, str) for one in value.values()):
+        raise ConfigError(f"{where}: option 'labels' must be a table of strings, like {{ service = 'checkout' }}")
+    try:
+        return labels_of(value)
+    except InvalidInput as error:
+        raise ConfigError(f"{where}: option 'labels': {error}") from None
 
 
 def _resolved(options: _Options, file: Path) -> AgentSettings:
@@ -160,6 +175,7 @@ def _resolved(options: _Options, file: Path) -> AgentSettings:
         join=options.join,
         source_host=options.source_host or None,
         history_days=options.history_days,
+        labels=options.labels,
     )
 
 
