@@ -43,6 +43,11 @@ def byte_string(length: int) -> Reader:
     return lambda value: as_bytes(value, "a byte string", length)
 
 
+def bucket_digests(length: int) -> Reader:
+    """All of them, or none."""
+    return lambda value: as_bytes(value, "digests of buckets", length) if value else as_bytes(value, "digests", 0)
+
+
 def text(bytes_max: int) -> Reader:
     """A text that can be shown to people: a peer's line breaks and escape sequences do not reach a terminal."""
 

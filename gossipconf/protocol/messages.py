@@ -24,12 +24,12 @@ from ..model.limits import (
     POLICY_VERSION_MAX,
     SEQ_MAX,
     SYNC_BUDGET_BYTES,
-    TIME_MS_MAX,
 )
 from ..store.hash_tree import FANOUT, NODE_HASH_BYTES, Prefix
-from . import fields
+from . import fields, sighting
 from .frames import FrameClass
 from .frontier import Frontier, Lacks
+from .sighting import Beats, Sighting, Suspicion
 from .zone import TAG_MAX, ZoneTag
 
 VERSION_MIN: Final = 1
@@ -57,8 +57,19 @@ ADDRESSES_MAX: Final = 32
 """Addresses told at once."""
 PRESENCES_MAX: Final = 64
 """Presence records in one message."""
-AGE_S_MAX: Final = 10 * 365 * 24 * 3600
-"""Ages of presence records: whoever was heard ten years ago is not there."""
+ROOTS_MAX: Final = 64
+"""Different states whose holders one message names: in a cluster at rest there is one."""
+SUSPICIONS_MAX: Final = 512
+"""Suspicions in one message: about 7 KB."""
+ROSTER_BUCKETS: Final = 64
+"""Parts in which two rosters are compared: of 2,000 members each has about 31."""
+ROSTER_DIGEST_BYTES: Final = 8
+BUCKET_DIGEST_BYTES: Final = 4
+"""Two different buckets pass for equal once in four billion times, until the next change of either."""
+BUCKET_ITEMS_MAX: Final = 512
+"""Records of one bucket: sixteen times those of a full roster."""
+WANTED_RECORDS_MAX: Final = 256
+"""Records asked for at once: about 24 KB in answer; the rest comes with the next comparison."""
 TEXT_BYTES_MAX: Final = 256
 """Zones, software versions and reasons."""
 HOPS_MAX: Final = 255
@@ -93,59 +104,6 @@ class Told:
             as_int(levels, "the levels of a tree node", 0, WALK_LEVELS_MAX),
             as_bytes(data, "the summary of a tree node", length_max=NODE_HASH_BYTES * FANOUT**WALK_LEVELS_MAX),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """What a node says of itself. Soft: it is told again and expires.
-
-    ``boot`` is random per start; ``count`` rises with each telling of one boot;
-    ``started_ms`` orders the boots of one node. ``stopped``: it said farewell. ``age_s``: how
-    long ago the teller heard it, in seconds, so that what is passed on does not look fresh.
-    """
-
-    node_id: str
-    boot: bytes
-    started_ms: int
-    count: int
-    zone: str
-    address: str
-    root: bytes
-    policy: int
-    versions: int
-    degraded: bool
-    stopped: bool = False
-    age_s: int = 0
-
-    def to_wire(self, age_s: int | None = None) -> list[Any]:
-        """The array inside a message; with another age than its own if one is given."""
-        values = [getattr(self, name) for name in _PRESENCE_NAMES]
-        if age_s is not None:
-            values[-1] = age_s
-        return values
-
-    @classmethod
-    def from_wire(cls, value: Any) -> Presence:
-        """Check and read."""
-        known = fields.record(value, "a presence", len(_PRESENCE_READERS))
-        return cls(*(read(one) for read, one in zip(_PRESENCE_READERS, known, strict=True)))
-
-
-_PRESENCE_NAMES: Final = tuple(one.name for one in dataclasses.fields(Presence))
-_PRESENCE_READERS: Final[tuple[fields.Reader, ...]] = (
-    fields.node_id,
-    fields.byte_string(NONCE_BYTES),
-    fields.integer(TIME_MS_MAX),
-    fields.integer(SEQ_MAX),
-    fields.text(TEXT_BYTES_MAX),
-    fields.text(ADDRESS_BYTES_MAX),
-    fields.byte_string(NODE_HASH_BYTES),
-    fields.integer(POLICY_VERSION_MAX),
-    fields.integer(SEQ_MAX),
-    fields.flag,
-    fields.flag,
-    fields.integer(AGE_S_MAX),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,12 +202,65 @@ class Goodbye:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Presence records, the sender's own or passed on."""
+    """Presence records, the sender's own or passed on. ``news``: to be passed on; else they make good a difference."""
 
-    presences: tuple[Presence, ...]
+    sightings: tuple[Sighting, ...]
+    news: bool = True
     TYPE: ClassVar = 6
     CLASS: ClassVar = FrameClass.ACK
-    READERS: ClassVar = (fields.many(Presence.from_wire, PRESENCES_MAX),)
+    READERS: ClassVar = (fields.many(Sighting.from_wire, PRESENCES_MAX), fields.flag)
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """Signs of life, by the state that their nodes hold; and who is suspected to be gone."""
+
+    beats: tuple[Beats, ...]
+    suspicions: tuple[Suspicion, ...]
+    TYPE: ClassVar = 7
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (
+        fields.many(sighting.beats, ROOTS_MAX),
+        fields.many(sighting.suspicion, SUSPICIONS_MAX),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RosterDigest:
+    """The sender's roster in short, with the number of its members, and the sender's fingerprint, for a comparison.
+
+    ``buckets``: the digests of all ROSTER_BUCKETS where the reader's roster is another one, else
+    empty. ``crowded``: the sender knows of too many members for a roster, and compares none.
+    """
+
+    digest: bytes
+    root: bytes
+    buckets: bytes
+    members: int
+    crowded: bool
+    TYPE: ClassVar = 8
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (
+        fields.byte_string(ROSTER_DIGEST_BYTES),
+        fields.byte_string(NODE_HASH_BYTES),
+        fields.bucket_digests(ROSTER_BUCKETS * BUCKET_DIGEST_BYTES),
+        fields.integer(SEQ_MAX),
+        fields.flag,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RosterItems:
+    """Items of the buckets that differ, as the leader of a link holds them; or in answer, those that are wanted."""
+
+    held: tuple[tuple[int, bytes], ...]
+    wanted: bytes
+    TYPE: ClassVar = 9
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (
+        fields.many(sighting.bucket(ROSTER_BUCKETS, BUCKET_ITEMS_MAX), ROSTER_BUCKETS),
+        sighting.names(WANTED_RECORDS_MAX),
+    )
 
 
 @dataclass(frozen=True)
@@ -524,6 +535,9 @@ Message: TypeAlias = (
     | Addresses
     | Goodbye
     | Roster
+    | Signs
+    | RosterDigest
+    | RosterItems
     | Push
     | Announce
     | Recap
@@ -554,6 +568,9 @@ _TYPES: Final[dict[int, type[Any]]] = {
         Addresses,
         Goodbye,
         Roster,
+        Signs,
+        RosterDigest,
+        RosterItems,
         Push,
         Announce,
         Recap,

@@ -13,7 +13,7 @@ take the outputs and carry them out in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -23,18 +23,20 @@ from ..model.errors import ProtocolViolation
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
-from . import broadcast, overlay, sync
+from . import broadcast, overlay, presence, sync
 from .address_book import AddressBook
 from .broadcast import Broadcast
 from .decoders import Decoders
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
 from .link import Identity, Link
-from .messages import GoodbyeCode, Message, Presence, Roster
+from .messages import Checked, GoodbyeCode, Hinted, Hints, Message, Root
 from .overlay import Overlay
-from .presence import Member, PresenceBoard
+from .presence import PresenceBoard
 from .replica import Replica
+from .roster import Member, SavedMembers
 from .seeds import Seeds
+from .sighting import Labels
 from .sync import Sync
 from .tuning import LAN, Tuning
 from .zone import ZoneTag
@@ -48,7 +50,7 @@ class Restored:
     retired_headers: tuple[Change, ...] = ()
     addresses: tuple[tuple[str, ZoneTag], ...] = ()
     accepted_policies: tuple[bytes, ...] = ()
-    members: tuple[Presence, ...] = ()
+    members: SavedMembers = field(default_factory=SavedMembers)
     zone: ZoneTag = 0
 
 
@@ -76,6 +78,7 @@ class Node:
         restored: Restored | None = None,
         decoders: Decoders | None = None,
         tuning: Tuning = LAN,
+        labels: Labels = (),
     ) -> None:
         restored = restored or Restored()
         seeds = tuple(seeds)
@@ -102,6 +105,7 @@ class Node:
             self.overlay,
             write_meta=self._write_meta,
             remembered=restored.members,
+            labels=labels,
         )
         self.seeds = Seeds(
             self.environment,
@@ -112,8 +116,8 @@ class Node:
         )
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
-            Roster: self.presence.handle,
             **dict.fromkeys(broadcast.MESSAGES, self.broadcast.handle),
+            **dict.fromkeys(presence.MESSAGES, self.presence.handle),
             **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
             **dict.fromkeys(sync.MESSAGES, self.sync.handle),
         }
@@ -214,6 +218,8 @@ class Node:
             return
         if frame_class is FrameClass.CONTROL:
             self.overlay.close(link, "the peer does not read")
+        elif link.ready and frame_class is FrameClass.ACK:
+            self.presence.dropped(link)
         elif link.ready:
             self.broadcast.dropped(link)
             self.sync.dropped(link)
@@ -256,6 +262,8 @@ class Node:
 
     def _handle(self, link: Link, message: Message) -> None:
         self.overlay.hear(link, message)
+        if isinstance(message, Root | Hints | Hinted | Checked) and link.ready:
+            self.presence.root_shown(link, message.root)
         self._takers[type(message)](link, message)
 
     def _link_up(self, link: Link) -> None:
@@ -267,6 +275,7 @@ class Node:
         self.sync.link_down(link)
         self.broadcast.link_down(link)
         self.seeds.link_down()
+        self.presence.link_down(link)
 
     def _link_placed(self, link: Link) -> None:
         self.broadcast.link_placed(link)
@@ -284,6 +293,7 @@ class Node:
 
     def _settle(self) -> None:
         """After each input: what follows from a changed state, whichever machine has changed it."""
+        self.presence.settle()
         if self.replica.revision == self._settled_revision:
             return
         self._settled_revision = self.replica.revision

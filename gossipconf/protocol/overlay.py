@@ -235,6 +235,7 @@ class Overlay:
         """A connection has ended."""
         link = self._links.pop(link_id)
         self._ready = None
+        link.lost = link.lost or not link.closing
         if link.outbound and not link.greeted:
             self.book.failed(link.address, self._environment.now.monotonic_s, self._environment.rng)
             self._environment.emit(ConnectFailed(link.address, reason))

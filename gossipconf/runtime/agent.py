@@ -39,8 +39,9 @@ from ..protocol.frames import FrameClass
 from ..protocol.link import Identity
 from ..protocol.node import Node, Restored
 from ..protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_addresses, decode_saved_zone
-from ..protocol.presence import SAVED_MEMBERS, decode_saved_members
+from ..protocol.presence import SAVED_MEMBERS
 from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
+from ..protocol.roster import SavedMembers
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
 from ..trust.signing import Reservation
@@ -394,6 +395,7 @@ def _make_node(
             policies=cluster.policies,
             restored=restored,
             tuning=settings.tuning,
+            labels=settings.labels,
         )
     except (Rejected, GossipconfError) as error:
         raise JournalCorrupt(
@@ -412,7 +414,7 @@ def _restore(journal: Journal, cluster_id: bytes) -> Restored:
             ),
             addresses=tuple(decode_saved_addresses(journal.meta().get(SAVED_ADDRESSES))),
             zone=decode_saved_zone(journal.meta().get(SAVED_ZONE)),
-            members=decode_saved_members(journal.meta().get(SAVED_MEMBERS)),
+            members=SavedMembers.decode(journal.meta().get(SAVED_MEMBERS)),
             accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
         )
     except JournalError:

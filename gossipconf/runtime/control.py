@@ -22,7 +22,6 @@ from ..model.errors import ControlError, GossipconfError, InvalidInput
 from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..model.version import Version
-from ..protocol.presence import SILENT_S
 from .control_request import limit_of, receive, skip_of, slots_of, text_of
 from .control_socket import framed, listen
 
@@ -212,45 +211,42 @@ class ControlServer:
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
         node, now_s = self._agent.node, trio.current_time()
         own = node.presence.own()
-        members = [
+        members: list[dict[str, Any]] = [
             {
                 "node": own.node_id,
                 "zone": own.zone,
                 "address": own.address,
+                "labels": dict(own.labels),
                 "state": "self",
                 "root": own.root,
                 "policy": own.policy,
                 "versions": own.versions,
                 "age_ms": 0,
+                "told_ms": 0,
                 "lag_ms": None,
                 "degraded": own.degraded,
             }
         ]
         for member in node.members():
-            told = member.presence
-            age_s = now_s - member.heard_s
-            equal = told.root == own.root
-            if told.stopped:
-                state = "stopped"
-            elif member.remembered or age_s > SILENT_S:
-                state = "silent"
-            else:
-                state = "equal" if equal else "differs"
+            told, standing = member.presence, node.presence.standing(member, now_s)
+            same = member.root == own.root  # then it held the same policies and versions too, whatever its record says
             members.append(
                 {
                     "node": told.node_id,
                     "zone": told.zone,
                     "address": told.address,
-                    "state": state,
-                    "root": told.root,
-                    "policy": told.policy,
-                    "versions": told.versions,
-                    "age_ms": None if member.remembered else round(age_s * 1000),
-                    "lag_ms": None if equal else round((now_s - member.equal_s) * 1000),
+                    "labels": dict(told.labels),
+                    "state": standing.state.value,
+                    "root": member.root,
+                    "policy": own.policy if same else told.policy,
+                    "versions": own.versions if same else told.versions,
+                    "age_ms": _ms(standing.heard_age_s),
+                    "told_ms": _ms(standing.told_age_s),
+                    "lag_ms": _ms(standing.lag_s),
                     "degraded": told.degraded,
                 }
             )
-        return {"node": own.node_id, "root": own.root, "members": members}
+        return {"node": own.node_id, "root": own.root, "crowded": node.presence.is_crowded, "members": members}
 
     async def _watch(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
         try:
@@ -343,6 +339,10 @@ class ControlServer:
         change = self._agent.node.replica.decode(data)
         await self._agent.publish(change)
         return {"id": change.id, "versions": change.header.count}
+
+
+def _ms(duration_s: float | None) -> int | None:
+    return None if duration_s is None else round(duration_s * 1000)
 
 
 def _refusal(error: GossipconfError) -> dict[str, Any]:

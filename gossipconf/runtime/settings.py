@@ -17,6 +17,7 @@ from typing import Any, Final
 from ..model.errors import ConfigError, InvalidInput
 from ..model.key import check_node_id
 from ..model.limits import ADDRESS_BYTES_MAX
+from ..protocol.sighting import Labels, labels_of
 from ..protocol.tuning import DEFAULT_PRESET, LAN, PRESETS, Tuning
 from .address import SEED_FORMS, check_seed, parse_address
 from .node_files import NodeFiles
@@ -43,6 +44,7 @@ class AgentSettings:
     data:          directory of the journal and the control socket
     advertise:     address that peers are told, if it differs from ``listen``
     zone:          where it runs, as a path such as `eu-west/a`
+    labels:        what else peers are told about it: at most 16 short names and values
     join:          seeds: addresses of some other agents, or names of several
     source_host:   local address of outgoing connections, or None
     history_days:  how long superseded versions are kept, in days
@@ -58,6 +60,7 @@ class AgentSettings:
     zone: str = ""
     join: tuple[str, ...] = ()
     source_host: str | None = None
+    labels: Labels = ()
     history_days: int = HISTORY_DAYS
     tuning: Tuning = LAN
 
@@ -88,6 +91,11 @@ class Options:
         (),
     )
     zone: str = _option(f"where it runs, as a path such as `eu-west/a` of at most {ZONE_BYTES_MAX} bytes", "")
+    labels: tuple[tuple[str, str], ...] = _option(
+        "what else peers are told about it: a table of at most 16 short names and values, such as "
+        "`{ service = 'checkout' }`",
+        (),
+    )
     preset: str = _option(f"the protocol's pace: {', '.join(PRESETS)}; see below", DEFAULT_PRESET)
     data: str = _option("directory of the journal and the control socket", "data")
     cluster: str = _option("the cluster file: genesis and policies", "cluster.gossipconf")
@@ -142,11 +150,22 @@ def _checked(table: Mapping[str, Any], where: str) -> Options:
                     f"{where}: option 'history_days' must be a whole number of days, 0 to {HISTORY_DAYS_MAX}"
                 )
             values[name] = value
+        elif name == "labels":
+            values[name] = _labels(value, where)
         elif not isinstance(value, str):
             raise ConfigError(f"{where}: option {name!r} must be a string, not {value!r}")
         else:
             values[name] = value
     return Options(**values)
+
+
+def _labels(value: object, where: str) -> Labels:
+    if not isinstance(value, Mapping) or not all(isinstance(one, str) for one in value.values()):
+        raise ConfigError(f"{where}: option 'labels' must be a table of strings, like {{ service = 'checkout' }}")
+    try:
+        return labels_of(value)
+    except InvalidInput as error:
+        raise ConfigError(f"{where}: option 'labels': {error}") from None
 
 
 def _resolved(options: Options, file: Path) -> AgentSettings:
@@ -188,6 +207,7 @@ def _resolved(options: Options, file: Path) -> AgentSettings:
         source_host=options.source_host or None,
         history_days=options.history_days,
         tuning=PRESETS[options.preset],
+        labels=options.labels,
     )
 
 

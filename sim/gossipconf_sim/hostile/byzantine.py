@@ -24,14 +24,15 @@ from gossipconf.protocol.messages import (
     Hinted,
     Hints,
     Message,
-    Presence,
     Push,
     Root,
     Roster,
+    Signs,
     Walked,
     decode_message,
     encode_message,
 )
+from gossipconf.protocol.sighting import Sighting
 from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, NODE_HASH_BYTES
 
 from ..network.wire import Wire
@@ -46,7 +47,7 @@ REPLAYED_MAX: Final = 100
 
 PAYLOADS: Final = frozenset((Push.TYPE, Batch.TYPE))
 """Types of messages that carry changes."""
-REPLAYABLE: Final = PAYLOADS | {Root.TYPE, Roster.TYPE, Addresses.TYPE}
+REPLAYABLE: Final = PAYLOADS | {Root.TYPE, Roster.TYPE, Signs.TYPE, Addresses.TYPE}
 """Types that are legal at any time: the others open, answer or close something."""
 CLAIMS: Final = frozenset((Root.TYPE, Hints.TYPE, Hinted.TYPE, Checked.TYPE))
 """Types in which a node says what it holds."""
@@ -237,12 +238,15 @@ class Slander(Adversary):
             return ((0.0, send),)
         roster = decode_message(send.message)
         assert isinstance(roster, Roster)
-        turned = Roster(tuple(one if one.node_id == host.name else _gone(one) for one in roster.presences))
+        turned = Roster(
+            tuple(one if one.presence.node_id == host.name else _gone(one) for one in roster.sightings), roster.news
+        )
         return ((0.0, dataclasses.replace(send, message=encode_message(turned))),)
 
 
-def _gone(presence: Presence) -> Presence:
-    return dataclasses.replace(presence, stopped=True, count=presence.count + 1)
+def _gone(sighting: Sighting) -> Sighting:
+    presence = sighting.presence
+    return dataclasses.replace(sighting, presence=dataclasses.replace(presence, stopped=True, count=presence.count + 1))
 
 
 def copy_of(disk: Disk) -> Disk:

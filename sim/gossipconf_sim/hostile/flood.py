@@ -29,7 +29,6 @@ from gossipconf.protocol.messages import (
     Hints,
     Message,
     Ping,
-    Presence,
     Push,
     Root,
     Roster,
@@ -38,6 +37,7 @@ from gossipconf.protocol.messages import (
     WantPolicies,
     encode_message,
 )
+from gossipconf.protocol.sighting import Presence, Sighting
 from gossipconf.store.hash_tree import FANOUT, NODE_HASH_BYTES
 
 from ..world.adversary import Adversary
@@ -118,7 +118,7 @@ class Flood(Adversary):
     def presences(self, host: Host) -> Message:
         """Nodes that are not there, each seen just now."""
         own = host.running.presence.own()
-        return Roster(tuple(self._invent(own) for _ in range(PRESENCES_MAX)))
+        return Roster(tuple(Sighting(self._invent(own)) for _ in range(PRESENCES_MAX)))
 
     def push(self, host: Host) -> Message:
         """A change that everybody has."""

@@ -9,17 +9,16 @@ from typing import Final
 
 from gossipconf.model.encoding import encode
 from gossipconf.model.entry import put
-from gossipconf.protocol.messages import NONCE_BYTES, Presence
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE
-from gossipconf.protocol.presence import MEMBERS_MAX, SAVED_MEMBERS
+from gossipconf.protocol.presence import SAVED_MEMBERS
+from gossipconf.protocol.roster import MEMBERS_MAX, SavedMembers
 from gossipconf.protocol.views import FAR, FAR_SMALL, NEAR, ONLY_NEAR, SMALL_ZONE
 from gossipconf.protocol.zone import tag_of
-from gossipconf.store.hash_tree import EMPTY_HASH
 from gossipconf.trust.signing import Reservation, compose
 
 from ..hostile.byzantine import hostile
 from ..network.zones import pair_delays, place
-from ..scenario.admins import ADMIN, FOUNDED_MS, cluster
+from ..scenario.admins import ADMIN, cluster
 from ..scenario.scenario import Scenario
 from ..world.host import Disk
 from ..world.world import MakeNode, World
@@ -82,17 +81,13 @@ def _preload(scenario: Scenario, world: World) -> dict[bytes, bytes]:
 
 
 def _earlier_life(scenario: Scenario, names: list[str]) -> dict[str, bytes]:
-    """What else is on a disk after an earlier life in a crowd: who was there, as far as a node remembers.
+    """What else is on a disk after an earlier life in a crowd: that there are too many for a roster.
 
-    Without it each of thousands of nodes would hear of the same crowd again, at once.
+    Without it each of thousands of nodes would count the same crowd again, at once.
     """
     if scenario.start != "joined" or len(names) <= MEMBERS_MAX:
         return {}
-    members = [
-        Presence(name, bytes(NONCE_BYTES), FOUNDED_MS, 1, "", f"{name}:1", EMPTY_HASH, 1, 1, degraded=False)
-        for name in names[:MEMBERS_MAX]
-    ]
-    return {SAVED_MEMBERS: encode([member.to_wire() for member in members])}
+    return {SAVED_MEMBERS: SavedMembers(crowded=True).encode()}
 
 
 def _earlier_books(scenario: Scenario, zones: list[str], world: World) -> Callable[[int], dict[str, bytes]]:

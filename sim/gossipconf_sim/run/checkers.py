@@ -22,7 +22,7 @@ from gossipconf.model.version import Version, versions_of
 from gossipconf.protocol.events import PublishFailed
 from gossipconf.protocol.frames import QUEUE_BYTES_MAX, FrameClass
 from gossipconf.protocol.node import Node
-from gossipconf.protocol.presence import MEMBERS_MAX
+from gossipconf.protocol.roster import MEMBERS_MAX
 from gossipconf.protocol.views import LINKS_MAX
 from gossipconf.store.live_set import LiveSet
 from gossipconf.trust.policy import PolicyChain, policy_changes
@@ -32,8 +32,8 @@ from ..world.world import World
 
 Checker = Callable[[World], list[str]]
 
-MEMBERS_HELD_MAX: Final = 2 * MEMBERS_MAX + LINKS_MAX
-"""A crowd's member, those it remembers from before a restart, and neighbours met since it last forgot some."""
+MEMBERS_HELD_MAX: Final = MEMBERS_MAX + 2 * LINKS_MAX
+"""A full roster, and neighbours met since it was last looked who is to be forgotten."""
 
 FINDINGS_MAX: Final = 20
 """Findings of one checker that are told: ten thousand nodes with one fault are one fault."""
