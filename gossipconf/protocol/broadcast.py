@@ -48,10 +48,12 @@ NEIGHBOUR_RTTS: Final = 1.3
 """A copy from a near peer so many round trips after one from afar, or fewer, was sent before that peer could know."""
 NEAR_ENOUGH: Final = 2
 """Near links with which a node can do without pushes from afar: what its neighbours get they announce."""
-RECAP_S: Final = 1.0
+RECAP_S: Final = 2.0
 """How late the announcements are that far peers only learn from: they cost bytes, and together hardly any."""
 PRUNE_S: Final = 0.2
 """How long prunes are collected: a few copies more, and one message for many zones."""
+RECAP_MARGIN_S: Final = 0.001
+"""By how much at least a far peer must have been earlier to be asked for pushes: ties move nobody."""
 CATCH_UP_S: Final = 3.0
 """What came so lately is announced on a new link: what was under way when the links before it broke."""
 SLOW_S: Final = 5.0
@@ -243,7 +245,7 @@ class Broadcast:
         recaps, self._recaps = self._recaps, {}
         for link, told in recaps.values():
             late = told[:DIGESTS_MAX]
-            ages_ms = tuple(min(AGE_MS_MAX, round((self._now_s - news.arrived_s) * 1000)) for news in late)
+            ages_ms = tuple(min(AGE_MS_MAX, int((self._now_s - news.arrived_s) * 1000)) for news in late)
             self._overlay.send(link, Recap(tuple(news.digest for news in late), ages_ms))
 
     def _recapped(self, link: Link, recap: Recap) -> None:
@@ -257,7 +259,7 @@ class Broadcast:
                     news.announced_by(link)
                     missing.append(news)
             elif link.is_far and news.zone is not None:
-                self._score(link, news.zone, won=self._now_s - age_ms / 1000 < news.arrived_s)
+                self._score(link, news.zone, won=self._now_s - age_ms / 1000 + RECAP_MARGIN_S < news.arrived_s)
         if missing:
             self._pull(link, missing)
 

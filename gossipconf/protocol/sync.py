@@ -38,8 +38,9 @@ COMPARE_S: Final = 10.0
 """How often the leader of a link shows its root: 26 bytes, and the longest that a lost push stays unnoticed."""
 IN_FLIGHT_S: Final = 0.3
 """Roots that differ this soon after a change are likely to be equal again once pushes have landed."""
-PATIENCE_S: Final = 2.0
-"""Under steady publishing there is always something in flight: roots that differ for so long are synced anyway."""
+PATIENCE_S: Final = 10.0
+"""Under steady publishing there is always something in flight: roots that differ for so long are synced anyway, in case
+that something was lost, which broadcast repairs nearly always."""
 NEWS_S: Final = 0.05
 """Delay before a root changed by sync is shown to other peers, so that a stream of batches is shown once."""
 REPLY_LIMIT_S: Final = 10.0
@@ -71,6 +72,7 @@ class _Peer:
     retry_s: float = RETRY_FIRST_S
     not_before_s: float = float("-inf")
     show_s: float = float("inf")
+    awaits_quiet: bool = False
     budget: int = SYNC_BUDGET_BYTES
 
 
@@ -179,17 +181,37 @@ class Sync:
             if not first:
                 self._show_root(peer.link)
             return
-        if peer.unequal_since_s is None or now_s - peer.unequal_seen_s > PATIENCE_S:
+        if peer.unequal_since_s is None or now_s - peer.unequal_seen_s > 2 * PATIENCE_S:
             peer.unequal_since_s = now_s  # a follower that has become equal meanwhile has said nothing
         peer.unequal_seen_s = now_s
-        in_flight = now_s - self._replica.last_change_s < IN_FLIGHT_S and now_s - peer.unequal_since_s < PATIENCE_S
-        if in_flight and not first:
-            self._show_root_later(peer, IN_FLIGHT_S)
+        if not first and self._is_in_flight(peer):
+            self._show_root_once_quiet(peer)
         elif now_s < peer.not_before_s:
             self._show_root_later(peer, peer.not_before_s - now_s)
         else:
             self._waiting[peer.link.id] = None
             self._begin_next()
+
+    def _is_in_flight(self, peer: _Peer) -> bool:
+        """Whether roots may differ just because something is on its way."""
+        now_s = self._environment.now.monotonic_s
+        since_s = now_s if peer.unequal_since_s is None else peer.unequal_since_s
+        return now_s - self._replica.last_change_s < IN_FLIGHT_S and now_s - since_s < PATIENCE_S
+
+    def _show_root_once_quiet(self, peer: _Peer) -> None:
+        """Compare again once nothing has come for a moment, or patience is over; nothing is sent until then."""
+        if not peer.awaits_quiet:
+            peer.awaits_quiet = True
+            self._await_quiet(peer)
+
+    def _await_quiet(self, peer: _Peer) -> None:
+        if self._peers.get(peer.link.id) is not peer:
+            return
+        if self._is_in_flight(peer):
+            self._environment.call_later(IN_FLIGHT_S, lambda: self._await_quiet(peer))
+        else:
+            peer.awaits_quiet = False
+            self._show_root(peer.link)
 
     def _plan_news(self, source: Link) -> None:
         """Show the root to the other peers soon: what came by sync is news to them too."""
