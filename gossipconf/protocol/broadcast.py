@@ -25,6 +25,7 @@ from .fields import DIGESTS_MAX
 from .link import Link
 from .messages import AGE_MS_MAX, HOPS_MAX, Announce, Graft, Prune, Pull, Push, Recap, WantPolicies, digest_of
 from .news import Latest, News
+from .outbox import Outbox
 from .overlay import Overlay
 from .replica import Replica
 from .zone import ZoneTag
@@ -82,6 +83,7 @@ class Broadcast:
         self._overlay = overlay
         self._give_up = give_up
         self._latest = Latest()
+        self._outbox = Outbox(environment, overlay)
         self._far: dict[LinkId, Eagerness] = {}
         self._outcomes = 0
         self._slow_until_s: dict[LinkId, float] = {}
@@ -141,6 +143,7 @@ class Broadcast:
         if lost is not None:
             self._replace(link, lost)
         self._slow_until_s.pop(link.id, None)
+        self._outbox.link_down(link)
         self._recaps.pop(link.id, None)
         self._asked.pop(link.id, None)
         for digest, (source, _) in list(self._waiting.items()):
@@ -233,7 +236,7 @@ class Broadcast:
         if far:
             self._push(far, Push(news.hops, zone, 0, news.change))
         if told:
-            self._overlay.send_all(told, Announce((news.digest,)))
+            self._outbox.send(told, Announce((news.digest,)))
 
     def _recap_later(self, link: Link, news: News) -> None:
         """Have a change announced to a far peer, with others, so that it learns how early this link would have been."""
@@ -246,7 +249,7 @@ class Broadcast:
         for link, told in recaps.values():
             late = told[:DIGESTS_MAX]
             ages_ms = tuple(min(AGE_MS_MAX, int((self._now_s - news.arrived_s) * 1000)) for news in late)
-            self._overlay.send(link, Recap(tuple(news.digest for news in late), ages_ms))
+            self._outbox.send([link], Recap(tuple(news.digest for news in late), ages_ms))
 
     def _recapped(self, link: Link, recap: Recap) -> None:
         """Learn how early a far peer had what it has not pushed, and pull what has not come at all."""
@@ -264,7 +267,7 @@ class Broadcast:
             self._pull(link, missing)
 
     def _push(self, links: list[Link], push: Push) -> None:
-        self._overlay.send_all(links, push)
+        self._outbox.send(links, push)
         self._overlay.pushed(links)
 
     def _is_slow(self, link: Link) -> bool:
@@ -342,7 +345,7 @@ class Broadcast:
             if link.is_far:
                 self._eagerness(link).asked((zone,), eager=True)
             news.known_to(link.id)
-            self._push([link], Push(news.hops, zone, HOPS_MAX, news.change))
+            self._overlay.send(link, Push(news.hops, zone, HOPS_MAX, news.change))
 
     # -- learning ---------------------------------------------------------------------------------
 
@@ -416,7 +419,8 @@ class Broadcast:
         links = self._overlay.ready_links()
         if sum(not one.is_far for one in links) >= NEAR_ENOUGH:
             return False
-        return not any(one is not link and one.is_far and self._eagerness(one).is_asked_for(zone) for one in links)
+        pushing = sum(one is not link and one.is_far and self._eagerness(one).is_asked_for(zone) for one in links)
+        return pushing < (2 if self._environment.tuning.batching_s else 1)
 
     def _replace(self, link: Link, lost: Eagerness) -> None:
         """A far link is lost: where this node relied on it, the next best is to push."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from ..model.change import Change
 from ..model.errors import InvalidInput, Rejected, UnknownPolicy
@@ -34,6 +35,10 @@ from .messages import (
 from .overlay import Overlay
 from .replica import Replica
 
+OLD_MS: Final = 5_000
+"""Age beyond which a change that sync brings was missed, and not just faster than its push. Only a hint, as clocks are:
+it decides how soon others are asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
@@ -45,10 +50,11 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What one batch has brought: changes that were accepted, and those of them that were news."""
+    """What one batch has brought: changes accepted, those of them that were news, and the old ones of these."""
 
     count: int
     news: int
+    old: int
 
 
 class Exchange:
@@ -121,7 +127,8 @@ class Exchange:
 
     def take(self, link: Link, batch: Batch) -> Taken:
         """Take in what a peer has sent, asked or not: each change is judged on its own."""
-        count = news = 0
+        count = news = old = 0
+        long_ago_ms = self._environment.now.wall_ms - OLD_MS
         for data in batch.changes:
             change = None
             try:
@@ -140,8 +147,9 @@ class Exchange:
             count += 1
             if outcome.is_news:
                 news += 1
+                old += change.header.time_ms < long_ago_ms
                 self._on_taken(data)
-        return Taken(count, news)
+        return Taken(count, news, old)
 
     def _answer_hints(self, link: Link, hints: Hints) -> None:
         more = False

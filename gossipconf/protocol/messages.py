@@ -76,6 +76,8 @@ HOPS_MAX: Final = 255
 DIGEST_BYTES: Final = fields.DIGEST_BYTES
 AGE_MS_MAX: Final = 60_000
 """Ages of changes in a recap: what is older is no news."""
+BUNDLED_MAX: Final = 4_096
+"""Messages in one bundle: an announcement has 12 bytes, and a bundle is sent when it has BUNDLE_BYTES."""
 GRAFT_ZONES_MAX: Final = 64
 """Zones named at once: more than anybody runs in."""
 
@@ -349,6 +351,16 @@ class Prune:
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """Messages of broadcast that were collected and are sent as one, each encoded, in order."""
+
+    messages: tuple[bytes, ...]
+    TYPE: ClassVar = 18
+    CLASS: ClassVar = FrameClass.BROADCAST
+    READERS: ClassVar = (fields.many(fields.message_bytes, BUNDLED_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
 class WantAddresses:
     """Asks for addresses of nodes in a zone; answered by `Addresses`."""
 
@@ -370,13 +382,17 @@ class ZoneTold:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The sender's fingerprint and policy version: a comparison, perhaps the begin of a sync."""
+    """The sender's fingerprint and policy version: a comparison, perhaps the begin of a sync.
+
+    ``repaired``: it has just got what was missing for long, so that another root is no sign of something on its way.
+    """
 
     root: bytes
     policy: int
+    repaired: bool = False
     TYPE: ClassVar = 20
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (fields.byte_string(NODE_HASH_BYTES), fields.integer(POLICY_VERSION_MAX))
+    READERS: ClassVar = (fields.byte_string(NODE_HASH_BYTES), fields.integer(POLICY_VERSION_MAX), fields.flag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,6 +560,7 @@ Message: TypeAlias = (
     | Pull
     | Graft
     | Prune
+    | Bundle
     | WantAddresses
     | ZoneTold
     | Root
@@ -577,6 +594,7 @@ _TYPES: Final[dict[int, type[Any]]] = {
         Pull,
         Graft,
         Prune,
+        Bundle,
         WantAddresses,
         ZoneTold,
         Root,

@@ -30,7 +30,7 @@ from .decoders import Decoders
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
 from .link import Identity, Link
-from .messages import Checked, GoodbyeCode, Hinted, Hints, Message, Root
+from .messages import Bundle, Checked, GoodbyeCode, Hinted, Hints, Message, Root
 from .overlay import Overlay
 from .presence import PresenceBoard
 from .replica import Replica
@@ -116,6 +116,7 @@ class Node:
         )
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
+            Bundle: self._unbundle,
             **dict.fromkeys(broadcast.MESSAGES, self.broadcast.handle),
             **dict.fromkeys(presence.MESSAGES, self.presence.handle),
             **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
@@ -265,6 +266,16 @@ class Node:
         if isinstance(message, Root | Hints | Hinted | Checked) and link.ready:
             self.presence.root_shown(link, message.root)
         self._takers[type(message)](link, message)
+
+    def _unbundle(self, link: Link, bundle: Bundle) -> None:
+        """Take the messages of a bundle one after the other. Raises ProtocolViolation."""
+        for data in bundle.messages:
+            message = self._decode_message(data)
+            if message is None or link.closing:
+                continue
+            if not isinstance(message, broadcast.MESSAGES):
+                raise ProtocolViolation(f"{type(message).__name__} in a bundle")
+            self.broadcast.handle(link, message)
 
     def _link_up(self, link: Link) -> None:
         self.sync.link_up(link)

@@ -71,6 +71,8 @@ NAMESAKES_MAX: Final = 64
 """Namesakes remembered for that."""
 ASK_S: Final = 1.0
 """Wait before peers are asked again for addresses of near nodes, while they are wanting; it doubles up to ASK_CAP_S."""
+ASKED_MAX: Final = 3
+"""Peers that are asked at a time."""
 ASK_CAP_S: Final = 60.0
 """A zone of three nodes never has six near links: asking must cost nothing then."""
 EXCESS_MAX: Final = 4
@@ -530,7 +532,8 @@ class Overlay:
         """Ask peers for addresses in this node's zone, the less often the longer it has not helped."""
         if not self.zone or now_s < self._ask_s:
             return
-        for link in self.ready_links():
+        links = self.ready_links()
+        for link in self._environment.rng.sample(links, min(len(links), ASKED_MAX)):
             link.asked = True
             self.send(link, WantAddresses(self.zone))
         self._ask_s = now_s + self._environment.jittered(self._ask_pause_s)

@@ -41,6 +41,8 @@ IN_FLIGHT_S: Final = 0.3
 PATIENCE_S: Final = 10.0
 """Under steady publishing there is always something in flight: roots that differ for so long are synced anyway, in case
 that something was lost, which broadcast repairs nearly always."""
+BATCHED_HOPS: Final = 4
+"""Nodes on a change's way that collect before they pass it on (`Tuning.batching_s`), nearly always at most."""
 NEWS_S: Final = 0.05
 """Delay before a root changed by sync is shown to other peers, so that a stream of batches is shown once."""
 REPLY_LIMIT_S: Final = 10.0
@@ -97,6 +99,7 @@ class Sync:
         self._waiting: dict[LinkId, None] = {}
         self._last_request = 0
         self._news_planned = False
+        self._news_repaired = False
         self._news_sources: dict[LinkId, None] = {}
 
     @property
@@ -140,8 +143,8 @@ class Sync:
                     session.took(taken)
                     if taken.news:
                         self._heard_s = self._environment.now.monotonic_s
-                if taken.news:
-                    self._plan_news(link)
+                if taken.old or (taken.news and not self._is_busy()):
+                    self._plan_news(link, repaired=taken.old > 0)
             case Hinted() | Checked() | Walked() | Given():
                 if session is not None and session.answers(message):
                     self._heard_s = self._environment.now.monotonic_s
@@ -149,9 +152,9 @@ class Sync:
 
     # -- comparing --------------------------------------------------------------------------------
 
-    def _show_root(self, *links: Link) -> None:
+    def _show_root(self, *links: Link, repaired: bool = False) -> None:
         ready = [link for link in links if link.ready]
-        self._overlay.send_all(ready, Root(self._replica.root, self._replica.policy_version))
+        self._overlay.send_all(ready, Root(self._replica.root, self._replica.policy_version, repaired))
 
     def _show_root_later(self, peer: _Peer, delay_s: float) -> None:
         """Show the root once, however often this is asked for until then: a flood of roots arms one timer."""
@@ -179,12 +182,12 @@ class Sync:
             return
         if not peer.leads:
             if not first:
-                self._show_root(peer.link)
+                self._show_root(peer.link, repaired=shown.repaired)
             return
         if peer.unequal_since_s is None or now_s - peer.unequal_seen_s > 2 * PATIENCE_S:
             peer.unequal_since_s = now_s  # a follower that has become equal meanwhile has said nothing
         peer.unequal_seen_s = now_s
-        if not first and self._is_in_flight(peer):
+        if not first and not shown.repaired and self._is_in_flight(peer):
             self._show_root_once_quiet(peer)
         elif now_s < peer.not_before_s:
             self._show_root_later(peer, peer.not_before_s - now_s)
@@ -196,7 +199,12 @@ class Sync:
         """Whether roots may differ just because something is on its way."""
         now_s = self._environment.now.monotonic_s
         since_s = now_s if peer.unequal_since_s is None else peer.unequal_since_s
-        return now_s - self._replica.last_change_s < IN_FLIGHT_S and now_s - since_s < PATIENCE_S
+        return self._is_busy() and now_s - since_s < PATIENCE_S
+
+    def _is_busy(self) -> bool:
+        """Whether a change has come so lately that others may be on their way."""
+        collected_s = BATCHED_HOPS * self._environment.tuning.batching_s
+        return self._environment.now.monotonic_s - self._replica.last_change_s < IN_FLIGHT_S + collected_s
 
     def _show_root_once_quiet(self, peer: _Peer) -> None:
         """Compare again once nothing has come for a moment, or patience is over; nothing is sent until then."""
@@ -213,9 +221,10 @@ class Sync:
             peer.awaits_quiet = False
             self._show_root(peer.link)
 
-    def _plan_news(self, source: Link) -> None:
+    def _plan_news(self, source: Link, *, repaired: bool) -> None:
         """Show the root to the other peers soon: what came by sync is news to them too."""
         self._news_sources[source.id] = None
+        self._news_repaired |= repaired
         if not self._news_planned:
             self._news_planned = True
             self._environment.call_later(NEWS_S, self._show_news)
@@ -223,8 +232,9 @@ class Sync:
     def _show_news(self) -> None:
         self._news_planned = False
         sources, self._news_sources = self._news_sources, {}
+        repaired, self._news_repaired = self._news_repaired, False
         links = [peer.link for peer in self._peers.values()]
-        self._show_root(*(link for link in links if len(sources) > 1 or link.id not in sources))
+        self._show_root(*(link for link in links if len(sources) > 1 or link.id not in sources), repaired=repaired)
 
     # -- leading ----------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from gossipconf.model.change import Change
 from gossipconf.model.version import versions_of
 from gossipconf.protocol.events import Applied, Event, PeerUp, Published, PublishFailed
-from gossipconf.protocol.messages import Batch, Push
+from gossipconf.protocol.messages import Batch, Bundle, Push
 
 from ..network.wire import Wire
 from ..world.host import Host
@@ -142,6 +142,11 @@ class Meter:
             message = self._world.interning.message(data)
             assert isinstance(message, Push)
             self._copy(host, message.change, wire)
+        elif kind == Bundle.TYPE:
+            bundle = self._world.interning.message(data)
+            assert isinstance(bundle, Bundle)
+            for one in bundle.messages:
+                self._arrival(host, wire, one)
         elif kind == Batch.TYPE:
             batch = self._world.interning.message(data)
             assert isinstance(batch, Batch)
