@@ -99,7 +99,7 @@ SYNC_BUDGET_BYTES: Final = 1 << 20
 """What one sync request may bring: the bound of a link's sync queue, and 7 MB/s at 150 ms round trip."""
 
 FRONTIER_WRITERS_MAX: Final = 1_024
-"""Writers in one frontier hint (24 bytes each); older ones are left to the tree."""
+"""Writers in one frontier hint (about 10 bytes each); older ones are left to the tree."""
 
 NODE_ID_BYTES_MAX: Final = 64
 """A node's certified name, such as `checkout-7.eu-west`."""

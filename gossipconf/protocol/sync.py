@@ -33,7 +33,7 @@ from .replica import Replica
 from .session import Session
 
 COMPARE_S: Final = 10.0
-"""How often the leader of a link shows its root: 26 bytes, and the longest that a lost push stays unnoticed."""
+"""How often the leader of a link shows its root: 21 bytes, and the longest that a lost push stays unnoticed."""
 IN_FLIGHT_S: Final = 0.3
 """Roots that differ this soon after a change are likely to be equal again once pushes have landed."""
 PATIENCE_S: Final = 2.0
@@ -106,6 +106,7 @@ class Sync:
         """Forget a peer; a session with it ends."""
         self._peers.pop(link.id, None)
         self._waiting.pop(link.id, None)
+        self._exchange.link_down(link)
         if self._session is not None and self._session.link is link:
             self._end(False, "the link was lost")
 
