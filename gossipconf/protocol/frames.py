@@ -223,6 +223,11 @@ class FrameQueue:
         """Unsent message bytes of *frame_class*, or of all classes."""
         return sum(self._bytes.values()) if frame_class is None else self._bytes[frame_class]
 
+    def bounded_bytes(self, frame_class: FrameClass) -> int:
+        """Unsent message bytes of *frame_class* without its first message and its last: what the bound bounds."""
+        waiting = self._messages[frame_class]
+        return self._behind_first_bytes(frame_class) - len(waiting[-1]) if len(waiting) > 1 else 0
+
     def put(self, frame_class: FrameClass, message: bytes, now_s: float) -> bool:
         """Queue *message*; False, and it is not taken, if the class is full. *now_s*: any monotonic clock.
 
@@ -240,9 +245,12 @@ class FrameQueue:
         return True
 
     def _is_full(self, frame_class: FrameClass) -> bool:
+        return self._behind_first_bytes(frame_class) > self._bounds[frame_class]
+
+    def _behind_first_bytes(self, frame_class: FrameClass) -> int:
         waiting = self._messages[frame_class]
         first_bytes = len(waiting[0]) - self._offset[frame_class] if waiting else 0
-        return self._bytes[frame_class] - first_bytes > self._bounds[frame_class]
+        return self._bytes[frame_class] - first_bytes
 
     def _takes_push(self, now_s: float) -> bool:
         if self._behind:

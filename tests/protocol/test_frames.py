@@ -221,6 +221,7 @@ def test_a_full_class_refuses_and_leaves_the_others_alone(frame_class: FrameClas
     assert [queue.put(frame_class, part, 0.0) for _ in range(7)] == [True] * 6 + [False]
     forgotten = frame_class is FrameClass.BROADCAST
     assert queue.held_bytes(frame_class) == (0 if forgotten else 6 * len(part))
+    assert queue.bounded_bytes(frame_class) == (0 if forgotten else 4 * len(part))
     others = [each for each in FrameClass if each is not frame_class]
     assert all(queue.put(each, b"x", 0.0) for each in others)
 
