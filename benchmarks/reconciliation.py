@@ -2,7 +2,7 @@
 
 Two nodes of the shipped protocol are joined by a list and hold 100,000 changes between them, less those that a row
 takes away. The base is put into their live sets unjudged, for it is the same in both; all that a row sends is encoded,
-decoded, verified and judged as ever. Bytes are those of sync's messages, without frames (4 bytes each of up to 16 KiB)
+decoded, verified and judged as ever. Bytes are those of sync's messages, without frames (4 bytes each of up to 8 KiB)
 and TLS (22 bytes a record), and they are exact: the same in every run.
 
 bound: 1.05 × payload + 24 × active writers + 128, after the two roots (42 bytes) have shown that something differs.

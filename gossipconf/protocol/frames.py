@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gossipconf.model.errors import InvalidInput, LimitExceeded, ProtocolViolation
-from gossipconf.model.limits import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
+from gossipconf.model.limits import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, SYNC_BUDGET_BYTES
 
 HEADER_BYTES: Final = 4
 
@@ -58,7 +58,7 @@ QUEUE_BYTES_MAX: Final[Mapping[FrameClass, int]] = MappingProxyType(
         FrameClass.ACK: 64 << 10,
         # One granted budget, what wraps it and what ends its answer. Whoever asks again before it has
         # read that gets nothing.
-        FrameClass.SYNC: SYNC_BUDGET_BYTES + SYNC_BATCH_BYTES,
+        FrameClass.SYNC: SYNC_BUDGET_BYTES + (64 << 10),
     }
 )
 """Unsent message bytes of a class, behind its first message, at which a `FrameQueue` takes no more: so it holds

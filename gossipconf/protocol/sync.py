@@ -49,7 +49,7 @@ BUDGET_LEAST_BYTES: Final = 4_096
 """What is asked of, and given to, a peer at a time at least: through a link of 1 KiB a second it comes within
 REPLY_LIMIT_S."""
 BUDGET_STEP: Final = 4
-"""By how much the budget shrinks after a session that has waited in vain, and grows after one that has not."""
+"""By how much the budget shrinks after a session that took too long, and grows after one that ended well."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_CAP_S: Final = 30.0
 """Wait before a peer is tried again with which no sync ends equal: it may withhold, or refuse, for ever."""
@@ -228,13 +228,17 @@ class Sync:
             return
         left_s = self._heard_s + REPLY_LIMIT_S - self._environment.now.monotonic_s
         if self._waiting and self._environment.now.monotonic_s >= limit_s:
-            self._end(False, f"not done within {SESSION_LIMIT_S:g} s, and others wait")
+            self._end_late(session, f"not done within {SESSION_LIMIT_S:g} s, and others wait")
         elif left_s <= 0:
-            peer = self._peers[session.link.id]
-            peer.budget = max(BUDGET_LEAST_BYTES, peer.budget // BUDGET_STEP)
-            self._end(False, f"no answer within {REPLY_LIMIT_S:g} s")
+            self._end_late(session, f"no answer within {REPLY_LIMIT_S:g} s")
         else:
             self._environment.call_later(left_s, lambda: self._watch(session, limit_s))
+
+    def _end_late(self, session: Session, reason: str) -> None:
+        """End a session that takes too long; the next one with this peer asks for less at a time."""
+        peer = self._peers[session.link.id]
+        peer.budget = max(BUDGET_LEAST_BYTES, peer.budget // BUDGET_STEP)
+        self._end(False, reason)
 
     def _next_request(self) -> int:
         self._last_request += 1
