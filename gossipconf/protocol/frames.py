@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gossipconf.model.errors import InvalidInput, LimitExceeded, ProtocolViolation
-from gossipconf.model.limits import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
+from gossipconf.model.limits import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, SYNC_BUDGET_BYTES
 
 HEADER_BYTES: Final = 4
 
@@ -58,7 +58,7 @@ QUEUE_BYTES_MAX: Final[Mapping[FrameClass, int]] = MappingProxyType(
         FrameClass.ACK: 64 << 10,
         # One granted budget, what wraps it and what ends its answer. Whoever asks again before it has
         # read that gets nothing.
-        FrameClass.SYNC: SYNC_BUDGET_BYTES + SYNC_BATCH_BYTES,
+        FrameClass.SYNC: SYNC_BUDGET_BYTES + (64 << 10),
     }
 )
 """Unsent message bytes of a class, behind its first message, at which a `FrameQueue` takes no more: so it holds
@@ -223,6 +223,11 @@ class FrameQueue:
         """Unsent message bytes of *frame_class*, or of all classes."""
         return sum(self._bytes.values()) if frame_class is None else self._bytes[frame_class]
 
+    def bounded_bytes(self, frame_class: FrameClass) -> int:
+        """Unsent message bytes of *frame_class* without its first message and its last: what the bound bounds."""
+        waiting = self._messages[frame_class]
+        return self._behind_first_bytes(frame_class) - len(waiting[-1]) if len(waiting) > 1 else 0
+
     def put(self, frame_class: FrameClass, message: bytes, now_s: float) -> bool:
         """Queue *message*; False, and it is not taken, if the class is full. *now_s*: any monotonic clock.
 
@@ -240,9 +245,12 @@ class FrameQueue:
         return True
 
     def _is_full(self, frame_class: FrameClass) -> bool:
+        return self._behind_first_bytes(frame_class) > self._bounds[frame_class]
+
+    def _behind_first_bytes(self, frame_class: FrameClass) -> int:
         waiting = self._messages[frame_class]
         first_bytes = len(waiting[0]) - self._offset[frame_class] if waiting else 0
-        return self._bytes[frame_class] - first_bytes > self._bounds[frame_class]
+        return self._bytes[frame_class] - first_bytes
 
     def _takes_push(self, now_s: float) -> bool:
         if self._behind:

@@ -30,6 +30,7 @@ class Link:
     """One connection, from the shell's `connected` to its `disconnected`.
 
     greeted:      its peer's hello was right
+    version:      of the protocol, that both ends speak
     zone:         tag of the zone where the peer runs, 0 while unknown
     near:         whether the peer is in this node's own zone; None: unknown, and taken for near
     wanted_near:  it was dialled in the hope that its node is near
@@ -51,6 +52,7 @@ class Link:
     heard_s: float
     hello: Hello | None = None
     greeted: bool = False
+    version: int = 0
     zone: ZoneTag = 0
     near: bool | None = None
     wanted_near: bool = False

@@ -42,6 +42,7 @@ from .messages import (
     Pong,
     WantAddresses,
     ZoneTold,
+    agreed_version,
     encode_message,
 )
 from .neighbourhood import Neighbourhood
@@ -357,7 +358,8 @@ class Overlay:
             raise ProtocolViolation(f"hello from cluster {hello.cluster.hex()[:8]}…")
         if hello.node_id != link.node_id:
             raise ProtocolViolation(f"hello from {hello.node_id!r} under the certificate of {link.node_id!r}")
-        if hello.version_max < VERSION_MIN or hello.version_min > VERSION_MAX:
+        version = agreed_version(hello)
+        if version is None:
             raise ProtocolViolation(
                 f"peer speaks protocol {hello.version_min} to {hello.version_max}, "
                 f"this node {VERSION_MIN} to {VERSION_MAX}"
@@ -367,7 +369,7 @@ class Overlay:
             return
         link.greeted = True
         self._failures = 0
-        link.hello = hello
+        link.hello, link.version = hello, version
         self._ready = None
         self.neighbourhood.greeted(link)
         if link.outbound:

@@ -35,7 +35,7 @@ from .replica import Replica
 from .session import Session
 
 COMPARE_S: Final = 10.0
-"""How often the leader of a link shows its root: 26 bytes, and the longest that a lost push stays unnoticed."""
+"""How often the leader of a link shows its root: 21 bytes, and the longest that a lost push stays unnoticed."""
 IN_FLIGHT_S: Final = 0.3
 """Roots that differ this soon after a change are likely to be equal again once pushes have landed."""
 PATIENCE_S: Final = 10.0
@@ -54,7 +54,7 @@ BUDGET_LEAST_BYTES: Final = 4_096
 """What is asked of, and given to, a peer at a time at least: through a link of 1 KiB a second it comes within
 REPLY_LIMIT_S."""
 BUDGET_STEP: Final = 4
-"""By how much the budget shrinks after a session that has waited in vain, and grows after one that has not."""
+"""By how much the budget shrinks after a session that took too long, and grows after one that ended well."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_CAP_S: Final = 30.0
 """Wait before a peer is tried again with which no sync ends equal: it may withhold, or refuse, for ever."""
@@ -120,6 +120,7 @@ class Sync:
         """Forget a peer; a session with it ends."""
         self._peers.pop(link.id, None)
         self._waiting.pop(link.id, None)
+        self._exchange.link_down(link)
         if self._session is not None and self._session.link is link:
             self._end(False, "the link was lost")
 
@@ -268,13 +269,17 @@ class Sync:
             return
         left_s = self._heard_s + REPLY_LIMIT_S - self._environment.now.monotonic_s
         if self._waiting and self._environment.now.monotonic_s >= limit_s:
-            self._end(False, f"not done within {SESSION_LIMIT_S:g} s, and others wait")
+            self._end_late(session, f"not done within {SESSION_LIMIT_S:g} s, and others wait")
         elif left_s <= 0:
-            peer = self._peers[session.link.id]
-            peer.budget = max(BUDGET_LEAST_BYTES, peer.budget // BUDGET_STEP)
-            self._end(False, f"no answer within {REPLY_LIMIT_S:g} s")
+            self._end_late(session, f"no answer within {REPLY_LIMIT_S:g} s")
         else:
             self._environment.call_later(left_s, lambda: self._watch(session, limit_s))
+
+    def _end_late(self, session: Session, reason: str) -> None:
+        """End a session that takes too long; the next one with this peer asks for less at a time."""
+        peer = self._peers[session.link.id]
+        peer.budget = max(BUDGET_LEAST_BYTES, peer.budget // BUDGET_STEP)
+        self._end(False, reason)
 
     def _next_request(self) -> int:
         self._last_request += 1

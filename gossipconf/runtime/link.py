@@ -20,10 +20,10 @@ from gossipconf.protocol.frames import HEADER_BYTES, FrameClass, FrameDecoder, F
 from gossipconf.runtime.pki import PeerIdentity
 
 WRITE_BYTES: Final = HEADER_BYTES + FRAME_BYTES_MAX
-"""One write fills one TLS record: small frames share its overhead, and nothing urgent waits for more."""
+"""One write is one TLS record: small frames share its overhead, and nothing urgent waits for more."""
 
 READ_BYTES: Final = 65_536
-"""Four TLS records a read: fewer wake-ups under load, little memory held when idle."""
+"""Eight such records a read: fewer wake-ups under load, little memory held when idle."""
 
 CLOSE_FLUSH_S: Final = 1.0
 """How long a closing link may take over its last control messages and TLS goodbye."""

@@ -86,7 +86,7 @@ def test_wire_bytes_are_fixed() -> None:
     """A change here is a change of the wire: agents of different versions stop understanding each other."""
     assert list(encode_frames(FrameClass.SYNC, b"abc")) == [b"\x03\x00\x00\x03abc"]
     first, last = encode_frames(FrameClass.BROADCAST, b"x" * (FRAME_BYTES_MAX + 1))
-    assert first[:HEADER_BYTES] == b"\x81\x00\x3f\xfc"
+    assert first[:HEADER_BYTES] == b"\x81\x00\x1f\xfc"
     assert last == b"\x01\x00\x00\x01x"
 
 
@@ -158,7 +158,7 @@ def decoded(stream: bytes) -> list[tuple[FrameClass, bytes]]:
     return FrameDecoder().feed(stream)
 
 
-def drained(queue: FrameQueue, bytes_max: int = 16_384) -> list[bytes]:
+def drained(queue: FrameQueue, bytes_max: int = 8_192) -> list[bytes]:
     batches = []
     while batch := queue.take(bytes_max):
         batches.append(batch)
@@ -188,7 +188,7 @@ def test_small_frames_share_a_batch_and_full_ones_do_not_exceed_it() -> None:
         queue.put(FrameClass.CONTROL, b"%d" % number, 0.0)
     assert len(drained(queue)) == 1
     queue.put(FrameClass.BROADCAST, body(3 * FRAME_BYTES_MAX), 0.0)
-    assert [len(batch) for batch in drained(queue)] == [16_384] * 3
+    assert [len(batch) for batch in drained(queue)] == [8_192] * 3
 
 
 @settings(max_examples=60, deadline=None)
@@ -221,6 +221,7 @@ def test_a_full_class_refuses_and_leaves_the_others_alone(frame_class: FrameClas
     assert [queue.put(frame_class, part, 0.0) for _ in range(7)] == [True] * 6 + [False]
     forgotten = frame_class is FrameClass.BROADCAST
     assert queue.held_bytes(frame_class) == (0 if forgotten else 6 * len(part))
+    assert queue.bounded_bytes(frame_class) == (0 if forgotten else 4 * len(part))
     others = [each for each in FrameClass if each is not frame_class]
     assert all(queue.put(each, b"x", 0.0) for each in others)
 

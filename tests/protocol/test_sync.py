@@ -37,6 +37,8 @@ from gossipconf.protocol.messages import (
 )
 from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.protocol.sync import (
+    BUDGET_LEAST_BYTES,
+    BUDGET_STEP,
     COMPARE_S,
     IN_FLIGHT_S,
     PATIENCE_S,
@@ -180,7 +182,9 @@ def test_large_sequence_numbers_keep_to_the_bound_too() -> None:
 def test_what_the_follower_has_comes_within_one_round_trip_after_hints(missing: int) -> None:
     world = pair()
     give(world, "a", [change("v" * 100, f"k{number}", seq=number + 1) for number in range(missing)])
-    assert kinds(join(world)) == ["Root", "Root", "Hints", "Batch", "Hinted"]
+    first, second, question, *batches, end = kinds(join(world))
+    assert (first, second, question, end) == ("Root", "Root", "Hints", "Hinted")
+    assert set(batches) == {"Batch"}
 
 
 def test_both_sides_missing_is_one_round_trip_and_a_check() -> None:
@@ -532,6 +536,39 @@ def test_a_silent_peer_ends_the_session_and_not_the_link() -> None:
     assert (ended.equal, ended.reason) == (False, "no answer within 10 s")
     assert bench.node.sync.is_idle
     assert bench.closed(link) is None
+
+
+def test_who_does_not_answer_in_time_is_asked_for_less_and_after_success_for_more() -> None:
+    bench, link = leading()
+    budgets = []
+    for _ in range(6):
+        while not (asked := bench.said(link, Hints)):
+            bench.tell(link, Root(OTHER_ROOT, 1), Ping(1))
+            bench.wait(1.0)
+        budgets.append(asked[0].budget)
+        bench.wait(REPLY_LIMIT_S + 0.1)
+    assert budgets == [SYNC_BUDGET_BYTES // 4**step for step in range(5)] + [BUDGET_LEAST_BYTES]
+    for _ in range(40):
+        bench.tell(link, Ping(1))
+        bench.wait(1.0)
+    bench.tell(link, Root(OTHER_ROOT, 1))
+    (hints,) = bench.said(link, Hints)
+    bench.tell(link, Hinted(hints.request, bench.node.root, 1, (), False), Root(OTHER_ROOT, 1))
+    (hints,) = bench.said(link, Hints)
+    assert hints.budget == BUDGET_STEP * BUDGET_LEAST_BYTES
+
+
+@pytest.mark.parametrize("slow", ["a", "b"])
+def test_a_peer_behind_one_kib_a_second_is_synced(slow: str) -> None:
+    """It lacks 60 KB: a minute's worth, of which no answer of the usual size would come in time."""
+    world = pair()
+    world.hosts[slow].read_bytes_s = 1024.0
+    lacked = large(60, 1_000)
+    give(world, {"a": "b", "b": "a"}[slow], lacked)
+    world.wire("a", "b")
+    assert world.run_until(world.converged, 200.0)
+    assert sum(one.bytes for one in world.since(0, Batch)) <= 2.5 * payload(lacked)
+    assert list(violations(world)) == []
 
 
 def test_a_silent_peer_does_not_keep_others_waiting() -> None:

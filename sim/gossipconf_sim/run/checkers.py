@@ -17,7 +17,7 @@ from typing import Final
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Slot
 from gossipconf.model.errors import GossipconfError
-from gossipconf.model.limits import ADDRESS_BOOK_MAX, FORK_BRANCHES_MAX, MESSAGE_BYTES_MAX, RETIRED_HEADERS_MAX
+from gossipconf.model.limits import ADDRESS_BOOK_MAX, FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
 from gossipconf.model.version import Version, versions_of
 from gossipconf.protocol.events import PublishFailed
 from gossipconf.protocol.frames import QUEUE_BYTES_MAX, FrameClass
@@ -186,7 +186,7 @@ def bounded(world: World) -> list[str]:
             if lane is not None:
                 for one in FrameClass:
                     what = f"{one.name.lower()} bytes queued for {wire.other(host).name}"
-                    sizes[what] = (lane.queue.held_bytes(one), QUEUE_BYTES_MAX[one] + 2 * MESSAGE_BYTES_MAX)
+                    sizes[what] = (lane.queue.bounded_bytes(one), QUEUE_BYTES_MAX[one])
         wrong += [f"{host.name}: {size} {what}" for what, (size, limit) in sizes.items() if size > limit]
     return wrong
 
