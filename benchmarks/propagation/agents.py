@@ -1,4 +1,4 @@
-"""gossipconf: agents as processes, set up by the code of `init` and `pki node`, listened to as `gossipconf watch` does."""
+"""gossipconf: agents as processes, made by the code of `init` and `pki node`, listened to as `watch` does."""
 
 from __future__ import annotations
 

@@ -107,6 +107,10 @@ class Rpc:
             raise BenchmarkError(f"Serf refuses {command!r}: {reply['Error']}")
         return self._next() if has_body else None
 
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
+
     def _next(self) -> Any:
         while True:
             for message in self._unpacker:
