@@ -78,6 +78,10 @@ class Client:
                 raise _named_error(event)
             yield event
 
+    def fileno(self) -> int:
+        """The connection, for whoever waits for many at once: replies are never read further than they go."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
