@@ -31,9 +31,6 @@ QUIET_S: Final = 1.0
 """A link on which nothing was heard for so long is asked when something is pushed over it."""
 URGENT_S: Final = 3.0
 """How long the answer to that is waited for: TCP's retransmissions of one lost packet fit in several times."""
-FIRST_PINGS: Final = 3
-"""Round trips measured one after the other on a new link, unless the first shows that it is near: one alone may have
-met a busy moment."""
 SLOW_S: Final = 1.0
 """An answer that took longer than the longest way round the globe and a retransmission has waited in a queue, perhaps
 this node's own."""

@@ -59,9 +59,8 @@ class Neighbourhood:
             self._note_far(link.zone)
             if not self.zone:
                 self._adopt(self._environment.rng.randint(1, TAG_MAX))
-        elif link.near and link.zone and not self.labelled and not link.hello.zone:
-            if not self.zone or link.zone < self.zone:
-                self._adopt(link.zone)
+        elif link.near and not self.labelled and not link.hello.zone and 0 < link.zone < (self.zone or TAG_MAX + 1):
+            self._adopt(link.zone)
 
     def _note_far(self, zone: ZoneTag) -> None:
         if zone and zone != self.zone and zone not in self._far_tags:
