@@ -12,7 +12,7 @@ peers alone are no cause: many may crash at once, and must be missed soon.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from .environment import Environment
@@ -79,14 +79,14 @@ class Keepalive:
         self.ping(link, urgent=True)
         return True
 
-    def look(self, links: Iterable[Link], close: Callable[[Link, str], None]) -> float:
+    def look(self, links: Collection[Link], close: Callable[[Link, str], None]) -> float:
         """Ping or close the links that are silent; return when one must be looked at again."""
         now_s = self._environment.now.monotonic_s
         if now_s > self._planned_s + LATE_S:
             self._judge_oneself(1)
-            for link in links:  # what has come meanwhile is still to be read
+            for link in links:  # what has come meanwhile is still to be read, and tells no round trip
                 link.heard_s = max(link.heard_s, now_s - KEEPALIVE_S)
-                link.ping_s = None if link.ping_s is None else max(link.ping_s, now_s)
+                link.ping_s, link.urgent = None, False
         patience = 1 + self.health
         next_s = float("inf")
         for link in links:
