@@ -113,9 +113,7 @@ class Overlay:
         self._write_meta = write_meta
         self._member_count = member_count
         self.keepalive = Keepalive(environment, self.send)
-        self.neighbourhood = Neighbourhood(
-            environment, identity.zone, zone, lambda told: self.send_all(self.ready_links(), told)
-        )
+        self.neighbourhood = Neighbourhood(environment, identity.zone, zone, self._tell_zone)
         self._links: dict[LinkId, Link] = {}
         self._ready: list[Link] | None = None
         self._dialling: dict[str, bool] = {}
@@ -299,6 +297,10 @@ class Overlay:
             if link.is_far:
                 self._on_placed(link)
             self._make_room(link)
+
+    def _tell_zone(self, told: ZoneTold) -> None:
+        self.send_all(self.ready_links(), told)
+        self._plan_save()
 
     def _note_zone(self, link: Link) -> None:
         if link.hello is not None:
