@@ -1,8 +1,9 @@
 """The address book: where nodes were last reached, and when to try each again.
 
 It never gives an address up while there is room: a partition may last ten days.
-Retries back off to a cap and go on for ever. A full book spreads over the zones: of a
-zone with less than its share every address is taken in. Pure data; the overlay dials.
+Retries back off to a cap and go on for ever. A full book spreads over the zones: for a
+zone with less than its share one makes room that is only heard of in the fullest. Pure
+data; the overlay dials.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class AddressBook:
 
         one that fails, if possible where no node was met; so whoever floods a book cannot drive out the other
         side of a partition: only if nodes were met at all addresses does one of these that fail now make room.
-        Failing that, one of the zone with the most, if that has more than its share and ``zone`` less.
+        Failing that, one only heard of in the zone with the most, if ``zone`` has less than its share. A liar can
+        invent zones too, so nobody who was met makes room for one.
         """
         record = self._addresses.get(address)
         if record is not None:
@@ -105,7 +107,9 @@ class AddressBook:
         if not candidates and zone and self.count_in(zone) < ADDRESS_BOOK_MAX // (len(self._zones) + 1):
             fullest = max(self._zones, key=lambda one: (self._zones[one], one))
             candidates = [
-                known for known, record in self._addresses.items() if record.zone == fullest and not record.is_seed
+                known
+                for known, record in self._addresses.items()
+                if record.zone == fullest and not record.is_seed and not record.node_id
             ]
         return rng.choice(candidates) if candidates else None
 

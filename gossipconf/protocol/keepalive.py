@@ -12,7 +12,7 @@ peers alone are no cause: many may crash at once, and must be missed soon.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from .environment import Environment
@@ -31,9 +31,6 @@ QUIET_S: Final = 1.0
 """A link on which nothing was heard for so long is asked when something is pushed over it."""
 URGENT_S: Final = 3.0
 """How long the answer to that is waited for: TCP's retransmissions of one lost packet fit in several times."""
-FIRST_PINGS: Final = 3
-"""Round trips measured one after the other on a new link, unless the first shows that it is near: one alone may have
-met a busy moment."""
 SLOW_S: Final = 1.0
 """An answer that took longer than the longest way round the globe and a retransmission has waited in a queue, perhaps
 this node's own."""
@@ -82,14 +79,14 @@ class Keepalive:
         self.ping(link, urgent=True)
         return True
 
-    def look(self, links: Iterable[Link], close: Callable[[Link, str], None]) -> float:
+    def look(self, links: Collection[Link], close: Callable[[Link, str], None]) -> float:
         """Ping or close the links that are silent; return when one must be looked at again."""
         now_s = self._environment.now.monotonic_s
         if now_s > self._planned_s + LATE_S:
             self._judge_oneself(1)
-            for link in links:  # what has come meanwhile is still to be read
+            for link in links:  # what has come meanwhile is still to be read, and tells no round trip
                 link.heard_s = max(link.heard_s, now_s - KEEPALIVE_S)
-                link.ping_s = None if link.ping_s is None else max(link.ping_s, now_s)
+                link.ping_s, link.urgent = None, False
         patience = 1 + self.health
         next_s = float("inf")
         for link in links:

@@ -14,6 +14,10 @@ SMOOTHING: Final = 0.125
 DEVIATION_SMOOTHING: Final = 0.25
 """And in its mean deviation: RFC 6298's beta."""
 
+FIRST_PINGS: Final = 3
+"""Round trips measured one after the other on a new link, unless one shows that its peer is near: before so many no
+peer without label counts as far, since one alone may have met a busy moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -90,8 +94,10 @@ class Link:
         self.rtt_least_s = min(self.rtt_least_s, rtt_s)
 
     def place(self, own_zone: ZoneTag, *, labelled: bool) -> None:
-        """Decide whether the peer is near: by the labels where both ends have one, else by the round trip."""
+        """Decide whether the peer is near: by the labels where both ends have one, else by the round trips."""
         if labelled:
             self.near = self.zone == own_zone
         elif self.rtt_least_s is not None:
-            self.near = is_near_rtt(self.rtt_least_s, was_near=self.near)
+            near = is_near_rtt(self.rtt_least_s, was_near=self.near)
+            if near or self.pongs >= FIRST_PINGS:
+                self.near = near

@@ -45,8 +45,6 @@ class Neighbourhood:
             return
         link.zone = zone
         self._place(link)
-        if not self.labelled and link.near and zone and (not self.zone or zone < self.zone):
-            self._adopt(zone)
 
     def may_be_near(self, zone: ZoneTag) -> bool:
         """Whether a node with this tag may be near, as far as is known."""
@@ -61,6 +59,8 @@ class Neighbourhood:
             self._note_far(link.zone)
             if not self.zone:
                 self._adopt(self._environment.rng.randint(1, TAG_MAX))
+        elif link.near and not self.labelled and not link.hello.zone and 0 < link.zone < (self.zone or TAG_MAX + 1):
+            self._adopt(link.zone)
 
     def _note_far(self, zone: ZoneTag) -> None:
         if zone and zone != self.zone and zone not in self._far_tags:

@@ -26,8 +26,8 @@ from .address_book import AddressBook
 from .environment import Connect, Disconnect, Environment, LinkId
 from .events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
 from .frames import FrameClass
-from .keepalive import FIRST_PINGS, LOOK_S, Keepalive, look_s
-from .link import Identity, Link
+from .keepalive import LOOK_S, Keepalive, look_s
+from .link import FIRST_PINGS, Identity, Link
 from .messages import (
     ADDRESSES_MAX,
     NONCE_BYTES,
@@ -116,9 +116,7 @@ class Overlay:
         self._write_meta = write_meta
         self._member_count = member_count
         self.keepalive = Keepalive(environment, self.send)
-        self.neighbourhood = Neighbourhood(
-            environment, identity.zone, zone, lambda told: self.send_all(self.ready_links(), told)
-        )
+        self.neighbourhood = Neighbourhood(environment, identity.zone, zone, self._tell_zone)
         self._links: dict[LinkId, Link] = {}
         self._ready: list[Link] | None = None
         self._dialling: dict[str, bool] = {}
@@ -297,12 +295,16 @@ class Overlay:
             return
         was_far = link.is_far
         self.neighbourhood.measured(link)
-        if link.is_far and not was_far:
-            self._on_placed(link)
-        if link.is_far and link.pongs < FIRST_PINGS:
+        if not link.near and link.pongs < FIRST_PINGS:
             self.keepalive.ping(link)
-        elif link.pongs <= FIRST_PINGS:
+        if link.is_far != was_far:  # it counts among others now
+            if link.is_far:
+                self._on_placed(link)
             self._make_room(link)
+
+    def _tell_zone(self, told: ZoneTold) -> None:
+        self.send_all(self.ready_links(), told)
+        self._plan_save()
 
     def _note_zone(self, link: Link) -> None:
         if link.hello is not None:

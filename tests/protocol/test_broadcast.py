@@ -52,7 +52,7 @@ def test_what_is_forwarded_to_many_is_encoded_once() -> None:
     bench = Bench()
     links = [bench.connect(f"p{number}") for number in range(5)]
     bench.drain(Send)
-    bench.tell(links[0], Push(1, change().encode()))
+    bench.tell(links[0], Push(1, 0, 0, change().encode()))
     pushes = [one for one in bench.drain(Send) if one.frame_class is FrameClass.BROADCAST]
     assert [one.link for one in pushes] == links[1:]
     assert all(one.message is pushes[0].message for one in pushes)
@@ -89,17 +89,17 @@ def pushing() -> tuple[Bench, int, int]:
 def test_the_first_copy_is_forwarded_before_it_is_on_disk_and_copies_are_counted() -> None:
     bench, source, other = pushing()
     data = change().encode()
-    bench.tell(source, Push(3, data))
-    assert bench.said(other, Push) == [Push(4, data)]
-    bench.tell(other, Push(9, data))
-    bench.tell(source, Push(3, data))
+    bench.tell(source, Push(3, 0, 0, data))
+    assert bench.said(other, Push) == [Push(4, 0, 0, data)]
+    bench.tell(other, Push(9, 0, 0, data))
+    bench.tell(source, Push(3, 0, 0, data))
     assert (bench.said(other, Push), bench.said(source, Push)) == ([], [])
     assert bench.node.broadcast.duplicates == 2
 
 
 def test_hops_stop_at_their_limit() -> None:
     bench, source, other = pushing()
-    bench.tell(source, Push(HOPS_MAX, change().encode()))
+    bench.tell(source, Push(HOPS_MAX, 0, 0, change().encode()))
     assert [push.hops for push in bench.said(other, Push)] == [HOPS_MAX]
 
 
@@ -107,9 +107,9 @@ def test_what_is_superseded_on_arrival_is_not_forwarded() -> None:
     bench, source, other = pushing()
     old = change("1")
     new = signed([Entry("a", b"2", seen=((old.writer_id, 1),))], "bob")
-    bench.tell(source, Push(1, new.encode()))
+    bench.tell(source, Push(1, 0, 0, new.encode()))
     assert len(bench.said(other, Push)) == 1
-    bench.tell(source, Push(1, old.encode()))
+    bench.tell(source, Push(1, 0, 0, old.encode()))
     assert bench.said(other, Push) == []
     assert bench.closed(source) is None
 
@@ -132,11 +132,11 @@ def test_invalid_pushes_are_not_relayed_and_close_the_link_at_last() -> None:
         change("before").encode().replace(b"before", b"behind"),  # altered
     ]
     for data in bad:
-        bench.tell(source, Push(1, data))
+        bench.tell(source, Push(1, 0, 0, data))
     assert len(bench.events(ChangeRejected)) == len(bad)
     assert bench.closed(source) is None
     for seq in range(FAULTS_MAX - len(bad)):
-        bench.tell(source, Push(1, change(by="mallory", seq=seq + 2).encode()))
+        bench.tell(source, Push(1, 0, 0, change(by="mallory", seq=seq + 2).encode()))
     assert "8 invalid messages" in (bench.closed(source) or "")
     assert bench.said(other, Push) == []
     assert bench.closed(other) is None
@@ -146,7 +146,7 @@ def test_invalid_pushes_are_not_relayed_and_close_the_link_at_last() -> None:
 def test_a_part_of_a_change_is_no_push() -> None:
     bench, source, _ = pushing()
     part = signed([put("a", b"1"), put("b", b"1")], "alice").restrict((0,))
-    bench.tell(source, Push(1, part.encode()))
+    bench.tell(source, Push(1, 0, 0, part.encode()))
     assert "parts belong to sync" in (bench.closed(source) or "")
     assert bench.node.replica.live.slot(("a", "")) == ()
 
@@ -160,20 +160,20 @@ def of_policy_2(number: int = 1, size: int = 1) -> bytes:
 
 def test_a_change_waits_for_its_policy_and_goes_on_when_that_comes() -> None:
     bench, source, other = pushing()
-    bench.tell(source, Push(1, of_policy_2()))
+    bench.tell(source, Push(1, 0, 0, of_policy_2()))
     assert bench.said(source) == [WantPolicies(1)]
-    bench.tell(other, Push(1, of_policy_2()))
+    bench.tell(other, Push(1, 0, 0, of_policy_2()))
     assert bench.node.broadcast.duplicates == 1, "a copy of what waits"
     assert bench.said(other) == []
     bench.tell(source, Batch((second_policy().encode(),)))
     assert bench.node.replica.live.slot(("zoo/1", ""))
-    assert bench.said(other, Push) == [Push(2, of_policy_2())]
+    assert bench.said(other, Push) == [Push(2, 0, 1, of_policy_2())]
     assert bench.events(ChangeRejected) == []
 
 
 def test_what_waits_is_judged_when_its_policy_comes() -> None:
     bench, source, other = pushing()
-    bench.tell(source, Push(1, change(by="mallory", policy=2).encode()))
+    bench.tell(source, Push(1, 0, 0, change(by="mallory", policy=2).encode()))
     bench.tell(source, Batch((second_policy().encode(),)))
     assert len(bench.events(ChangeRejected)) == 1
     assert bench.said(other, Push) == []
@@ -181,25 +181,25 @@ def test_what_waits_is_judged_when_its_policy_comes() -> None:
 
 def test_what_waits_is_dropped_with_its_link() -> None:
     bench, source, other = pushing()
-    bench.tell(source, Push(1, of_policy_2()))
+    bench.tell(source, Push(1, 0, 0, of_policy_2()))
     bench.lose(source)
     bench.tell(other, Batch((second_policy().encode(),)))
     assert bench.node.replica.live.slot(("zoo/1", "")) == ()
-    bench.tell(other, Push(1, of_policy_2()))
+    bench.tell(other, Push(1, 0, 0, of_policy_2()))
     assert bench.node.replica.live.slot(("zoo/1", "")), "dropped, not remembered as seen"
 
 
 def test_what_waits_is_bounded_in_number_and_bytes() -> None:
     bench, source, _ = pushing()
     for number in range(1, WAITING_MAX + 20):
-        bench.tell(source, Push(1, of_policy_2(number)))
+        bench.tell(source, Push(1, 0, 0, of_policy_2(number)))
     bench.tell(source, Batch((second_policy().encode(),)))
     assert len(bench.node.replica.live.under("zoo")) == WAITING_MAX
 
     bench, source, _ = pushing()
     size = 1_000_000
     for number in range(1, 30):
-        bench.tell(source, Push(1, of_policy_2(number, size)))
+        bench.tell(source, Push(1, 0, 0, of_policy_2(number, size)))
     bench.tell(source, Batch((second_policy().encode(),)))
     assert len(bench.node.replica.live.under("zoo")) == WAITING_BYTES_MAX // (size + 200)
 
@@ -208,8 +208,8 @@ def test_digests_of_copies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broadcast, "RECENT_MAX", 3)
     bench, source, other = pushing()
     for seq in range(1, 6):
-        bench.tell(source, Push(1, change(key=f"k{seq}", seq=seq).encode()))
+        bench.tell(source, Push(1, 0, 0, change(key=f"k{seq}", seq=seq).encode()))
     bench.said(other)
-    bench.tell(source, Push(1, change(key="k1", seq=1).encode()))
+    bench.tell(source, Push(1, 0, 0, change(key="k1", seq=1).encode()))
     assert bench.node.broadcast.duplicates == 0, "forgotten, so it is decoded again"
     assert bench.said(other, Push) == [], "and found to be known"

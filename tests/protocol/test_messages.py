@@ -13,22 +13,28 @@ from hypothesis import strategies as st
 from gossipconf.model.encoding import encode, unpack
 from gossipconf.model.errors import ProtocolViolation
 from gossipconf.model.limits import FRONTIER_WRITERS_MAX, SEQ_MAX, SYNC_BUDGET_BYTES
-from gossipconf.protocol.fields import WIDTH_MIN
+from gossipconf.protocol.fields import DIGESTS_MAX, WIDTH_MIN
 from gossipconf.protocol.frontier import START_BYTES
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
+    AGE_MS_MAX,
     BATCH_CHANGES_MAX,
+    DIGEST_BYTES,
+    GRAFT_ZONES_MAX,
+    HOPS_MAX,
     PRESENCES_MAX,
     WALK_LEVELS_MAX,
     WALK_NODES_MAX,
     WANTED_ITEMS_MAX,
     WIDTH_MAX,
     Addresses,
+    Announce,
     Batch,
     Check,
     Checked,
     Given,
     Goodbye,
+    Graft,
     Hello,
     Hinted,
     Hints,
@@ -36,17 +42,23 @@ from gossipconf.protocol.messages import (
     Ping,
     Pong,
     Presence,
+    Prune,
+    Pull,
     Push,
+    Recap,
     Root,
     Roster,
     Told,
     Walk,
     Walked,
     Want,
+    WantAddresses,
     WantPolicies,
+    ZoneTold,
     decode_message,
     encode_message,
 )
+from gossipconf.protocol.zone import TAG_MAX
 from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, ITEM_BYTES
 
 # -- every message --------------------------------------------------------------------------------
@@ -59,6 +71,8 @@ node_ids = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,9}[a-z0-9])?", fullmatch=True)
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=12)
 budgets = st.integers(0, SYNC_BUDGET_BYTES)
 bodies = st.binary(max_size=40)
+tags = st.integers(0, TAG_MAX)
+digests = st.lists(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES), min_size=1, max_size=4).map(tuple)
 
 
 def tuples(of: st.SearchStrategy[Any], most: int = 4) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -94,10 +108,17 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     ),
     Ping: st.builds(Ping, numbers),
     Pong: st.builds(Pong, numbers),
-    Addresses: st.builds(Addresses, tuples(names)),
+    Addresses: st.builds(Addresses, tuples(names), tuples(tags)),
     Goodbye: st.builds(Goodbye, st.integers(0, 1 << 16), names),
     Roster: st.builds(Roster, tuples(presences)),
-    Push: st.builds(Push, st.integers(0, 255), bodies),
+    Push: st.builds(Push, st.integers(0, HOPS_MAX), tags, st.integers(0, HOPS_MAX), bodies),
+    Announce: st.builds(Announce, digests),
+    Recap: st.builds(Recap, digests, tuples(st.integers(0, AGE_MS_MAX))),
+    Pull: st.builds(Pull, digests),
+    Graft: st.builds(Graft, tuples(tags)),
+    Prune: st.builds(Prune, tuples(tags)),
+    WantAddresses: st.builds(WantAddresses, tags),
+    ZoneTold: st.builds(ZoneTold, tags),
     Root: st.builds(Root, hashes, policies),
     Hints: st.builds(Hints, numbers, hashes, policies, frontiers, st.booleans(), budgets),
     Hinted: st.builds(Hinted, numbers, hashes, policies, lacks, st.booleans()),
@@ -197,7 +218,20 @@ PRESENCE = Presence("n", bytes(8), 1, 1, "", "", HASH, 1, 1, False)
 @pytest.mark.parametrize(
     ("message", "field"),
     [
-        (Push(256, b""), "hops"),
+        (Push(HOPS_MAX + 1, 0, 0, b""), "hops"),
+        (Push(1, TAG_MAX + 1, 0, b""), "zone"),
+        (Push(1, 0, HOPS_MAX + 1, b""), "zone_hops"),
+        (Announce(()), "digests"),
+        (Announce((bytes(DIGEST_BYTES - 1),)), "digests"),
+        (Announce((bytes(DIGEST_BYTES),) * (DIGESTS_MAX + 1)), "digests"),
+        (Pull((bytes(DIGEST_BYTES),) * (DIGESTS_MAX + 1)), "digests"),
+        (Recap((bytes(DIGEST_BYTES),) * (DIGESTS_MAX + 1), ()), "digests"),
+        (Recap((bytes(DIGEST_BYTES),), (AGE_MS_MAX + 1,)), "ages_ms"),
+        (Recap((bytes(DIGEST_BYTES),), (0,) * (DIGESTS_MAX + 1)), "ages_ms"),
+        (Graft((0,) * (GRAFT_ZONES_MAX + 1)), "zones"),
+        (Prune((TAG_MAX + 1,)), "zones"),
+        (ZoneTold(TAG_MAX + 1), "zone"),
+        (WantAddresses(-1), "zone"),
         (Root(bytes(15), 1), "root"),
         (Root(HASH, 1 << 31), "policy"),
         (Hints(1, HASH, 1, (b"", ()), True, SYNC_BUDGET_BYTES + 1), "budget"),
@@ -224,8 +258,10 @@ PRESENCE = Presence("n", bytes(8), 1, 1, "", "", HASH, 1, 1, False)
         (Roster((dataclasses.replace(PRESENCE, node_id="x" * 65),)), "presences"),
         (Roster((dataclasses.replace(PRESENCE, degraded=1),)), "presences"),
         (Roster((PRESENCE,) * (PRESENCES_MAX + 1)), "presences"),
-        (Addresses(("x:1",) * (ADDRESSES_MAX + 1)), "addresses"),
-        (Addresses(("x" * 257,)), "addresses"),
+        (Addresses(("x:1",) * (ADDRESSES_MAX + 1), ()), "addresses"),
+        (Addresses(("x" * 257,), (0,)), "addresses"),
+        (Addresses(("x:1",), (0,) * (ADDRESSES_MAX + 1)), "zones"),
+        (Addresses(("x:1",), (TAG_MAX + 1,)), "zones"),
         (Batch((b"",) * (BATCH_CHANGES_MAX + 1)), "changes"),
         (Walk(1, 4, 1, (((), HASH),) * (WALK_NODES_MAX + 1)), "nodes"),
         (Want(1, (bytes(WIDTH_MIN - 1),), 1), "items"),
@@ -246,6 +282,18 @@ def test_a_presence_may_grow_too() -> None:
 
 
 # -- sizes ----------------------------------------------------------------------------------------
+
+
+def test_a_digest_costs_its_bytes_and_no_more() -> None:
+    """One in a message that is mostly digests, so that announcing costs a tenth of pushing, or less."""
+    for kind in (Announce, Pull):
+        one, many = (len(encode_message(kind((b"\xff" * DIGEST_BYTES,) * count))) for count in (1, 200))
+        assert one == DIGEST_BYTES + 4
+        assert many == 200 * DIGEST_BYTES + 5
+
+
+def test_what_a_push_adds_to_a_change_is_small() -> None:
+    assert len(encode_message(Push(3, TAG_MAX, 2, bytes(200)))) == 200 + 11
 
 
 def test_a_comparison_is_small() -> None:

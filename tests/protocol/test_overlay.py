@@ -17,6 +17,8 @@ from gossipconf.model.limits import ADDRESS_BOOK_MAX
 from gossipconf.protocol.address_book import RETRY_CAP_S, AddressBook
 from gossipconf.protocol.environment import Connect, Disconnect, Now, Persist, Send
 from gossipconf.protocol.events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
+from gossipconf.protocol.keepalive import HELLO_LIMIT_S, KEEPALIVE_S, LOOK_S, SILENCES_MAX
+from gossipconf.protocol.link import Identity
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
     Addresses,
@@ -31,20 +33,14 @@ from gossipconf.protocol.messages import (
 )
 from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import (
-    ACTIVE_MAX,
-    ACTIVE_TARGET,
     ALIAS_REST_S,
     FULL_REST_S,
-    HELLO_LIMIT_S,
-    KEEPALIVE_S,
-    MAINTAIN_S,
     SAVE_S,
     SAVED_ADDRESSES,
-    SILENCES_MAX,
     TOLD_ADDRESSES_MAX,
-    Identity,
     decode_saved_addresses,
 )
+from gossipconf.protocol.views import ONLY_NEAR, SLACK
 from gossipconf.store.journal_ops import PutMeta
 from gossipconf.trust.policy import PolicyChain
 from tests.protocol.wire import Bench
@@ -207,7 +203,7 @@ def test_who_does_not_say_hello_is_closed() -> None:
     link = bench.connect("a", hello=False)
     bench.wait(HELLO_LIMIT_S)
     assert bench.closed(link) is None
-    bench.wait(2 * MAINTAIN_S)
+    bench.wait(2 * LOOK_S)
     assert bench.closed(link) == "no hello within 3 s"
 
 
@@ -274,7 +270,7 @@ def test_each_silence_is_noticed_within_one_upkeep() -> None:
                 pinged_s[link] = bench.now_s - last_s
             if link not in closed_s and bench.closed(link):
                 closed_s[link] = bench.now_s - last_s
-    late_s = 1.25 * MAINTAIN_S + 0.01
+    late_s = 1.25 * LOOK_S + 0.01
     assert all(KEEPALIVE_S <= after_s <= KEEPALIVE_S + late_s for after_s in pinged_s.values())
     assert pinged_s.keys() == heard_s.keys()
     limit_s = KEEPALIVE_S * SILENCES_MAX
@@ -315,15 +311,17 @@ def test_a_ping_is_answered() -> None:
 
 
 def test_saved_addresses_are_dialled_before_seeds_and_no_more_than_needed() -> None:
-    saved = tuple(f"s{number}:1" for number in range(3))
+    saved = tuple((f"s{number}:1", 0) for number in range(3))
+    addresses = [address for address, _ in saved]
     bench = Bench(seeds=["seed:1"], restored=Restored(addresses=saved))
-    assert bench.dialled() == [*saved, "seed:1"]
+    dialled = bench.dialled()
+    assert (sorted(dialled[:3]), dialled[3:]) == (addresses, ["seed:1"])
     bench = Bench(seeds=[f"seed{number}:1" for number in range(20)], restored=Restored(addresses=saved))
     dialled = bench.dialled()
-    assert dialled[:3] == list(saved)
-    assert len(dialled) == ACTIVE_TARGET
+    assert sorted(dialled[:3]) == addresses
+    assert len(dialled) == ONLY_NEAR
     bench.wait(10.0)
-    assert bench.dialled() == [], "eight dials are open"
+    assert bench.dialled() == [], "so many dials are open"
 
 
 def test_an_unreachable_seed_is_tried_for_ever_and_at_most_every_few_seconds() -> None:
@@ -335,7 +333,7 @@ def test_an_unreachable_seed_is_tried_for_ever_and_at_most_every_few_seconds() -
             dials += 1
             bench.node.connect_failed(bench.now(), address, "refused")
         bench.wait(0.5)
-    assert hours * 3_600 / (RETRY_CAP_S + 2 * MAINTAIN_S) <= dials <= hours * 3_600 / (RETRY_CAP_S / 2) + 10
+    assert hours * 3_600 / (RETRY_CAP_S + 2 * LOOK_S) <= dials <= hours * 3_600 / (RETRY_CAP_S / 2) + 10
     assert bench.events(ConnectFailed)[-1] == ConnectFailed("seed:1", "refused")
 
 
@@ -381,14 +379,14 @@ def test_a_lost_link_is_replaced_soon() -> None:
     bench.wait(2.0)
     assert bench.dialled() == []
     bench.lose(link)
-    bench.wait(1.25 * MAINTAIN_S)
+    bench.wait(1.25 * LOOK_S)
     assert bench.dialled() == ["a:1"]
 
 
 def test_a_full_view_lets_one_go_kindly_and_leaves_it_alone() -> None:
     bench = Bench()
-    links = [bench.connect(f"p{number:02d}") for number in range(ACTIVE_MAX + 1)]
-    assert len(bench.links()) == ACTIVE_MAX
+    links = [bench.connect(f"p{number:02d}") for number in range(ONLY_NEAR + SLACK + 1)]
+    assert len(bench.links()) == ONLY_NEAR + SLACK
     (victim,) = [link for link in links if bench.closed(link)]
     assert victim != links[-1], "a newcomer finds room"
     assert bench.said(victim, Goodbye) == [Goodbye(GoodbyeCode.FULL, "too many links")]
@@ -410,7 +408,7 @@ def test_with_a_full_view_unreached_addresses_are_still_probed_now_and_then() ->
     bench = Bench(seeds=["away:1"])
     bench.node.connect_failed(bench.now(), "away:1", "refused")
     bench.drain(Connect)
-    links = [bench.connect(f"p{number}") for number in range(ACTIVE_TARGET)]
+    links = [bench.connect(f"p{number}") for number in range(ONLY_NEAR)]
     dials = 0
     for _ in range(600):
         bench.wait(1.0)
@@ -427,7 +425,7 @@ def full_view() -> tuple[Bench, list[int]]:
     """A node with as many links as it looks for, and as many members; and an address behind which nobody is."""
     bench = Bench(seeds=["away:1"])
     bench.node.connect_failed(bench.now(), "away:1", "refused")
-    links = [bench.connect(f"p{number}") for number in range(ACTIVE_TARGET)]
+    links = [bench.connect(f"p{number}") for number in range(ONLY_NEAR)]
     for number, link in enumerate(links):
         bench.tell(link, Roster((replace(bench.node.presence.own(), node_id=f"p{number}"),)))
     bench.drain(Connect)
@@ -456,9 +454,9 @@ def live_for(bench: Bench, links: Sequence[int], duration_s: float) -> int:
 def test_an_idle_node_with_a_full_view_wakes_for_what_is_due_only() -> None:
     bench, links = full_view()
     wakes = live_for(bench, links, 300.0)
-    assert len(bench.links()) == ACTIVE_TARGET
+    assert len(bench.links()) == ONLY_NEAR
     looks, tellings = 300 / KEEPALIVE_S, 300 / 7.5
-    probes = 3 * 300 / (ACTIVE_TARGET + 1)  # each with its failure, and the upkeep that was planned before
+    probes = 3 * 300 / (ONLY_NEAR + 1)  # each with its failure, and the upkeep that was planned before
     assert wakes <= looks + tellings + probes + 20
 
 
@@ -474,7 +472,7 @@ def test_the_whole_component_probes_about_once_a_second(monkeypatch: pytest.Monk
     bench, links = full_view()
     monkeypatch.setattr(AddressBook, "due", counted)
     live_for(bench, links, 1_000.0)
-    expected = 1_000 / (ACTIVE_TARGET + 1)
+    expected = 1_000 / (ONLY_NEAR + 1)
     assert 0.7 * expected <= len(reads) <= 1.3 * expected
 
 
@@ -496,7 +494,7 @@ def test_peers_tell_each_other_where_others_are() -> None:
     other = bench.connect("b")
     told = bench.said(other, Addresses)
     assert {address for one in told for address in one.addresses} == {"a:1", "b:1"}
-    bench.tell(other, Addresses(("c:1", "m:1", "a:1")))
+    bench.tell(other, Addresses(("c:1", "m:1", "a:1"), (0, 0, 0)))
     bench.wait(1.0)
     assert bench.dialled() == ["c:1"], "not oneself, and not who is here"
 
@@ -506,8 +504,8 @@ def test_the_book_is_bounded_whatever_peers_tell() -> None:
     links = [bench.connect(f"p{number}") for number in range(6)]
     for position, link in enumerate(links):
         for number in range(0, 2 * TOLD_ADDRESSES_MAX, ADDRESSES_MAX):
-            names = (f"x{position}-{number + one}:1" for one in range(ADDRESSES_MAX))
-            bench.tell(link, Addresses(tuple(names)))
+            names = tuple(f"x{position}-{number + one}:1" for one in range(ADDRESSES_MAX))
+            bench.tell(link, Addresses(names, (0,) * len(names)))
         assert len(bench.node.overlay.book) <= len(links) + (position + 1) * TOLD_ADDRESSES_MAX
     assert len(bench.node.overlay.book) == ADDRESS_BOOK_MAX
     assert not any(bench.closed(link) for link in links)
@@ -526,12 +524,14 @@ def test_a_burst_of_joins_is_saved_in_one_write() -> None:
     bench.wait(SAVE_S + 0.1)
     (saved,) = meta_writes(bench)
     assert saved.name == SAVED_ADDRESSES
-    assert decode_saved_addresses(saved.value) == [f"p{number}:1" for number in range(10)]
+    assert decode_saved_addresses(saved.value) == [(f"p{number}:1", 0) for number in range(10)]
     bench.wait(60.0)
     assert meta_writes(bench) == []
 
 
-@pytest.mark.parametrize("data", [None, b"", b"\xff", encode([1]), encode("a:1"), encode(["x" * 300])])
+@pytest.mark.parametrize(
+    "data", [None, b"", b"\xff", encode([1]), encode("a:1"), encode(["a:1"]), encode([("x" * 300, 0)])]
+)
 def test_a_saved_book_that_cannot_be_read_is_no_book(data: bytes | None) -> None:
     assert decode_saved_addresses(data) == []
 

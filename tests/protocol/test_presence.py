@@ -114,7 +114,7 @@ def test_a_new_peer_is_told_everything_in_pieces() -> None:
 
 def test_a_member_tells_what_it_holds() -> None:
     bench, source, _ = between()
-    bench.tell(source, Push(1, change().encode()))
+    bench.tell(source, Push(1, 0, 0, change().encode()))
     own = bench.node.presence.own()
     assert (own.root, own.policy, own.versions, own.degraded) == (bench.node.root, 1, 2, False)
 
@@ -205,7 +205,7 @@ def test_when_a_member_was_last_equal_is_noted() -> None:
     bench, source, _ = between()
     bench.tell(source, Roster((record("x", root=bench.node.root),)))
     bench.wait(5.0)
-    bench.tell(source, Push(1, change().encode()))
+    bench.tell(source, Push(1, 0, 0, change().encode()))
     bench.tell(source, Roster((record("x", count=2),)))
     (member,) = bench.node.members()
     assert member.equal_s == 0.0
@@ -220,7 +220,7 @@ def told_at(bench: Bench, link: int, duration_s: float, publishes_every_s: float
     steps = int(duration_s / 0.05)
     for step in range(steps):
         if publishes_every_s is not None and step % max(1, int(publishes_every_s / 0.05)) == 0:
-            bench.tell(link, Push(1, change(str(step), f"k{step % 3}", seq=step + 1).encode()))
+            bench.tell(link, Push(1, 0, 0, change(str(step), f"k{step % 3}", seq=step + 1).encode()))
         bench.tell(link, Roster(()))
         bench.wait(0.05)
         told += [bench.now_s for presence in rosters(bench, link) if presence.node_id == "m"]
@@ -247,7 +247,7 @@ def test_a_burst_is_told_once() -> None:
     bench.wait(2.0)
     bench.said(other)
     for seq in range(1, 20):
-        bench.tell(source, Push(1, change(key=f"k{seq}", seq=seq).encode()))
+        bench.tell(source, Push(1, 0, 0, change(key=f"k{seq}", seq=seq).encode()))
     bench.wait(SETTLE_S + 0.01)
     told = [presence for presence in rosters(bench, other) if presence.node_id == "m"]
     assert [presence.root for presence in told] == [bench.node.root]

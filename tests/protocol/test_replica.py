@@ -162,7 +162,7 @@ def test_a_publish_is_neither_live_nor_read_nor_sent_before_it_is_on_disk() -> N
     bench.finish()
     assert bench.outcome(token) == Published(token, one.id)
     assert bench.value("a") == b"1"
-    assert bench.said(bench.link, Push) == [Push(1, one.encode())]
+    assert bench.said(bench.link, Push) == [Push(1, 0, 0, one.encode())]
 
 
 def test_an_acknowledged_value_is_shown_at_once_if_nothing_else_is_under_way() -> None:
@@ -232,7 +232,7 @@ def test_while_the_disk_fails_publishes_are_refused_and_state_goes_on() -> None:
     outcome = bench.outcome(bench.publish(bench.compose("b", "1")))
     assert isinstance(outcome, PublishFailed)
     assert FULL in str(outcome.error)
-    bench.tell(bench.link, Push(1, (later := change("1", "c", seq=2)).encode()))
+    bench.tell(bench.link, Push(1, 0, 0, (later := change("1", "c", seq=2)).encode()))
     assert bench.events(Applied)[-1].change_id == later.id
     assert (bench.value("a"), bench.value("c")) == (None, None)
     bench.wait(DISK_RETRY_S)

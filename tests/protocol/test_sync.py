@@ -772,7 +772,7 @@ def test_pushes_do_not_keep_a_silent_session_open() -> None:
     bench, link = leading()
     open_session(bench, link)
     for seq in range(1, 12):
-        bench.tell(link, Push(1, change(str(seq), f"k{seq}", seq=seq).encode()))
+        bench.tell(link, Push(1, 0, 0, change(str(seq), f"k{seq}", seq=seq).encode()))
         bench.wait(1.0)
     assert [one.reason for one in bench.events(Synced)] == ["no answer within 10 s"]
 
@@ -782,7 +782,7 @@ def test_an_old_inequality_does_not_use_up_the_patience_for_a_new_one() -> None:
     bench, link = leading()
     bench.tell(link, Root(bench.node.root, 1))
     for seq in (1, 2):
-        bench.tell(link, Push(1, change(str(seq), f"k{seq}", seq=seq).encode()))
+        bench.tell(link, Push(1, 0, 0, change(str(seq), f"k{seq}", seq=seq).encode()))
         bench.tell(link, Root(OTHER_ROOT, 1))
         assert bench.said(link, Hints) == [], "a push may be in flight"
         bench.wait(IN_FLIGHT_S + 0.01)

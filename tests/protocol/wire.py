@@ -16,9 +16,9 @@ from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, put
 from gossipconf.protocol.decoders import Decoders
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send
+from gossipconf.protocol.link import Identity, Link
 from gossipconf.protocol.messages import Hello, Message, decode_message, encode_message
 from gossipconf.protocol.node import Node, Restored
-from gossipconf.protocol.overlay import Identity, Link
 from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.policy import Policy, PolicyChain, Role
 from gossipconf.trust.signing import Reservation

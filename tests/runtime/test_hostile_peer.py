@@ -34,6 +34,7 @@ from gossipconf.protocol.broadcast import WAITING_BYTES_MAX
 from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.frontier import START_BYTES
+from gossipconf.protocol.keepalive import HELLO_LIMIT_S, KEEPALIVE_S, SILENCES_MAX
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
     BATCH_CHANGES_MAX,
@@ -64,7 +65,7 @@ from gossipconf.protocol.messages import (
     WantPolicies,
     encode_message,
 )
-from gossipconf.protocol.overlay import FAULTS_MAX, HELLO_LIMIT_S, KEEPALIVE_S, SILENCES_MAX
+from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.protocol.presence import MEMBERS_MAX
 from gossipconf.protocol.sync import REPLY_LIMIT_S, SESSION_LIMIT_S
 from gossipconf.runtime.settings import AgentSettings
@@ -252,7 +253,7 @@ async def test_a_message_before_hello(site: Site, tmp_path: Path, caplog: pytest
     early = [
         Ping(1),
         Root(bytes(16), 1),
-        Push(1, b"x"),
+        Push(1, 0, 0, b"x"),
         Roster(()),
         Hints(1, bytes(16), 1, (b"", ()), True, 9),
         Goodbye(0, "x"),
@@ -349,7 +350,7 @@ def in_one_batch(changes: list[bytes]) -> list[Message]:
 
 
 def pushed(changes: list[bytes]) -> list[Message]:
-    return [Push(1, change) for change in changes]
+    return [Push(1, 0, 0, change) for change in changes]
 
 
 @pytest.mark.parametrize("packing", [in_batches, in_one_batch, pushed])
@@ -392,7 +393,7 @@ async def test_every_kind_of_invalid_change_is_a_fault(
         await peer.send(Ping(77))
         await peer.expect(Pong, lambda pong: pong.token == 77)  # still linked
         assert agent.node.root == before
-        await peer.send(Push(1, forged(agent, 1).encode()))
+        await peer.send(Push(1, 0, 0, forged(agent, 1).encode()))
         await peer.end()
         await siege.gone(LEADER)
         assert agent.node.root == before
@@ -401,7 +402,7 @@ async def test_every_kind_of_invalid_change_is_a_fault(
 async def test_a_part_is_never_pushed(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
         part = prepare(siege.agent, put("a", b"1"), put("b", b"1")).restrict((0,))
-        await peer.send(Push(1, part.encode()))
+        await peer.send(Push(1, 0, 0, part.encode()))
         assert "part of a change" in await peer.end()
         assert siege.agent.value("a") is None
 
@@ -415,7 +416,7 @@ async def test_changes_of_unknown_policies_fill_no_memory(
             for number in range(WAITING_BYTES_MAX // VALUE_BYTES_MAX + 4):
                 value = number.to_bytes(2, "big") * (VALUE_BYTES_MAX // 2)
                 unknown = signed(site, put("a", value), policy=1_000 + number, signer=STRANGER)
-                await peer.send(Push(1, unknown.encode()))
+                await peer.send(Push(1, 0, 0, unknown.encode()))
                 if not number:
                     await peer.expect(WantPolicies)  # once
             await peer.send(Ping(71))
@@ -616,10 +617,10 @@ async def test_records_of_extremes_and_of_the_agent_itself(
 async def test_a_flood_of_addresses(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     garbage = ["", ":", "x", "127.0.0.1:0", "127.0.0.1:99999", "[::1", "\u202e.\u2028:1", "a" * 256]
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
-        await peer.send(Addresses(tuple(garbage)), Addresses((siege.agent.address,)))
+        await peer.send(Addresses(tuple(garbage), (0,) * len(garbage)), Addresses((siege.agent.address,), (0,)))
         for first in range(0, 5_000, ADDRESSES_MAX):
             spam = tuple(f"127.0.0.1:{number}x" for number in range(first, first + ADDRESSES_MAX))
-            await peer.send(Addresses(spam))
+            await peer.send(Addresses(spam, (0,) * len(spam)))
         await peer.send(Ping(82))
         await peer.expect(Pong, lambda pong: pong.token == 82)
         book = siege.agent.node.overlay.book

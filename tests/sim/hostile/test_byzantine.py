@@ -195,7 +195,7 @@ def test_who_withholds_says_nothing_of_its_state_before_it_knows_the_peers() -> 
     hinted = Hinted(5, ROOT, 1, ((0, 3),), True)
     ((_, answer),) = adversary.sends(host, sent(hinted, link))
     assert decode_message(answer.message) == Hinted(5, b"r" * NODE_HASH_BYTES, 7, (), False)
-    assert list(adversary.sends(host, sent(Push(1, b"x"), link))) == []
+    assert list(adversary.sends(host, sent(Push(1, 0, 0, b"x"), link))) == []
     assert list(adversary.sends(host, sent(Ping(1), link))) == [(0.0, sent(Ping(1), link))]
 
 
@@ -205,12 +205,12 @@ def test_replay_adds_an_old_message_to_each() -> None:
     wires = list(host.links.values())
     adversary = Replay(arena.world.random("replay"))
     assert list(adversary.sends(host, sent(Ping(1), wires[0].id))) == [(0.0, sent(Ping(1), wires[0].id))]
-    assert adversary.hears(host, wires[0], encode_message(Push(3, b"heard")))
+    assert adversary.hears(host, wires[0], encode_message(Push(3, 0, 0, b"heard")))
     adversary.hears(host, wires[0], encode_message(Hello(1, 1, 0, bytes(32), "a", bytes(8), "", "", "")))
     ((_, first), (_, again)) = adversary.sends(host, sent(Check(1), wires[1].id))
-    assert (first, again) == (sent(Check(1), wires[1].id), sent(Push(3, b"heard"), wires[1].id))
+    assert (first, again) == (sent(Check(1), wires[1].id), sent(Push(3, 0, 0, b"heard"), wires[1].id))
     for number in range(3 * REPLAYED_MAX):
-        list(adversary.sends(host, sent(Push(1, b"%d" % number), wires[0].id)))
+        list(adversary.sends(host, sent(Push(1, 0, 0, b"%d" % number), wires[0].id)))
     replayed = [list(adversary.sends(host, sent(Ping(1), wires[0].id)))[1][1].message for _ in range(2_000)]
     numbers = {int(push.change) for push in map(decode_message, replayed) if isinstance(push, Push)}
     assert numbers == set(range(2 * REPLAYED_MAX, 3 * REPLAYED_MAX))

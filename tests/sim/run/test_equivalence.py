@@ -18,9 +18,9 @@ from gossipconf.model.change import Change
 from gossipconf.model.entry import delete, put
 from gossipconf.protocol.environment import Now, Output, Send
 from gossipconf.protocol.frames import FrameClass
+from gossipconf.protocol.link import Identity
 from gossipconf.protocol.messages import Push, decode_message
 from gossipconf.protocol.node import Node, Restored
-from gossipconf.protocol.overlay import Identity
 from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.policy import Policy, Role
 from gossipconf.trust.signing import Reservation, compose
