@@ -24,6 +24,7 @@ ca = "../ca.crt"
 data = "var"
 source_host = "10.0.0.5"
 history_days = 7
+labels = { service = "checkout", release = "2026-03" }
 """
 
 
@@ -46,6 +47,7 @@ def test_every_option(tmp_path: Path) -> None:
         join=("10.0.0.1:7946", "seed.example:7946", "[::1]:1"),
         source_host="10.0.0.5",
         history_days=7,
+        labels=(("release", "2026-03"), ("service", "checkout")),
     )
 
 
