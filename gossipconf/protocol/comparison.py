@@ -81,6 +81,7 @@ class Comparison:
         sighting: Callable[[Member | None], Sighting],
     ) -> None:
         self._environment = environment
+        self._rng = environment.fork()
         self._overlay = overlay
         self._roster = roster
         self._root = root
@@ -111,7 +112,9 @@ class Comparison:
         peer = self._peers[link.id] = _Peer(link, leads=self._overlay.identity.node_id > link.node_id)
         if peer.leads:
             self._want(peer)
-            self._environment.call_later(self._environment.jittered(COMPARE_S), lambda: self._regularly(peer))
+            self._environment.call_later(
+                self._environment.jittered(COMPARE_S, self._rng), lambda: self._regularly(peer)
+            )
 
     def link_down(self, link: Link) -> None:
         """Forget a peer."""
@@ -129,7 +132,9 @@ class Comparison:
 
     def _regularly(self, peer: _Peer) -> None:
         if self._peers.get(peer.link.id) is peer:
-            self._environment.call_later(self._environment.jittered(COMPARE_S), lambda: self._regularly(peer))
+            self._environment.call_later(
+                self._environment.jittered(COMPARE_S, self._rng), lambda: self._regularly(peer)
+            )
             self._want(peer)
 
     # -- showing ----------------------------------------------------------------------------------
@@ -143,7 +148,7 @@ class Comparison:
             self._sources[link.id] = None
         if not self._showing:
             self._showing = True
-            self._environment.call_later(self._environment.jittered(SHOW_S), self._show)
+            self._environment.call_later(self._environment.jittered(SHOW_S, self._rng), self._show)
 
     def _show(self) -> None:
         self._showing = False

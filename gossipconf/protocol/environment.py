@@ -141,9 +141,20 @@ class Environment:
         """The same for the monotonic time ``at_s``."""
         heapq.heappush(self._timers, (at_s, next(self._tie), action))
 
-    def jittered(self, period_s: float) -> float:
-        """``period_s`` times a random factor in [0.75, 1.25): so that nodes started together do not act together."""
-        return period_s * (0.75 + 0.5 * self.rng.random())
+    def jittered(self, period_s: float, rng: Random | None = None) -> float:
+        """``period_s`` times a random factor in [0.75, 1.25): so that nodes started together do not act together.
+
+        ``rng``: whose draw it is, if not the node's own (see `fork`).
+        """
+        return period_s * (0.75 + 0.5 * (rng or self.rng).random())
+
+    def fork(self) -> Random:
+        """Randomness for a machine that draws when messages arrive.
+
+        Messages of different classes that arrive together do so in an order that depends on queues; of one
+        class they do not. What machines draw must not depend on that.
+        """
+        return Random(self.rng.getrandbits(64))
 
     @property
     def next_timer_s(self) -> float | None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, TypeAlias
 
 from ..store.journal_ops import PutMeta
@@ -50,9 +51,11 @@ SHOW_ROOT_S: Final = 2.0
 """Pause after a change before neighbours are shown the new state: a burst is shown once."""
 SHOW_ROOT_MIN_S: Final = 10.0
 """Neighbours are shown new states at most so often: 45 bytes for each, so 4 a second on a link while all publish."""
+FIRST_BEAT_MIN: Final = 0.25
+"""Share of the interval of signs of life before which none follows a start, which is one."""
 CLOCK_SKEW_MAX_MS: Final = 24 * 3_600_000
 """A start later than tomorrow is a lie or a broken clock; it would outrank every honest record for ever."""
-TIDY_S: Final = 30.0
+TIDY_S: Final = 60.0
 """How often is looked who is to be forgotten."""
 CROWD_S: Final = FORGET_S
 """How long a node that has counted too many members keeps no roster; then it counts anew."""
@@ -90,6 +93,7 @@ class PresenceBoard:
         labels: Labels = (),
     ) -> None:
         self._environment = environment
+        self._rng = environment.fork()
         self._replica = replica
         self._overlay = overlay
         self._write_meta = write_meta
@@ -194,7 +198,8 @@ class PresenceBoard:
         return member.heard_s if neighbour is None else max(member.heard_s, neighbour.link.heard_s)
 
     def _age_s(self, member: Member) -> int:
-        return max(0, min(int(self._environment.now.monotonic_s - self._heard_s(member)), AGE_S_MAX))
+        """Since its last sign of life, rounded up: it must not look alive longer the more often that is passed on."""
+        return max(0, min(ceil(self._environment.now.monotonic_s - self._heard_s(member)), AGE_S_MAX))
 
     def _sighting(self, member: Member | None) -> Sighting:
         """A record as it is passed on; None stands for this node's own."""
@@ -220,7 +225,7 @@ class PresenceBoard:
             self._enter_crowd()
         self._tell()
         self._plan_beat()
-        self._environment.call_later(self._environment.jittered(TIDY_S), self._tidy)
+        self._environment.call_later(self._environment.jittered(TIDY_S, self._rng), self._tidy)
 
     def stop(self) -> None:
         """Say that this node stops, so that nobody has to wait to miss it."""
@@ -234,8 +239,8 @@ class PresenceBoard:
         member = self._roster.get(link.node_id)
         if member is not None:
             self._met(member)
-            if member.suspected_s is not None and link.hello is not None and link.hello.boot == member.presence.boot:
-                self._trust(member, link)
+            if link.hello is not None and link.hello.boot == member.presence.boot and not member.presence.stopped:
+                self._hear(member, link.heard_s, link)
         if self._greeted < GREETED_MAX:
             self._greeted += 1
             self._overlay.send(link, RosterMessage((self._sighting(None),)))
@@ -277,7 +282,7 @@ class PresenceBoard:
         if not self._show_planned and self._neighbours:
             self._show_planned = True
             now_s = self._environment.now.monotonic_s
-            at_s = max(now_s + self._environment.jittered(SHOW_ROOT_S), self._shown_s + SHOW_ROOT_MIN_S)
+            at_s = max(now_s + self._environment.jittered(SHOW_ROOT_S, self._rng), self._shown_s + SHOW_ROOT_MIN_S)
             self._environment.call_at(at_s, self._show_root)
 
     def root_shown(self, link: Link, root: bytes) -> None:
@@ -406,16 +411,13 @@ class PresenceBoard:
     # -- suspicions and signs of life -------------------------------------------------------------
 
     def _compare_signs(self, member: Member, sighting: Sighting, link: Link, news: bool) -> bool:
-        """The same record, with what else its teller knows: a suspicion, or a sign of life after one."""
-        now_s = self._environment.now.monotonic_s
+        """The same record, with what else its teller knows: a suspicion, or a later sign of life where that matters."""
+        changed = False
+        if member.suspected_s is not None or not member.shared:
+            changed = self._hear(member, self._environment.now.monotonic_s - sighting.age_s, link)
         if sighting.suspected_age_s is not None:
-            return self._suspect(member, sighting.suspected_age_s, link, news=news)
-        heard_s = now_s - sighting.age_s
-        if member.suspected_s is not None and heard_s >= member.suspected_s + LIFE_MARGIN_S:
-            member.heard_s = max(member.heard_s, heard_s)
-            self._trust(member, link)
-            return True
-        return False
+            changed = self._suspect(member, sighting.suspected_age_s, link, news=news) or changed
+        return changed
 
     def _take_suspicion(self, link: Link, suspicion: Suspicion) -> None:
         if suspicion.tag == self._roster.own.tag:
@@ -450,10 +452,24 @@ class PresenceBoard:
             self._roster.suspect(member, self._environment.now.monotonic_s)
             self._relay.suspicion(name)
 
-    def _trust(self, member: Member, link: Link) -> None:
-        """A suspicion has turned out to be wrong: who believes it is to compare."""
-        self._roster.suspect(member, None)
-        self._comparison.learned(link)
+    def _hear(self, member: Member, heard_s: float, link: Link) -> bool:
+        """A sign of life of a member's latest record, of then; whether that changes how it is told of.
+
+        It ends a suspicion that is clearly older, or that is about a neighbour: whoever believes it is to compare.
+        """
+        changed = False
+        member.heard_s = max(member.heard_s, heard_s)
+        if member.suspected_s is not None and (
+            self._is_linked(member.name) or member.heard_s >= member.suspected_s + LIFE_MARGIN_S
+        ):
+            self._roster.suspect(member, None)
+            changed = True
+        if not member.shared and self._counts(member):
+            self._roster.share(member, True)
+            changed = True
+        if changed:
+            self._comparison.learned(link)
+        return changed
 
     def _take_beats(self, link: Link, beats: Beats) -> None:
         now_s = self._environment.now.monotonic_s
@@ -473,12 +489,8 @@ class PresenceBoard:
                 continue
             is_news = beat.number > member.beat
             member.beat = beat.number
-            member.heard_s = max(member.heard_s, now_s - beat.age_s)
             member.root, member.root_s = beats.root, now_s - beat.age_s
-            if member.suspected_s is not None and member.heard_s >= member.suspected_s + LIFE_MARGIN_S:
-                self._trust(member, link)
-            if not member.shared:
-                self._roster.share(member, self._counts(member))
+            self._hear(member, now_s - beat.age_s, link)
             if is_news:
                 self._relay.beat(member.name, link)
             else:
@@ -512,11 +524,11 @@ class PresenceBoard:
             self._relay.record(self._overlay.identity.node_id)
 
     def _plan_beat(self) -> None:
-        """Give a sign of life when the last one is old enough for as many members as there are by then."""
-        share = self._environment.jittered(1.0)
-        self._plan_beat_at(self._told_s, share)
+        """Give the first sign of life, at any time of an interval: nodes that start together spread theirs."""
+        self._plan_beat_at(self._told_s, FIRST_BEAT_MIN + self._rng.random())
 
     def _plan_beat_at(self, last_s: float, share: float) -> None:
+        """Give one when the last is old enough: by a share of the interval for as many members as there are by then."""
         due_s = last_s + share * beat_s(self._roster.live_count)
         self._environment.call_at(due_s, lambda: self._give_sign(last_s, share))
 
@@ -528,7 +540,7 @@ class PresenceBoard:
             return
         self._beat += 1
         self._relay.beat(self._overlay.identity.node_id)
-        self._plan_beat_at(now_s, self._environment.jittered(1.0))
+        self._plan_beat_at(now_s, self._environment.jittered(1.0, self._rng))
 
     def _show_root(self) -> None:
         """Show the neighbours this node's state. With the same number as the last sign of life: to them alone."""
@@ -554,15 +566,16 @@ class PresenceBoard:
 
     def _tidy(self) -> None:
         """Forget who is gone for long, and count anew after a day in a crowd."""
-        self._environment.call_later(self._environment.jittered(TIDY_S), self._tidy)
+        self._environment.call_later(self._environment.jittered(TIDY_S, self._rng), self._tidy)
         now_s = self._environment.now.monotonic_s
+        for name in self._neighbours:
+            if (linked := self._roster.get(name)) is not None:
+                linked.heard_s = self._heard_s(linked)
         limit_s = hearsay_s(self._roster.live_count)
-        for member in list(self._roster):
-            age_s = now_s - self._heard_s(member)
-            if age_s > max(limit_s, FORGET_S if member.met else 0.0):
+        for member in [one for one in self._roster if one.heard_s < now_s - limit_s]:
+            self._roster.share(member, False)
+            if not member.met or member.heard_s < now_s - max(limit_s, FORGET_S):
                 self._roster.forget(member)
-            else:
-                self._roster.share(member, not member.remembered and age_s <= limit_s)
         if self._roster.crowded:
             self._roster.shrink(self._neighbours)
             if now_s >= self._crowd_ends_s:
@@ -571,7 +584,7 @@ class PresenceBoard:
 
     def _enter_crowd(self) -> None:
         self._roster.crowded = True
-        self._crowd_ends_s = self._environment.now.monotonic_s + self._environment.jittered(CROWD_S)
+        self._crowd_ends_s = self._environment.now.monotonic_s + self._environment.jittered(CROWD_S, self._rng)
         self._roster.shrink(self._neighbours)
         self._plan_save()
 

@@ -45,6 +45,7 @@ class Relay:
         own_beat: Callable[[], tuple[bytes, Beat]],
     ) -> None:
         self._environment = environment
+        self._rng = environment.fork()
         self._overlay = overlay
         self._roster = roster
         self._send_records = send_records
@@ -73,7 +74,7 @@ class Relay:
         self._beats[name] = _from(source)
         if not self._beats_planned:
             self._beats_planned = True
-            self._environment.call_later(self._environment.jittered(BEAT_RELAY_S), self._flush_beats)
+            self._environment.call_later(self._environment.jittered(BEAT_RELAY_S, self._rng), self._flush_beats)
 
     def known_record(self, name: str, link: Link) -> None:
         """The same record has come over another link: it need not go there."""
@@ -91,7 +92,7 @@ class Relay:
 
     def _plan(self, delay_s: float) -> None:
         """Pass on after about ``delay_s``, if that is not to be done earlier."""
-        at_s = self._environment.now.monotonic_s + self._environment.jittered(delay_s)
+        at_s = self._environment.now.monotonic_s + self._environment.jittered(delay_s, self._rng)
         if at_s < self._flush_s:
             self._flush_s = at_s
             self._environment.call_at(at_s, lambda: self._flush_planned(at_s))

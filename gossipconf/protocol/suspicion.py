@@ -23,7 +23,7 @@ SUSPECT_S: Final = 5.0
 """Time for a refutation among ten members: a suspicion and its refutation cross six links in about 2.5 seconds, and a
 node whose refutation came too late once has time for a second one."""
 LIFE_MARGIN_S: Final = 10
-"""A sign of life ends a suspicion only if it is so much younger: ages are whole seconds, cut at each relay."""
+"""A sign of life ends a suspicion only if it is so much younger: ages are whole seconds, rounded at each relay."""
 BEAT_MIN_S: Final = 60.0
 """How often a node gives a sign of life at most."""
 BEAT_PER_MEMBER_S: Final = 4.0

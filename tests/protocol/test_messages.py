@@ -12,20 +12,33 @@ from hypothesis import strategies as st
 
 from gossipconf.model.encoding import encode, unpack
 from gossipconf.model.errors import ProtocolViolation
-from gossipconf.model.limits import FRONTIER_WRITERS_MAX, SEQ_MAX, SYNC_BUDGET_BYTES
+from gossipconf.model.limits import (
+    ADDRESS_BYTES_MAX,
+    FRONTIER_WRITERS_MAX,
+    NODE_ID_BYTES_MAX,
+    POLICY_VERSION_MAX,
+    SEQ_MAX,
+    SYNC_BUDGET_BYTES,
+    TIME_MS_MAX,
+)
 from gossipconf.protocol.fields import DIGESTS_MAX, WIDTH_MIN
 from gossipconf.protocol.frontier import START_BYTES
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
     AGE_MS_MAX,
     BATCH_CHANGES_MAX,
+    BUCKET_DIGEST_BYTES,
+    BUCKET_ITEMS_MAX,
     DIGEST_BYTES,
     GRAFT_ZONES_MAX,
     HOPS_MAX,
     PRESENCES_MAX,
+    ROSTER_BUCKETS,
+    SUSPICIONS_MAX,
     WALK_LEVELS_MAX,
     WALK_NODES_MAX,
     WANTED_ITEMS_MAX,
+    WANTED_RECORDS_MAX,
     WIDTH_MAX,
     Addresses,
     Announce,
@@ -41,13 +54,15 @@ from gossipconf.protocol.messages import (
     Message,
     Ping,
     Pong,
-    Presence,
     Prune,
     Pull,
     Push,
     Recap,
     Root,
     Roster,
+    RosterDigest,
+    RosterItems,
+    Signs,
     Told,
     Walk,
     Walked,
@@ -57,6 +72,21 @@ from gossipconf.protocol.messages import (
     ZoneTold,
     decode_message,
     encode_message,
+)
+from gossipconf.protocol.sighting import (
+    AGE_S_MAX,
+    BEATS_MAX,
+    LABEL_KEY_BYTES_MAX,
+    LABEL_VALUE_BYTES_MAX,
+    LABELS_MAX,
+    TAG_BYTES,
+    ZONE_BYTES_MAX,
+    Beat,
+    Beats,
+    Presence,
+    Sighting,
+    Suspicion,
+    labels_of,
 )
 from gossipconf.protocol.zone import TAG_MAX
 from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, ITEM_BYTES
@@ -89,9 +119,26 @@ lacks = st.dictionaries(st.integers(0, FRONTIER_WRITERS_MAX - 1), st.integers(1,
 cut = st.binary(min_size=WIDTH_MIN, max_size=WIDTH_MAX)
 prefixes = tuples(st.integers(0, FANOUT - 1), DEPTH_MAX - 1)
 told = st.builds(Told, prefixes, st.integers(0, WALK_LEVELS_MAX), bodies)
+labels = st.dictionaries(names.filter(bool), names, max_size=4).map(labels_of)
 presences = st.builds(
-    Presence, node_ids, nonces, st.integers(0, 1 << 52), numbers, names, names, hashes, policies, numbers, st.booleans()
+    Presence,
+    node_ids,
+    nonces,
+    st.integers(0, 1 << 52),
+    numbers,
+    names,
+    names,
+    hashes,
+    policies,
+    numbers,
+    st.booleans(),
+    st.booleans(),
+    labels,
 )
+ages = st.integers(0, AGE_S_MAX)
+tags = st.binary(min_size=TAG_BYTES, max_size=TAG_BYTES)
+whole_tags = st.lists(tags, max_size=4).map(b"".join)
+sightings = st.builds(Sighting, presences, ages, st.none() | ages)
 
 MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     Hello: st.builds(
@@ -110,7 +157,21 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     Pong: st.builds(Pong, numbers),
     Addresses: st.builds(Addresses, tuples(names), tuples(tags)),
     Goodbye: st.builds(Goodbye, st.integers(0, 1 << 16), names),
-    Roster: st.builds(Roster, tuples(presences)),
+    Roster: st.builds(Roster, tuples(sightings), st.booleans()),
+    Signs: st.builds(
+        Signs,
+        tuples(st.builds(Beats, hashes, tuples(st.builds(Beat, tags, numbers, ages)))),
+        tuples(st.builds(Suspicion, tags, ages)),
+    ),
+    RosterDigest: st.builds(
+        RosterDigest,
+        tags,
+        hashes,
+        st.sampled_from([b"", bytes(ROSTER_BUCKETS * BUCKET_DIGEST_BYTES)]),
+        numbers,
+        st.booleans(),
+    ),
+    RosterItems: st.builds(RosterItems, tuples(st.tuples(st.integers(0, ROSTER_BUCKETS - 1), whole_tags)), whole_tags),
     Push: st.builds(Push, st.integers(0, HOPS_MAX), tags, st.integers(0, HOPS_MAX), bodies),
     Announce: st.builds(Announce, digests),
     Recap: st.builds(Recap, digests, tuples(st.integers(0, AGE_MS_MAX))),
@@ -215,12 +276,16 @@ START = bytes(START_BYTES)
 PRESENCE = Presence("n", bytes(8), 1, 1, "", "", HASH, 1, 1, False)
 
 
+def seen(**fields: Any) -> Sighting:
+    return Sighting(dataclasses.replace(PRESENCE, **fields))
+
+
 @pytest.mark.parametrize(
     ("message", "field"),
     [
         (Push(HOPS_MAX + 1, 0, 0, b""), "hops"),
-        (Push(1, TAG_MAX + 1, 0, b""), "zone"),
-        (Push(1, 0, HOPS_MAX + 1, b""), "zone_hops"),
+        (Push(1, 0, 0, TAG_MAX + 1, 0, b""), "zone"),
+        (Push(1, 0, 0, 0, HOPS_MAX + 1, b""), "zone_hops"),
         (Announce(()), "digests"),
         (Announce((bytes(DIGEST_BYTES - 1),)), "digests"),
         (Announce((bytes(DIGEST_BYTES),) * (DIGESTS_MAX + 1)), "digests"),
@@ -255,9 +320,26 @@ PRESENCE = Presence("n", bytes(8), 1, 1, "", "", HASH, 1, 1, False)
         (Walked(1, (Told((), WALK_LEVELS_MAX + 1, b""),)), "nodes"),
         (Walked(1, (Told((), 2, bytes(FANOUT**2 * WIDTH_MAX + 1)),)), "nodes"),
         (Walked(1, (Told((0,) * (DEPTH_MAX + 1), 0, b""),)), "nodes"),
-        (Roster((dataclasses.replace(PRESENCE, node_id="x" * 65),)), "presences"),
-        (Roster((dataclasses.replace(PRESENCE, degraded=1),)), "presences"),
-        (Roster((PRESENCE,) * (PRESENCES_MAX + 1)), "presences"),
+        (Roster((seen(node_id="x" * 65),)), "sightings"),
+        (Roster((seen(degraded=1),)), "sightings"),
+        (Roster((seen(labels=(("b", ""), ("a", ""))),)), "sightings"),
+        (Roster((seen(labels=(("a", ""), ("a", ""))),)), "sightings"),
+        (Roster((seen(labels=(("", ""),)),)), "sightings"),
+        (Roster((seen(labels=(("a", "\n"),)),)), "sightings"),
+        (Roster((seen(labels=(("a" * (LABEL_KEY_BYTES_MAX + 1), ""),)),)), "sightings"),
+        (Roster((seen(labels=(("a", "b" * (LABEL_VALUE_BYTES_MAX + 1)),)),)), "sightings"),
+        (Roster((seen(labels=tuple((f"{n:02}", "") for n in range(LABELS_MAX + 1))),)), "sightings"),
+        (Roster((Sighting(PRESENCE, AGE_S_MAX + 1),)), "sightings"),
+        (Roster((Sighting(PRESENCE, 0, -1),)), "sightings"),
+        (Roster((Sighting(PRESENCE),) * (PRESENCES_MAX + 1)), "sightings"),
+        (Signs((Beats(HASH, (Beat(bytes(7), 1, 0),)),), ()), "beats"),
+        (Signs((Beats(HASH, (Beat(bytes(8), 1, 0),) * (BEATS_MAX + 1)),), ()), "beats"),
+        (Signs((), (Suspicion(bytes(8), 0),) * (SUSPICIONS_MAX + 1)), "suspicions"),
+        (RosterDigest(bytes(8), HASH, b"short", 1, False), "buckets"),
+        (RosterItems(((ROSTER_BUCKETS, b""),), b""), "held"),
+        (RosterItems(((0, bytes(TAG_BYTES * (BUCKET_ITEMS_MAX + 1))),), b""), "held"),
+        (RosterItems((), bytes(TAG_BYTES + 1)), "wanted"),
+        (RosterItems((), bytes(TAG_BYTES * (WANTED_RECORDS_MAX + 1))), "wanted"),
         (Addresses(("x:1",) * (ADDRESSES_MAX + 1), ()), "addresses"),
         (Addresses(("x" * 257,), (0,)), "addresses"),
         (Addresses(("x:1",), (0,) * (ADDRESSES_MAX + 1)), "zones"),
@@ -274,11 +356,34 @@ def test_what_is_beyond_a_limit_is_a_violation_that_names_the_field(message: Mes
         decode_message(encode_message(message))
 
 
-def test_a_presence_may_grow_too() -> None:
-    fields = unpack(encode_message(Roster((PRESENCE,))))
-    assert decode_message(encode([fields[0], [[*fields[1][0], "newer"]]])) == Roster((PRESENCE,))
-    with pytest.raises(ProtocolViolation, match="a presence has at least 12 fields"):
-        decode_message(encode([fields[0], [fields[1][0][:-1]]]))
+def test_a_presence_may_grow_and_is_passed_on_as_it_came() -> None:
+    fields = unpack(PRESENCE.wire)
+    grown = encode([*fields, "newer"])
+    roster = decode_message(encode([Roster.TYPE, [[grown, 0, None, "newer"]], True]))
+    assert roster == Roster((Sighting(PRESENCE),))
+    assert unpack(encode_message(roster))[1] == ((grown, 0, None),)
+    for short in ([[encode(fields[:-1]), 0, None]], [[PRESENCE.wire, 0]]):
+        with pytest.raises(ProtocolViolation, match="has at least"):
+            decode_message(encode([Roster.TYPE, short, True]))
+
+
+def test_the_longest_record_fits() -> None:
+    longest = {f"{n:02}".ljust(LABEL_KEY_BYTES_MAX, "k"): "v" * LABEL_VALUE_BYTES_MAX for n in range(LABELS_MAX)}
+    record = Presence(
+        "n" * NODE_ID_BYTES_MAX,
+        bytes(8),
+        TIME_MS_MAX,
+        SEQ_MAX,
+        "z" * ZONE_BYTES_MAX,
+        "a" * ADDRESS_BYTES_MAX,
+        HASH,
+        POLICY_VERSION_MAX,
+        SEQ_MAX,
+        True,
+        True,
+        labels_of(longest),
+    )
+    assert Presence.from_wire(record.wire) == record
 
 
 # -- sizes ----------------------------------------------------------------------------------------

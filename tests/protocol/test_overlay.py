@@ -40,6 +40,7 @@ from gossipconf.protocol.overlay import (
     TOLD_ADDRESSES_MAX,
     decode_saved_addresses,
 )
+from gossipconf.protocol.sighting import Sighting
 from gossipconf.protocol.views import ONLY_NEAR, SLACK
 from gossipconf.store.journal_ops import PutMeta
 from gossipconf.trust.policy import PolicyChain
@@ -427,7 +428,7 @@ def full_view() -> tuple[Bench, list[int]]:
     bench.node.connect_failed(bench.now(), "away:1", "refused")
     links = [bench.connect(f"p{number}") for number in range(ONLY_NEAR)]
     for number, link in enumerate(links):
-        bench.tell(link, Roster((replace(bench.node.presence.own(), node_id=f"p{number}"),)))
+        bench.tell(link, Roster((Sighting(replace(bench.node.presence.own(), node_id=f"p{number}")),)))
     bench.drain(Connect)
     return bench, links
 

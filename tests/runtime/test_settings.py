@@ -26,6 +26,7 @@ data = "var"
 source_host = "10.0.0.5"
 history_days = 7
 preset = "wan"
+labels = { service = "checkout", release = "2026-03" }
 """
 
 
@@ -49,6 +50,7 @@ def test_every_option(tmp_path: Path) -> None:
         source_host="10.0.0.5",
         history_days=7,
         tuning=WAN,
+        labels=(("release", "2026-03"), ("service", "checkout")),
     )
 
 

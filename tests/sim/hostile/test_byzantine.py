@@ -286,8 +286,8 @@ def test_slander_calls_all_others_gone() -> None:
     arena = Arena(Slander(), "a", "b")
     arena.world.run(30.0)
     rosters = [message for message in arena.heard("a", Roster) if isinstance(message, Roster)]
-    presences = [presence for roster in rosters for presence in roster.presences]
-    assert {presence.node_id for presence in presences} == {"m", "a", "b"}
+    presences = [one.presence for roster in rosters for one in roster.sightings]
+    assert {presence.node_id for presence in presences} == {"m", "b"}
     assert {presence.node_id for presence in presences if not presence.stopped} == {"m"}
     arena.publish("b")
     arena.world.run(1.0)
