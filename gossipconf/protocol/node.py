@@ -1,13 +1,13 @@
 """The sans-IO node: every input of the world in, every output out.
 
     inputs     start · connected · connect_failed · disconnected · received · dropped ·
-               timer · reserve · publish · persisted · stop; each with `now`
+               timer · reserve · publish · persisted · ask · cancel · stop; each with `now`
     outputs    Send · Connect · Disconnect · Persist · Show · Emit, and `next_timer_s`
 
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
-(what news has missed), `presence` (who is there), over one `replica`. The agent's
-shell and the simulator drive the same class. After each input take the outputs and
-carry them out in order.
+(what news has missed), `presence` (who is there), `acks` (who has applied what), over
+one `replica`. The agent's shell and the simulator drive the same class. After each
+input take the outputs and carry them out in order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from ..model.errors import ProtocolViolation
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
-from . import overlay, sync
+from . import acks, overlay, sync
+from .acks import Acks
 from .address_book import AddressBook
 from .broadcast import Broadcast
 from .decoders import Decoders
@@ -33,6 +34,7 @@ from .messages import GoodbyeCode, Message, Presence, Push, Roster
 from .overlay import Identity, Link, Overlay
 from .presence import Member, PresenceBoard
 from .replica import Replica
+from .subject import Subject
 from .sync import Sync
 
 
@@ -91,12 +93,14 @@ class Node:
             write_meta=self._write_meta,
             remembered=restored.members,
         )
+        self.acks = Acks(self.environment, self.replica, self.overlay)
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
             Push: self.broadcast.handle,
             Roster: self.presence.handle,
             **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
             **dict.fromkeys(sync.MESSAGES, self.sync.handle),
+            **dict.fromkeys(acks.MESSAGES, self.acks.handle),
         }
         self._policies = tuple(policies)
         self._shown_root = b""
@@ -184,6 +188,8 @@ class Node:
             self.overlay.close(link, "the peer does not read")
         elif link.ready:
             self.sync.dropped(link)
+            if frame_class is FrameClass.ACK:
+                self.acks.dropped(link)
         self._settle()
 
     def timer(self, now: Now) -> None:
@@ -211,6 +217,16 @@ class Node:
             self.broadcast.spread(change)
         self._settle()
 
+    def ask(self, now: Now, subject: Subject, lease_s: float) -> int:
+        """Ask who has applied ``subject``; `AckProgress` with the question's number follows. See `Acks.ask`."""
+        self.environment.now = now
+        return self.acks.ask(subject, lease_s)
+
+    def cancel(self, now: Now, question: int) -> None:
+        """End a question."""
+        self.environment.now = now
+        self.acks.cancel(question)
+
     def stop(self, now: Now) -> None:
         """Say goodbye; no output but sends, disconnects and writes under way comes after this."""
         self.environment.now = now
@@ -227,10 +243,12 @@ class Node:
     def _link_up(self, link: Link) -> None:
         self.sync.link_up(link)
         self.presence.link_up(link)
+        self.acks.link_up(link)
 
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
         self.broadcast.link_down(link)
+        self.acks.link_down(link)
 
     def _member_count(self) -> int:
         """How many share the probing: where presence does not count them all, as many as there are addresses."""
@@ -251,3 +269,4 @@ class Node:
         if self.replica.root != self._shown_root:
             self._shown_root = self.replica.root
             self.presence.state_changed()
+            self.acks.state_changed()

@@ -18,7 +18,7 @@ from gossipconf.protocol.node import Node
 INPUTS: Final = frozenset(
     (
         *("start", "connected", "connect_failed", "disconnected", "received", "dropped"),
-        *("timer", "reserve", "publish", "persisted", "stop"),
+        *("timer", "reserve", "publish", "persisted", "ask", "cancel", "stop"),
     )
 )
 DIFFERENCES_MAX: Final = 10
