@@ -131,6 +131,8 @@ class Acks:
             raise InvalidInput(f"a question stands for more than 0 and at most {ASK_S_MAX:g} s, not {lease_s:g} s")
         if len(self._own) >= OWN_MAX:
             raise LimitExceeded(f"{OWN_MAX} questions are being asked here; wait for one to end, or ask another agent")
+        for link in self._overlay.ready_links():
+            self._settle(link)  # who has started just now and asks is not alone
         number = next(self._numbers)
         now_s = self._environment.now.monotonic_s
         question = self._hold(self._environment.rng.randbytes(NONCE_BYTES), subject, number, now_s + lease_s)

@@ -16,11 +16,16 @@ from gossipconf.model.limits import FRONTIER_WRITERS_MAX, SEQ_MAX, SYNC_BUDGET_B
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
     BATCH_CHANGES_MAX,
+    EPOCH_MAX,
+    HOPS_MAX,
+    LEASE_MS_MAX,
     PRESENCES_MAX,
     WALK_NODES_MAX,
     WANTED_ITEMS_MAX,
     Addresses,
+    Ask,
     Batch,
+    Cancel,
     Check,
     Checked,
     Given,
@@ -33,6 +38,7 @@ from gossipconf.protocol.messages import (
     Pong,
     Presence,
     Push,
+    Report,
     Root,
     Roster,
     Told,
@@ -43,6 +49,8 @@ from gossipconf.protocol.messages import (
     decode_message,
     encode_message,
 )
+from gossipconf.protocol.subject import AskedChange, Subject
+from gossipconf.protocol.tally import COUNT_MAX, Tally
 from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, LEAF_ITEMS_MAX, Inner, Leaf
 
 # -- every message --------------------------------------------------------------------------------
@@ -71,6 +79,26 @@ leaves = tuples(hashes, LEAF_ITEMS_MAX).map(Leaf)
 told = st.builds(Told, prefixes, st.one_of(inner, leaves))
 presences = st.builds(
     Presence, node_ids, nonces, st.integers(0, 1 << 52), numbers, names, names, hashes, policies, numbers, st.booleans()
+)
+asked_changes = st.builds(
+    AskedChange,
+    st.binary(min_size=32, max_size=32),
+    hashes,
+    st.integers(1, SEQ_MAX),
+    st.one_of(st.none(), st.tuples(st.from_regex(r"[a-z]{1,4}(/[a-z]{1,4})?", fullmatch=True), st.just("canary"))),
+)
+subjects = st.one_of(st.builds(Subject, tuples(asked_changes)), st.builds(lambda root: Subject(root=root), hashes))
+tallies = st.builds(
+    Tally,
+    st.integers(0, 5),
+    st.integers(10, COUNT_MAX),
+    tuples(node_ids),
+    tuples(st.tuples(names, st.integers(0, 5), st.integers(5, 9))),
+    tuples(node_ids),
+    st.booleans(),
+    st.integers(0, COUNT_MAX),
+    tuples(node_ids),
+    tuples(node_ids),
 )
 
 MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
@@ -103,6 +131,18 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     Want: st.builds(Want, numbers, tuples(hashes), budgets),
     Given: st.builds(Given, numbers),
     WantPolicies: st.builds(WantPolicies, policies),
+    Ask: st.builds(
+        Ask,
+        nonces,
+        st.integers(0, EPOCH_MAX),
+        st.integers(0, HOPS_MAX),
+        subjects,
+        st.integers(0, LEASE_MS_MAX),
+        st.integers(0, LEASE_MS_MAX),
+        st.booleans(),
+    ),
+    Report: st.builds(Report, nonces, st.integers(0, EPOCH_MAX), tallies),
+    Cancel: st.builds(Cancel, nonces),
 }
 any_message = st.one_of(*MESSAGES.values())
 
