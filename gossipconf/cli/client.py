@@ -67,7 +67,11 @@ class Client:
 
         The subscription stands when this returns.
         """
-        self.request("watch", prefix=prefix)
+        return self.stream("watch", prefix=prefix)
+
+    def stream(self, op: str, **fields: Any) -> Iterator[dict[str, Any]]:
+        """What follows a request as it comes; of no other use from then on. Raises as `request`."""
+        self.request(op, **fields)
         self._socket.settimeout(None)
         return self._events()
 

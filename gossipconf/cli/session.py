@@ -99,6 +99,28 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Who has applied what was asked, as the asked agent has heard."""
+
+    applied: int
+    total: int
+    complete: bool
+    """Everybody who is connected has answered."""
+    missing: tuple[str, ...]
+    """Names of those that have not applied it; a sample if there are many."""
+    silent: tuple[str, ...]
+    """Names of linked agents that do not answer."""
+    more_silent: bool
+    zones: tuple[tuple[str, int, int], ...]
+    """Name, applied, total."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all have applied it, and nobody is left out."""
+        return self.complete and self.applied == self.total
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """A change that is on an agent's disk, and the versions that it replaced."""
 
@@ -216,6 +238,27 @@ class Session:
         ]
         ordered = sorted(members, key=lambda member: (member.state != "self", member.node))
         return Status(ordered, _field(reply, "crowded", bool))
+
+    def acks(self, change: str | None, wait_s: float) -> Iterator[Tally]:
+        """Who has applied the change whose id begins with `change`, or holds the asked agent's state: as it changes.
+
+        The last tally comes when all have, or after `wait_s`.
+        """
+        stream = Client(self._client.path)
+        try:
+            events = stream.stream("acks", change=change, wait_ms=max(1, round(wait_s * 1000)))
+        except BaseException:
+            stream.close()
+            raise
+        return self._tallies(stream, events)
+
+    def _tallies(self, stream: Client, events: Iterator[dict[str, Any]]) -> Iterator[Tally]:
+        with stream:
+            for event in events:
+                if event.get("event") == "tally":
+                    yield _tally(event)
+                    if _field(event, "done", bool):
+                        return
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -346,6 +389,28 @@ def _check_expected(replaced: Sequence[Version], expected: frozenset[bytes] | No
             f"{len(changed)} of the keys changed meanwhile, such as {changed[0]!r}; nothing was published: "
             "run the command again to see the new plan"
         )
+
+
+def _tally(event: dict[str, Any]) -> Tally:
+    zones = _field(event, "zones", list)
+    return Tally(
+        applied=_field(event, "applied", int),
+        total=_field(event, "total", int),
+        complete=_field(event, "complete", bool),
+        missing=_names(event, "missing"),
+        silent=_names(event, "silent"),
+        more_silent=_field(event, "more_silent", bool),
+        zones=tuple(
+            (_field(one, "zone", str), _field(one, "applied", int), _field(one, "total", int)) for one in zones
+        ),
+    )
+
+
+def _names(event: dict[str, Any], name: str) -> tuple[str, ...]:
+    names = _field(event, name, list)
+    if not all(isinstance(one, str) for one in names):
+        raise ControlError(f"the agent's reply has no proper field {name!r}; is the agent of another version?")
+    return tuple(names)
 
 
 def _field(reply: Any, name: str, kind: Any) -> Any:

@@ -134,6 +134,26 @@ class DuplicateNode:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class AckProgress:
+    """Who has answered a question of this node, and applied what it asks; each replaces the one before.
+
+    missing:      names of those that have not applied it, or a sample of them: they are ``total - applied``
+    silent:       names of linked peers that do not answer, or a sample if there are more (``more_silent``)
+    zones:        (zone, applied, total); who has no zone, or one of too many, is in the total only
+    complete:     everybody who is connected has answered
+    """
+
+    question: int
+    applied: int
+    total: int
+    missing: tuple[str, ...]
+    silent: tuple[str, ...]
+    more_silent: bool
+    zones: tuple[tuple[str, int, int], ...]
+    complete: bool
+
+
 Event: TypeAlias = (
     PeerUp
     | PeerDown
@@ -150,4 +170,5 @@ Event: TypeAlias = (
     | DiskFailed
     | DiskRecovered
     | DuplicateNode
+    | AckProgress
 )

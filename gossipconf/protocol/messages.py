@@ -30,6 +30,8 @@ from . import fields, sighting
 from .frames import FrameClass
 from .frontier import Frontier, Lacks
 from .sighting import Beats, Sighting, Suspicion
+from .subject import Subject
+from .tally import Tally
 from .zone import TAG_MAX, ZoneTag
 
 VERSION_MIN: Final = 1
@@ -80,6 +82,10 @@ BUNDLED_MAX: Final = 4_096
 """Messages in one bundle: an announcement has 12 bytes, and a bundle is sent when it has BUNDLE_BYTES."""
 GRAFT_ZONES_MAX: Final = 64
 """Zones named at once: more than anybody runs in."""
+EPOCH_MAX: Final = (1 << 31) - 1
+"""Epochs of one question: one in two seconds for a century."""
+LEASE_MS_MAX: Final = 60_000
+"""How long a question stands without its asker: one that has vanished costs nothing after a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,6 +550,59 @@ class WantPolicies:
     READERS: ClassVar = (fields.integer(POLICY_VERSION_MAX),)
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who has applied ``subject``? And in a later turn of the same ``epoch``: I am not your child. See `acks`.
+
+    question:     random, for all its epochs
+    depth:        links between the sender and the asker, along the question's way
+    lease_ms:     after this the question is forgotten
+    patience_ms:  how long the sender waits before it calls the receiver silent
+    again:        the receiver has not answered, and is to say once more what it has said
+    """
+
+    question: bytes
+    epoch: int
+    depth: int
+    subject: Subject
+    lease_ms: int
+    patience_ms: int
+    again: bool
+    TYPE: ClassVar = 40
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (
+        fields.byte_string(NONCE_BYTES),
+        fields.integer(EPOCH_MAX),
+        fields.integer(HOPS_MAX),
+        Subject.from_wire,
+        fields.integer(LEASE_MS_MAX),
+        fields.integer(LEASE_MS_MAX),
+        fields.flag,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An answer to `Ask`: I am your child, and this is the tally of my part. It replaces the one before."""
+
+    question: bytes
+    epoch: int
+    tally: Tally
+    TYPE: ClassVar = 41
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.byte_string(NONCE_BYTES), fields.integer(EPOCH_MAX), Tally.from_wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The question is over; from the parent only."""
+
+    question: bytes
+    TYPE: ClassVar = 42
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.byte_string(NONCE_BYTES),)
+
+
 Message: TypeAlias = (
     Hello
     | Ping
@@ -574,6 +633,9 @@ Message: TypeAlias = (
     | Want
     | Given
     | WantPolicies
+    | Ask
+    | Report
+    | Cancel
 )
 
 _TYPES: Final[dict[int, type[Any]]] = {
@@ -608,6 +670,9 @@ _TYPES: Final[dict[int, type[Any]]] = {
         Want,
         Given,
         WantPolicies,
+        Ask,
+        Report,
+        Cancel,
     )
 }
 
@@ -617,7 +682,9 @@ _NAMES: Final = {kind: tuple(one.name for one in dataclasses.fields(kind)) for k
 _HOLDING_DIGESTS: Final = (Announce, Recap, Pull)
 """Messages that are one string of digests: 8 bytes each and no more."""
 _HOLDING_RECORDS: Final = (Roster, Walked)
-"""Messages with records in a list: these alone are not yet what the encoding knows."""
+"""Messages with records in a list: these and the next ones alone are not yet what the encoding knows."""
+_HOLDING_A_RECORD: Final = (Ask, Report)
+"""Messages with a record of its own array."""
 
 
 def encode_message(message: Message) -> bytes:
@@ -628,6 +695,8 @@ def encode_message(message: Message) -> bytes:
         values[0] = b"".join(values[0])
     if kind in _HOLDING_RECORDS:
         values = [[one.to_wire() for one in value] if type(value) is tuple else value for value in values]
+    elif kind in _HOLDING_A_RECORD:
+        values = [value.to_wire() if isinstance(value, Subject | Tally) else value for value in values]
     return encode([kind.TYPE, *values])
 
 

@@ -1,13 +1,14 @@
 """The sans-IO node: every input of the world in, every output out.
 
     inputs     start · connected · connect_failed · resolved · resolve_failed · disconnected ·
-               received · dropped · timer · reserve · publish · persisted · stop; each with `now`
+               received · dropped · timer · reserve · publish · persisted · ask · cancel · stop;
+               each with `now`
     outputs    Send · Connect · Resolve · Disconnect · Persist · Show · Emit, and `next_timer_s`
 
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
-(what news has missed), `presence` (who is there), `seeds` (the way in), over one
-`replica`. The agent's shell and the simulator drive the same class. After each input
-take the outputs and carry them out in order.
+(what news has missed), `presence` (who is there), `acks` (who has applied what), `seeds`
+(the way in), over one `replica`. The agent's shell and the simulator drive the same
+class. After each input take the outputs and carry them out in order.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from ..model.errors import ProtocolViolation
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
-from . import broadcast, overlay, presence, sync
+from . import acks, broadcast, overlay, presence, sync
+from .acks import Acks
 from .address_book import AddressBook
 from .broadcast import Broadcast
 from .decoders import Decoders
@@ -37,6 +39,7 @@ from .replica import Replica
 from .roster import Member, SavedMembers
 from .seeds import Seeds
 from .sighting import Labels
+from .subject import Subject
 from .sync import Sync
 from .tuning import LAN, Tuning
 from .zone import ZoneTag
@@ -114,6 +117,7 @@ class Node:
             is_linked=lambda: bool(self.overlay.ready_links()),
             use=self.overlay.set_seeds,
         )
+        self.acks = Acks(self.environment, self.replica, self.overlay)
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
             Bundle: self._unbundle,
@@ -121,6 +125,7 @@ class Node:
             **dict.fromkeys(presence.MESSAGES, self.presence.handle),
             **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
             **dict.fromkeys(sync.MESSAGES, self.sync.handle),
+            **dict.fromkeys(acks.MESSAGES, self.acks.handle),
         }
         self._policies = tuple(policies)
         self._shown_root = b""
@@ -224,6 +229,8 @@ class Node:
         elif link.ready:
             self.broadcast.dropped(link)
             self.sync.dropped(link)
+            if frame_class is FrameClass.ACK:
+                self.acks.dropped(link)
         self._settle()
 
     def timer(self, now: Now) -> None:
@@ -250,6 +257,16 @@ class Node:
         if change is not None:
             self.broadcast.spread(change)
         self._settle()
+
+    def ask(self, now: Now, subject: Subject, lease_s: float) -> int:
+        """Ask who has applied ``subject``; `AckProgress` with the question's number follows. See `Acks.ask`."""
+        self.environment.now = now
+        return self.acks.ask(subject, lease_s)
+
+    def cancel(self, now: Now, question: int) -> None:
+        """End a question."""
+        self.environment.now = now
+        self.acks.cancel(question)
 
     def stop(self, now: Now) -> None:
         """Say goodbye; no output but sends, disconnects and writes under way comes after this."""
@@ -281,12 +298,14 @@ class Node:
         self.sync.link_up(link)
         self.broadcast.link_up(link)
         self.presence.link_up(link)
+        self.acks.link_up(link)
 
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
         self.broadcast.link_down(link)
         self.seeds.link_down()
         self.presence.link_down(link)
+        self.acks.link_down(link)
 
     def _link_placed(self, link: Link) -> None:
         self.broadcast.link_placed(link)
@@ -314,3 +333,4 @@ class Node:
         if self.replica.root != self._shown_root:
             self._shown_root = self.replica.root
             self.presence.state_changed()
+            self.acks.state_changed()

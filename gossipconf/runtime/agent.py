@@ -42,6 +42,7 @@ from ..protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_address
 from ..protocol.presence import SAVED_MEMBERS
 from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
 from ..protocol.roster import SavedMembers
+from ..protocol.subject import Subject
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
 from ..trust.signing import Reservation
@@ -60,7 +61,7 @@ from .writer import JournalWriter
 JOURNAL_FILE: Final = "journal.db"
 FAREWELL_S: Final = 3.0
 """How long a stopping agent tries to send what is queued."""
-STOPPING: Final = "the agent is stopping, and takes no publish any more"
+STOPPING: Final = "the agent is stopping, and takes no publish or question any more"
 
 log = logging.getLogger("gossipconf")
 
@@ -96,6 +97,7 @@ class Agent:
         self._writer: JournalWriter | None = None
         self._links: dict[int, Link] = {}
         self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
+        self._asking: dict[int, Callable[[ev.AckProgress], None]] = {}
         self._tokens = itertools.count(1)
         self._event_log = EventLog()
         self._stop = trio.Event()
@@ -154,6 +156,29 @@ class Agent:
         await done.wait()
         if outcome[0] is not None:
             raise outcome[0]
+
+    def ask(self, subject: Subject, lease_s: float, told: Callable[[ev.AckProgress], None]) -> int:
+        """Ask who has applied ``subject``: ``told`` is called with each tally, until `cancel` or ``lease_s`` is over.
+
+        Raises ControlError once the agent stops, and what `Acks.ask` raises.
+        """
+        if self._stop.is_set():
+            raise ControlError(STOPPING)
+        question = 0
+
+        def ask() -> None:
+            nonlocal question
+            question = self.node.ask(self.now(), subject, lease_s)
+            self._asking[question] = told
+
+        self._input(ask)
+        return question
+
+    def cancel(self, question: int) -> None:
+        """Want to know no more of a question."""
+        del self._asking[question]
+        if not self._stop.is_set():
+            self._input(lambda: self.node.cancel(self.now(), question))
 
     def stop(self) -> None:
         """Begin to stop: farewell to peers, what is queued is sent and written."""
@@ -342,6 +367,9 @@ class Agent:
                 self._waiting.pop(event.token)(None)
             case ev.PublishFailed():
                 self._waiting.pop(event.token)(event.error)
+            case ev.AckProgress():
+                if event.question in self._asking:
+                    self._asking[event.question](event)
             case _:
                 self._event_log.write(event, trio.current_time())
 

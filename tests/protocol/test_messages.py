@@ -30,8 +30,10 @@ from gossipconf.protocol.messages import (
     BUCKET_DIGEST_BYTES,
     BUCKET_ITEMS_MAX,
     DIGEST_BYTES,
+    EPOCH_MAX,
     GRAFT_ZONES_MAX,
     HOPS_MAX,
+    LEASE_MS_MAX,
     PRESENCES_MAX,
     ROSTER_BUCKETS,
     SUSPICIONS_MAX,
@@ -42,7 +44,9 @@ from gossipconf.protocol.messages import (
     WIDTH_MAX,
     Addresses,
     Announce,
+    Ask,
     Batch,
+    Cancel,
     Check,
     Checked,
     Given,
@@ -58,6 +62,7 @@ from gossipconf.protocol.messages import (
     Pull,
     Push,
     Recap,
+    Report,
     Root,
     Roster,
     RosterDigest,
@@ -88,6 +93,8 @@ from gossipconf.protocol.sighting import (
     Suspicion,
     labels_of,
 )
+from gossipconf.protocol.subject import AskedChange, Subject
+from gossipconf.protocol.tally import COUNT_MAX, Tally
 from gossipconf.protocol.zone import TAG_MAX
 from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, ITEM_BYTES
 
@@ -139,6 +146,26 @@ ages = st.integers(0, AGE_S_MAX)
 tags = st.binary(min_size=TAG_BYTES, max_size=TAG_BYTES)
 whole_tags = st.lists(tags, max_size=4).map(b"".join)
 sightings = st.builds(Sighting, presences, ages, st.none() | ages)
+asked_changes = st.builds(
+    AskedChange,
+    st.binary(min_size=32, max_size=32),
+    hashes,
+    st.integers(1, SEQ_MAX),
+    st.one_of(st.none(), st.tuples(st.from_regex(r"[a-z]{1,4}(/[a-z]{1,4})?", fullmatch=True), st.just("canary"))),
+)
+subjects = st.one_of(st.builds(Subject, tuples(asked_changes)), st.builds(lambda root: Subject(root=root), hashes))
+tallies = st.builds(
+    Tally,
+    st.integers(0, 5),
+    st.integers(10, COUNT_MAX),
+    tuples(node_ids),
+    tuples(st.tuples(names, st.integers(0, 5), st.integers(5, 9))),
+    tuples(node_ids),
+    st.booleans(),
+    st.integers(0, COUNT_MAX),
+    tuples(node_ids),
+    tuples(node_ids),
+)
 
 MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     Hello: st.builds(
@@ -197,6 +224,18 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     Want: st.builds(Want, numbers, tuples(st.binary(min_size=WIDTH_MIN, max_size=ITEM_BYTES)), budgets),
     Given: st.builds(Given, numbers, hashes),
     WantPolicies: st.builds(WantPolicies, policies),
+    Ask: st.builds(
+        Ask,
+        nonces,
+        st.integers(0, EPOCH_MAX),
+        st.integers(0, HOPS_MAX),
+        subjects,
+        st.integers(0, LEASE_MS_MAX),
+        st.integers(0, LEASE_MS_MAX),
+        st.booleans(),
+    ),
+    Report: st.builds(Report, nonces, st.integers(0, EPOCH_MAX), tallies),
+    Cancel: st.builds(Cancel, nonces),
 }
 any_message = st.one_of(*MESSAGES.values())
 

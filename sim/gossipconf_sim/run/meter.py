@@ -7,6 +7,7 @@ given. Knows nothing of scenarios.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gossipconf.model.change import Change
@@ -62,6 +63,7 @@ class Meter:
     def __init__(self, world: World) -> None:
         self.tracked: dict[bytes, Tracked] = {}
         self.linked_s: dict[int, float] = {}
+        self.on_acknowledged: Callable[[Tracked], None] | None = None
         self._world = world
         self._payloads: dict[bytes, Tracked] = {}
         self._tokens: dict[int, Tracked] = {}
@@ -123,6 +125,8 @@ class Meter:
         if host.index == tracked.origin and tracked.published_s is None:
             tracked.published_s = now_s
             tracked.receivers_due = self._world.census()[0] - 1
+            if self.on_acknowledged is not None:
+                self.on_acknowledged(tracked)
             return
         if tracked.published_s is None or host.started_s > tracked.published_s or not host.honest:
             return

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from gossipconf import __version__
 from gossipconf.model.change import Change
+from gossipconf.model.encoding import encode
 from gossipconf.model.entry import Entry, Slot
 from gossipconf.model.errors import InvalidInput, Rejected
 from gossipconf.model.limits import FORK_BRANCHES_MAX
@@ -29,6 +30,7 @@ from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_zone
 from gossipconf.protocol.presence import SAVED_MEMBERS
 from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
+from gossipconf.protocol.subject import Subject
 from gossipconf.trust.cluster import Cluster
 from gossipconf.trust.keys import Signer
 from gossipconf.trust.signing import compose
@@ -77,6 +79,7 @@ class World:
     whole_since_s:  since when nothing is wrong and nobody publishes, if whoever drives the world says so
     heal_limit_s:   how long honest nodes then may differ
     unequal_s:      when the fingerprints of honest nodes last differed
+    shaken_s:       when something last happened to a host: a start, an end, a pause, another fingerprint; or to a cut
     hostile_traffic: bytes and messages by frame class that hostile hosts have sent, of all that was
 
     ``make_node`` is called as `Node` is; ``twin`` names a host that gets two nodes (see `twin`).
@@ -116,6 +119,7 @@ class World:
         self.whole_since_s: float | None = None
         self.heal_limit_s = 0.0
         self.unequal_s = 0.0
+        self.shaken_s = 0.0
         self.hostile_traffic = ([0] * len(FrameClass), [0] * len(FrameClass))
         self._zone_delays_s = zone_delays_s or {}
         self._make_node = make_node
@@ -290,6 +294,7 @@ class World:
         """Let a paused process go on with what has come meanwhile."""
         host = self.hosts[name]
         waiting, host.paused = host.paused or [], None
+        self.shaken_s = self.now_s
         for action, arguments in waiting:
             action(*arguments)
 
@@ -405,6 +410,23 @@ class World:
     def outcome(self, token: int) -> Event | None:
         """`Published`, `PublishFailed`, or None while it is open or after a crash."""
         return self._outcomes.get(token)
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def ask(self, name: str, subject: Subject, lease_s: float) -> int:
+        """Ask at a host who has applied ``subject``; the number of the question, whose `AckProgress` are events."""
+        host = self.hosts[name]
+        question = host.running.ask(self._clock(host), subject, lease_s)
+        self._note(Input.ASK, host, encode(subject.to_wire()), question)
+        self._settle(host)
+        return question
+
+    def cancel(self, name: str, question: int) -> None:
+        """End a question of a host that runs."""
+        host = self.hosts[name]
+        self._note(Input.CANCEL, host, about=question)
+        host.running.cancel(self._clock(host), question)
+        self._settle(host)
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -711,12 +733,14 @@ class World:
             return
         self._uncount_root(host)
         host.root = root
+        self.shaken_s = self.now_s
         self._roots[root] = self._roots.get(root, 0) + 1
 
     def _uncount_root(self, host: Host) -> None:
         if host.root in self._roots and host.adversary is None:
             if len(self._roots) > 1:
                 self.unequal_s = self.now_s
+            self.shaken_s = self.now_s
             self._roots[host.root] -= 1
             if not self._roots[host.root]:
                 del self._roots[host.root]

@@ -13,12 +13,14 @@ from gossipconf.model.entry import Entry, put
 from gossipconf.model.limits import ADDRESS_BOOK_MAX, FORK_BRANCHES_MAX
 from gossipconf.model.version import versions_of
 from gossipconf.protocol.address_book import AddressBook
+from gossipconf.protocol.asker import Asker
 from gossipconf.protocol.frames import FrameClass, FrameQueue
+from gossipconf.protocol.subject import Subject
 from gossipconf.store.hash_tree import HashTree
 from gossipconf.store.journal_ops import DropChange
 from gossipconf.store.live_set import LiveSet, fork_item
 from gossipconf_sim.network.wire import Lane
-from gossipconf_sim.run.checkers import CHECKERS, violations
+from gossipconf_sim.run.checkers import CHECKERS, NOTICED_S, violations
 from gossipconf_sim.world.world import World
 from tests.protocol.wire import Tapped, change, second_policy
 from tests.strategies import signed, signer
@@ -190,6 +192,24 @@ def draw_from_the_global_generator(world: Tapped) -> None:
     world.run(15.0)
 
 
+def count_somebody_twice(world: Tapped) -> None:
+    told = tally_at_rest(world)
+    told.told = dataclasses.replace(told.told, applied=4, total=4)  # type: ignore[type-var]
+
+
+def name_the_wrong_one(world: Tapped) -> None:
+    told = tally_at_rest(world)
+    told.told = dataclasses.replace(told.told, missing=("b",))  # type: ignore[type-var]
+
+
+def tally_at_rest(world: Tapped) -> Asker:
+    world.ask("a", Subject(), 60.0)
+    world.run(NOTICED_S + 1.0)
+    assert CHECKERS["counted"](world) == []
+    (asker,) = world.node("a").acks.askers()
+    return asker
+
+
 BUGS: list[tuple[str, Callable[[Tapped], None]]] = [
     ("authentic", keep_a_forgery),
     ("authentic", keep_what_nobody_may_write),
@@ -211,6 +231,8 @@ BUGS: list[tuple[str, Callable[[Tapped], None]]] = [
     ("bounded", queue_without_end),
     ("heals", give_up_on_who_cannot_be_reached),
     ("deterministic", draw_from_the_global_generator),
+    ("counted", count_somebody_twice),
+    ("counted", name_the_wrong_one),
 ]
 
 
