@@ -354,7 +354,8 @@ class PresenceBoard:
         self._roster.share(member, True)
         if newer and news:
             self._relay.record(name, link)
-        if self._roster.live_count > MEMBERS_MAX and not self._roster.crowded:
+        most = min(self._environment.tuning.roster_members, MEMBERS_MAX)
+        if self._roster.live_count > most and not self._roster.crowded:
             self._relay.flush()  # what makes a crowd is still passed on: the others are to know it too
             self._enter_crowd()
         return True

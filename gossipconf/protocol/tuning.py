@@ -104,6 +104,14 @@ class Tuning:
         "after 1.25 × compare_s at most. Costs k × 50 B / compare_s in TLS records at each node.",
         trade_off="Less: a missed change is repaired sooner. More: fewer bytes and wake-ups.",
     )
+    roster_members: int = _tunable(
+        "members up to which a node keeps a roster of all; in a larger cluster it lists its neighbours, and whoever "
+        "wants to know asks",
+        "members",
+        formula="A roster of N members takes about 1 kB × N of memory, and when all N start at once each node is told "
+        "of all, twice on average: 2 N × 150 B. At rest it costs about 20 B a second, whatever N. At most 2,000.",
+        trade_off="Less: cheaper starts of large clusters. More: `status` of any agent shows every member.",
+    )
     batching_s: float = _tunable(
         "how long changes are collected before they are passed on together; 0: each is passed on at once",
         "seconds",
@@ -123,6 +131,7 @@ LAN: Final = Tuning(
     retry_cap_s=3.0,
     shuffle_s=30.0,
     compare_s=10.0,
+    roster_members=2_000,
     batching_s=0.0,
 )
 """One site, or a few that are near; works everywhere, and is the default."""
@@ -136,6 +145,7 @@ WAN: Final = Tuning(
     retry_cap_s=3.0,
     shuffle_s=60.0,
     compare_s=30.0,
+    roster_members=2_000,
     batching_s=0.0,
 )
 """Regions around the world, with zones named: patient with loss, sparing between regions."""
@@ -149,6 +159,7 @@ LOCAL: Final = Tuning(
     retry_cap_s=0.5,
     shuffle_s=5.0,
     compare_s=2.0,
+    roster_members=2_000,
     batching_s=0.0,
 )
 """Agents on one machine: tests and demonstrations, where to wait is dearer than to wake up."""

@@ -67,8 +67,13 @@ class HostConditions:
     batching_ms: float = option(
         0.0, "time in ms for which nodes collect changes before they pass them on; 0: as the preset says", least=0
     )
+    roster_members: int = option(
+        0, "members up to which a node keeps a roster of all; 0: as the preset says", least=0, most=2_000
+    )
 
     def tuning(self) -> Tuning:
         """The pace of every node."""
-        preset = PRESETS[self.preset]
-        return replace(preset, batching_s=self.batching_ms / 1000) if self.batching_ms else preset
+        tuning = PRESETS[self.preset]
+        if self.batching_ms:
+            tuning = replace(tuning, batching_s=self.batching_ms / 1000)
+        return replace(tuning, roster_members=self.roster_members) if self.roster_members else tuning

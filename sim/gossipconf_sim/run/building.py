@@ -11,7 +11,7 @@ from gossipconf.model.encoding import encode
 from gossipconf.model.entry import put
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE
 from gossipconf.protocol.presence import SAVED_MEMBERS
-from gossipconf.protocol.roster import MEMBERS_MAX, SavedMembers
+from gossipconf.protocol.roster import SavedMembers
 from gossipconf.protocol.views import FAR, FAR_SMALL, NEAR, ONLY_NEAR, SMALL_ZONE
 from gossipconf.protocol.zone import tag_of
 from gossipconf.trust.signing import Reservation, compose
@@ -85,7 +85,7 @@ def _earlier_life(scenario: Scenario, names: list[str]) -> dict[str, bytes]:
 
     Without it each of thousands of nodes would count the same crowd again, at once.
     """
-    if scenario.start != "joined" or len(names) <= MEMBERS_MAX:
+    if scenario.start != "joined" or len(names) <= scenario.hosts.tuning().roster_members:
         return {}
     return {SAVED_MEMBERS: SavedMembers(crowded=True).encode()}
 
