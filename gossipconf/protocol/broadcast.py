@@ -43,12 +43,25 @@ RETRY_RTTS: Final = 1.15
 """Round trips after which a pull without an answer is sent to the next who has it,"""
 RETRY_S: Final = 0.003
 """and what is added for that peer's own work."""
+RETRY_SLACK_S: Final = 0.06
+"""How much longer than its shortest round trip a peer is waited for at most: where packets are lost the usual round
+trip is the wait for them, and another peer is faster."""
+LATE_GAIN: Final = 0.05
+"""Weight of the newest pull in the share of those that came late: about the last forty count."""
+LATE_SHARE: Final = 0.2
+"""Share of late pulls above which a zone is flooded: with three of ten packets lost, or peers silent, a push over all
+links comes ten times sooner than an announcement, a question and an answer over one."""
+FLOOD_S: Final = 20.0
+"""How long then, before pulling is tried again."""
 PULLS_MAX: Final = 12
 """Pulls of one change; then it is left to sync."""
 NEIGHBOUR_RTTS: Final = 1.3
 """A copy from a near peer so many round trips after one from afar, or fewer, was sent before that peer could know."""
 NEAR_ENOUGH: Final = 2
 """Near links with which a node can do without pushes from afar: what its neighbours get they announce."""
+COLLECTING_KEPT: Final = 4
+"""And so many pushing peers such a node keeps where changes are collected: who is first is chance there, and a copy more
+in a message that is sent anyway costs bytes only."""
 RECAP_S: Final = 2.0
 """How late the announcements are that far peers only learn from: they cost bytes, and together hardly any."""
 PRUNE_S: Final = 0.2
@@ -86,6 +99,8 @@ class Broadcast:
         self._outbox = Outbox(environment, overlay)
         self._far: dict[LinkId, Eagerness] = {}
         self._outcomes = 0
+        self._late_pulls = 0.0
+        self._flood_until_s = float("-inf")
         self._slow_until_s: dict[LinkId, float] = {}
         self._waiting: dict[bytes, tuple[Link, Push]] = {}
         self._asked: dict[LinkId, None] = {}
@@ -197,7 +212,11 @@ class Broadcast:
         news.known_to(link.id)
         news.arrived(self._now_s, link, push.change if outcome.is_news else None, hops=hops, zone=push.zone)
         self._latest.hold(news)
-        self._learn_from_first(link, news, pulled=push.zone_hops == HOPS_MAX)
+        pulled = push.zone_hops == HOPS_MAX
+        if pulled and news.pulls == 1:
+            link.measured(self._now_s - news.pulled_s)
+            self._pull_ended(late=False)
+        self._learn_from_first(link, news, pulled=pulled)
         if outcome.is_news:
             self._forward(news, link, 0 if link.is_far else min(push.zone_hops + 1, HOPS_MAX))
 
@@ -217,6 +236,8 @@ class Broadcast:
         own_zone = self._overlay.zone
         links = self._overlay.ready_links()
         depth = self._depth(links) if zone == own_zone else 1
+        if self._now_s < self._flood_until_s:
+            depth = HOPS_MAX
         known = news.known
         near: list[Link] = []
         far: list[Link] = []
@@ -313,6 +334,8 @@ class Broadcast:
         """Ask the next peer that has announced it, if it has not come."""
         if news.here or news.refused:
             return
+        if news.pulls:
+            self._pull_ended(late=True)
         link = news.next_announcer()
         if link is None or news.pulls >= PULLS_MAX:
             news.pulling = news.patient = False
@@ -321,15 +344,22 @@ class Broadcast:
             return
         self._pull(link, [news])
 
+    def _pull_ended(self, *, late: bool) -> None:
+        """Where many pulls come late, because packets are lost or peers withhold, more is pushed for a while."""
+        self._late_pulls += LATE_GAIN * (late - self._late_pulls)
+        if self._late_pulls > LATE_SHARE and not self._overlay.health:
+            self._late_pulls = LATE_SHARE / 2
+            self._flood_until_s = self._now_s + FLOOD_S
+
     def _pull(self, link: Link, wanted: list[News]) -> None:
         for news in wanted:
             news.pulling = True
             news.pulls += 1
+            news.pulled_s = self._now_s
             news.asked(link)
         self._overlay.send(link, Pull(tuple(news.digest for news in wanted)))
         self._overlay.pushed((link,))
-        rtt_s = RTT_UNKNOWN_S if link.rtt_s is None else link.rtt_s + 4 * link.rtt_dev_s
-        self._environment.call_later(RETRY_RTTS * rtt_s + RETRY_S, lambda: self._pull_again(wanted))
+        self._environment.call_later(_patience_s(link), lambda: self._pull_again(wanted))
 
     def _pull_again(self, wanted: list[News]) -> None:
         for news in wanted:
@@ -355,7 +385,7 @@ class Broadcast:
         if known is None:
             eager = wants_pushes_at_first(self._outcomes, len(self._far), self._environment.rng)
             known = self._far[link.id] = Eagerness(eager)
-            if eager and link.is_far:
+            if eager:
                 self._overlay.send(link, Graft(()))
         return known
 
@@ -420,7 +450,7 @@ class Broadcast:
         if sum(not one.is_far for one in links) >= NEAR_ENOUGH:
             return False
         pushing = sum(one is not link and one.is_far and self._eagerness(one).is_asked_for(zone) for one in links)
-        return pushing < (2 if self._environment.tuning.batching_s else 1)
+        return pushing < (COLLECTING_KEPT if self._environment.tuning.batching_s else 1)
 
     def _replace(self, link: Link, lost: Eagerness) -> None:
         """A far link is lost: where this node relied on it, the next best is to push."""
@@ -430,3 +460,11 @@ class Broadcast:
             if self._relies_on(link, zone):
                 best = max(others, key=lambda one: (self._eagerness(one).wins(zone), -one.id))
                 self._ask(best, zone, True)
+
+
+def _patience_s(link: Link) -> float:
+    """How long the answer to a pull is waited for: RFC 6298's timeout, but hardly longer than without a queue."""
+    if link.rtt_s is None or link.rtt_least_s is None:
+        return RTT_UNKNOWN_S
+    usual_s = RETRY_RTTS * (link.rtt_s + 4 * link.rtt_dev_s) + RETRY_S
+    return min(usual_s, RETRY_RTTS * link.rtt_least_s + RETRY_SLACK_S)

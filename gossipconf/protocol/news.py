@@ -33,6 +33,7 @@ class News:
     known:        links whose peers have it
     announcers:   links whose peers have announced it, before it came
     pulls:        how often it was asked for
+    pulled_s:     when it was last asked for
     pulling:      whether an answer is being waited for
     patient:      whether a far peer will be asked if no push comes
     refused:      it came, and was not valid here
@@ -50,6 +51,7 @@ class News:
     known: list[LinkId] = field(default_factory=list)
     announcers: list[Link] = field(default_factory=list)
     pulls: int = 0
+    pulled_s: float = 0.0
     pulling: bool = False
     patient: bool = False
     refused: bool = False

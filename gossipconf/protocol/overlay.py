@@ -27,7 +27,7 @@ from .environment import Connect, Disconnect, Environment, LinkId
 from .events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
 from .frames import FrameClass
 from .keepalive import LOOK_S, Keepalive, look_s
-from .link import FIRST_PINGS, Identity, Link
+from .link import FAR_AGREEING, Identity, Link
 from .messages import (
     ADDRESSES_MAX,
     NONCE_BYTES,
@@ -76,6 +76,12 @@ ASKED_MAX: Final = 3
 """Peers that are asked at a time."""
 ASK_CAP_S: Final = 60.0
 """A zone of three nodes never has six near links: asking must cost nothing then."""
+PLACING_S: Final = 0.2
+"""Pause between two measurements of a link that is not placed yet, so that one lost packet does not spoil several."""
+REPLACING_S: Final = 2.0
+"""And of one without label that was found far: it may have met a bad time."""
+PONGS_MAX: Final = 24
+"""Round trips after which a far link is believed to be one."""
 EXCESS_MAX: Final = 4
 """Dials at once for each link that is wanted, when nearly all fail and the node is nearly alone: after a mass crash
 most addresses are dead."""
@@ -157,7 +163,8 @@ class Overlay:
     def wanted(self) -> Wanted:
         """The links that this node looks for."""
         knows_others = self.book.knows_other_than(self.zone) or any(link.is_far for link in self.ready_links())
-        return wanted(self.zone_nodes, knows_others=bool(self.zone) and knows_others)
+        tuning = self._environment.tuning
+        return wanted(self.zone_nodes, knows_others=bool(self.zone) and knows_others, tuning=tuning)
 
     def pushed(self, links: Iterable[Link]) -> None:
         """Something that gets no answer was sent on ``links``: see that their peers live."""
@@ -295,12 +302,18 @@ class Overlay:
             return
         was_far = link.is_far
         self.neighbourhood.measured(link)
-        if not link.near and link.pongs < FIRST_PINGS:
-            self.keepalive.ping(link)
+        unsure = link.is_far and link.agreeing < FAR_AGREEING and link.pongs < PONGS_MAX
+        if link.near is None or (unsure and not self.neighbourhood.knows_label(link)):
+            pause_s = 0.0 if link.pongs < FAR_AGREEING else PLACING_S if link.near is None else REPLACING_S
+            self._environment.call_later(pause_s, lambda: self._measure_again(link))
         if link.is_far != was_far:  # it counts among others now
             if link.is_far:
                 self._on_placed(link)
             self._make_room(link)
+
+    def _measure_again(self, link: Link) -> None:
+        if link.ready:
+            self.keepalive.ping(link)
 
     def _tell_zone(self, told: ZoneTold) -> None:
         self.send_all(self.ready_links(), told)
