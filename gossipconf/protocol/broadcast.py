@@ -60,8 +60,8 @@ NEIGHBOUR_RTTS: Final = 1.3
 NEAR_ENOUGH: Final = 2
 """Near links with which a node can do without pushes from afar: what its neighbours get they announce."""
 COLLECTING_KEPT: Final = 4
-"""And so many pushing peers such a node keeps where changes are collected: who is first is chance there, and a copy more
-in a message that is sent anyway costs bytes only."""
+"""And so many pushing peers such a node keeps where changes are collected: who is first is chance there, and a copy
+more in a message that is sent anyway costs bytes only."""
 RECAP_S: Final = 2.0
 """How late the announcements are that far peers only learn from: they cost bytes, and together hardly any."""
 PRUNE_S: Final = 0.2

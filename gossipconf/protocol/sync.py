@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ..model.limits import SYNC_BUDGET_BYTES
@@ -266,7 +267,7 @@ class Sync:
                 self._exchange,
                 budget=peer.budget,
                 next_request=self._next_request,
-                may_walk=lambda: self._may_walk(peer),
+                may_walk=partial(self._may_walk, peer),
                 end=self._end,
             )
             self._heard_s = now_s
