@@ -473,7 +473,7 @@ def test_a_lost_peer_is_suspected_after_a_pause_and_silent_after_the_suspicion()
 
 def test_a_node_in_bad_health_waits_longer() -> None:
     bench, victim, other = between()
-    bench.node.overlay.health = 2
+    bench.node.overlay.keepalive.health = 2
     bench.tell(victim, told(record("a", boot=b"a_______")))
     bench.lose(victim)
     bench.wait(pause_s(1))
