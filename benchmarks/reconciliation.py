@@ -5,7 +5,7 @@ takes away. The base is put into their live sets unjudged, for it is the same in
 decoded, verified and judged as ever. Bytes are those of sync's messages, without frames (4 bytes each of up to 8 KiB)
 and TLS (22 bytes a record), and they are exact: the same in every run.
 
-bound: 1.05 × payload + 24 × active writers + 128, after the two roots (42 bytes) have shown that something differs.
+bound: 1.05 × payload + 24 × active writers + 128, after the two roots (44 bytes) have shown that something differs.
 An active writer is one that the leader's frontier names; the payload is the encoded changes that a side lacks.
 """
 

@@ -138,3 +138,5 @@ class Latest:
             if oldest.since_s + KEPT_S >= now_s and len(self._news) < KEPT_MAX:
                 return
             self.forget(digest)
+        self._news.clear()  # a table that was emptied one by one keeps its size
+        self._held.clear()

@@ -226,11 +226,10 @@ class Node:
             self.overlay.close(link, "the peer does not read")
         elif link.ready and frame_class is FrameClass.ACK:
             self.presence.dropped(link)
+            self.acks.dropped(link)
         elif link.ready:
             self.broadcast.dropped(link)
             self.sync.dropped(link)
-            if frame_class is FrameClass.ACK:
-                self.acks.dropped(link)
         self._settle()
 
     def timer(self, now: Now) -> None:

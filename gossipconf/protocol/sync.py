@@ -36,7 +36,7 @@ from .replica import Replica
 from .session import ON_ITS_WAY, Session
 
 COMPARE_S: Final = 10.0
-"""How often the leader of a link shows its root: 21 bytes, and the longest that a lost push stays unnoticed."""
+"""How often the leader of a link shows its root: 22 bytes, and the longest that a lost push stays unnoticed."""
 IN_FLIGHT_S: Final = 0.3
 """Roots that differ this soon after a change are likely to be equal again once pushes have landed."""
 PATIENCE_S: Final = 10.0
@@ -201,9 +201,7 @@ class Sync:
 
     def _is_in_flight(self, peer: _Peer) -> bool:
         """Whether roots may differ just because something is on its way."""
-        now_s = self._environment.now.monotonic_s
-        since_s = now_s if peer.unequal_since_s is None else peer.unequal_since_s
-        return self._is_busy() and now_s - since_s < PATIENCE_S
+        return self._environment.now.monotonic_s < self._landed_s(peer)
 
     def _may_walk(self, peer: _Peer) -> bool:
         """Whether to look for differences that hints do not show: not for what is just on its way."""
@@ -214,8 +212,17 @@ class Sync:
 
     def _is_busy(self) -> bool:
         """Whether a change has come so lately that others may be on their way."""
+        return self._environment.now.monotonic_s < self._quiet_s()
+
+    def _quiet_s(self) -> float:
+        """When nothing is on its way any more, if nothing else comes."""
         collected_s = BATCHED_HOPS * self._environment.tuning.batching_s
-        return self._environment.now.monotonic_s - self._replica.last_change_s < IN_FLIGHT_S + collected_s
+        return self._replica.last_change_s + IN_FLIGHT_S + collected_s
+
+    def _landed_s(self, peer: _Peer) -> float:
+        """The same, or when patience with this peer is over, if that is sooner."""
+        since_s = peer.unequal_since_s
+        return self._quiet_s() if since_s is None else min(self._quiet_s(), since_s + PATIENCE_S)
 
     def _show_root_once_quiet(self, peer: _Peer) -> None:
         """Compare again once nothing has come for a moment, or patience is over; nothing is sent until then."""
@@ -227,7 +234,7 @@ class Sync:
         if self._peers.get(peer.link.id) is not peer:
             return
         if self._is_in_flight(peer):
-            self._environment.call_later(IN_FLIGHT_S, lambda: self._await_quiet(peer))
+            self._environment.call_at(self._landed_s(peer), lambda: self._await_quiet(peer))
         else:
             peer.awaits_quiet = False
             self._show_root(peer.link)

@@ -40,10 +40,10 @@ class Cluster(Tapped):
     """Hosts with links made by hand, old enough to count."""
 
     def __init__(self, count: int, edges: list[tuple[int, int]], *, seed: int = 0, **options: Any) -> None:
-        self.names = [f"n{number:02d}" for number in range(count)]
-        super().__init__(*self.names, seed=seed, dials=False, **options)
+        self.host_names = [f"n{number:02d}" for number in range(count)]
+        super().__init__(*self.host_names, seed=seed, dials=False, **options)
         for one, other in edges:
-            self.wire(self.names[one], self.names[other])
+            self.wire(self.host_names[one], self.host_names[other])
         self.run(SETTLE_S + 0.5)
         self.sent.clear()
 
@@ -279,8 +279,8 @@ def test_at_rest_a_tally_is_the_truth(story: Any, seed: int) -> None:
     count, edges, steps = story
     world = Cluster(count, edges, seed=seed)
     asked = change("1", key="k")
-    world.inject(world.names[-1], asked)  # one has it, nobody else has heard of it yet
-    world.ask("n00", Subject.of([asked], world.node(world.names[-1]).replica.live), 200.0)
+    world.inject(world.host_names[-1], asked)  # one has it, nobody else has heard of it yet
+    world.ask("n00", Subject.of([asked], world.node(world.host_names[-1]).replica.live), 200.0)
     for at_s, kind, first, second in steps:
         world.schedule.later(at_s, _happen, world, kind, first, second)
     world.run(60)
@@ -351,7 +351,7 @@ def test_more_names_than_are_told_are_sampled_and_the_counts_stay() -> None:
     world.run(2)
     told = world.told("n00")
     assert (told.applied, told.total, len(told.missing), told.complete) == (0, count, NAMES_MAX, True)
-    assert set(told.missing) <= set(world.names)
+    assert set(told.missing) <= set(world.host_names)
     world.check()
 
 

@@ -15,6 +15,7 @@ from gossipconf.model.errors import ProtocolViolation
 from gossipconf.model.limits import (
     ADDRESS_BYTES_MAX,
     FRONTIER_WRITERS_MAX,
+    MESSAGE_BYTES_MAX,
     NODE_ID_BYTES_MAX,
     POLICY_VERSION_MAX,
     SEQ_MAX,
@@ -29,6 +30,7 @@ from gossipconf.protocol.messages import (
     BATCH_CHANGES_MAX,
     BUCKET_DIGEST_BYTES,
     BUCKET_ITEMS_MAX,
+    BUNDLED_MAX,
     DIGEST_BYTES,
     EPOCH_MAX,
     GRAFT_ZONES_MAX,
@@ -46,6 +48,7 @@ from gossipconf.protocol.messages import (
     Announce,
     Ask,
     Batch,
+    Bundle,
     Cancel,
     Check,
     Checked,
@@ -108,7 +111,7 @@ node_ids = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,9}[a-z0-9])?", fullmatch=True)
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=12)
 budgets = st.integers(0, SYNC_BUDGET_BYTES)
 bodies = st.binary(max_size=40)
-tags = st.integers(0, TAG_MAX)
+zones = st.integers(0, TAG_MAX)
 digests = st.lists(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES), min_size=1, max_size=4).map(tuple)
 
 
@@ -182,7 +185,7 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     ),
     Ping: st.builds(Ping, numbers),
     Pong: st.builds(Pong, numbers),
-    Addresses: st.builds(Addresses, tuples(names), tuples(tags)),
+    Addresses: st.builds(Addresses, tuples(names), tuples(zones)),
     Goodbye: st.builds(Goodbye, st.integers(0, 1 << 16), names),
     Roster: st.builds(Roster, tuples(sightings), st.booleans()),
     Signs: st.builds(
@@ -199,15 +202,16 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
         st.booleans(),
     ),
     RosterItems: st.builds(RosterItems, tuples(st.tuples(st.integers(0, ROSTER_BUCKETS - 1), whole_tags)), whole_tags),
-    Push: st.builds(Push, st.integers(0, HOPS_MAX), tags, st.integers(0, HOPS_MAX), bodies),
+    Push: st.builds(Push, st.integers(0, HOPS_MAX), zones, st.integers(0, HOPS_MAX), bodies),
     Announce: st.builds(Announce, digests),
     Recap: st.builds(Recap, digests, tuples(st.integers(0, AGE_MS_MAX))),
     Pull: st.builds(Pull, digests),
-    Graft: st.builds(Graft, tuples(tags)),
-    Prune: st.builds(Prune, tuples(tags)),
-    WantAddresses: st.builds(WantAddresses, tags),
-    ZoneTold: st.builds(ZoneTold, tags),
-    Root: st.builds(Root, hashes, policies),
+    Graft: st.builds(Graft, tuples(zones)),
+    Prune: st.builds(Prune, tuples(zones)),
+    Bundle: st.builds(Bundle, tuples(bodies)),
+    WantAddresses: st.builds(WantAddresses, zones),
+    ZoneTold: st.builds(ZoneTold, zones),
+    Root: st.builds(Root, hashes, policies, st.booleans()),
     Hints: st.builds(Hints, numbers, hashes, policies, frontiers, st.booleans(), budgets),
     Hinted: st.builds(Hinted, numbers, hashes, policies, lacks, st.booleans()),
     Batch: st.builds(Batch, tuples(bodies)),
@@ -323,8 +327,10 @@ def seen(**fields: Any) -> Sighting:
     ("message", "field"),
     [
         (Push(HOPS_MAX + 1, 0, 0, b""), "hops"),
-        (Push(1, 0, 0, TAG_MAX + 1, 0, b""), "zone"),
-        (Push(1, 0, 0, 0, HOPS_MAX + 1, b""), "zone_hops"),
+        (Push(1, TAG_MAX + 1, 0, b""), "zone"),
+        (Push(1, 0, HOPS_MAX + 1, b""), "zone_hops"),
+        (Bundle((b"",) * (BUNDLED_MAX + 1)), "messages"),
+        (Bundle((bytes(MESSAGE_BYTES_MAX + 1),)), "messages"),
         (Announce(()), "digests"),
         (Announce((bytes(DIGEST_BYTES - 1),)), "digests"),
         (Announce((bytes(DIGEST_BYTES),) * (DIGESTS_MAX + 1)), "digests"),

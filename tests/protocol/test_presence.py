@@ -25,7 +25,7 @@ from gossipconf.protocol.messages import (
     Signs,
 )
 from gossipconf.protocol.node import Restored
-from gossipconf.protocol.overlay import KEEPALIVE_S, MAINTAIN_S, SILENCES_MAX
+from gossipconf.protocol.keepalive import KEEPALIVE_S, LOOK_S, SILENCES_MAX
 from gossipconf.protocol.presence import (
     CLOCK_SKEW_MAX_MS,
     CROWD_S,
@@ -412,7 +412,7 @@ def test_at_rest_all_know_the_state_of_all_as_of_the_last_sign_of_life() -> None
 
 def detection_s(links: int, members: int) -> float:
     """How long after a silent crash everybody knows, over so many links."""
-    notice_s = KEEPALIVE_S * SILENCES_MAX + 2 * JITTER * MAINTAIN_S
+    notice_s = KEEPALIVE_S * SILENCES_MAX + 2 * JITTER * LOOK_S
     return notice_s + pause_s(0) + links * (JITTER * RELAY_S + 0.1) + suspicion_s(members, 0)
 
 
@@ -473,7 +473,7 @@ def test_a_lost_peer_is_suspected_after_a_pause_and_silent_after_the_suspicion()
 
 def test_a_node_in_bad_health_waits_longer() -> None:
     bench, victim, other = between()
-    bench.node.overlay.health = 2
+    bench.node.overlay.keepalive.health = 2
     bench.tell(victim, told(record("a", boot=b"a_______")))
     bench.lose(victim)
     bench.wait(pause_s(1))

@@ -108,7 +108,7 @@ def test_a_failure_or_nothing_found_keeps_what_was_found_and_is_told(addresses: 
 
 
 def test_saved_addresses_are_used_while_no_name_can_be_resolved() -> None:
-    bench = Bench(seed_names=[NAME], restored=Restored(addresses=("saved:1",)))
+    bench = Bench(seed_names=[NAME], restored=Restored(addresses=(("saved:1", 0),)))
     fail(bench)
     assert bench.dialled() == ["saved:1"]
 
@@ -251,7 +251,7 @@ def test_all_names_together_are_bounded_and_each_has_its_part() -> None:
 
 
 def test_a_book_does_not_grow_with_a_service_that_moves() -> None:
-    book = AddressBook([], ["met:1"])
+    book = AddressBook([], [("met:1", 0)])
     book.met("met:1", "n", Bench().node.environment.rng)
     for turn in range(100):
         book.set_seeds(f"10.{turn}.0.{number}:1" for number in range(64))
