@@ -273,7 +273,7 @@ class Broadcast:
         degree = sum(not link.is_far for link in links)
         share = FLOODED_SHARE * self._overlay.zone_nodes
         depth, reached, shell = 1, degree, degree
-        while shell and (reached := reached + (shell := shell * (degree - 1))) <= share:
+        while shell and depth < HOPS_MAX and (reached := reached + (shell := shell * (degree - 1))) <= share:
             depth += 1
         return depth
 
@@ -365,6 +365,7 @@ class Broadcast:
             if announcer.is_far and announcer is not link and announcer.ready:
                 self._score(announcer, zone, won=True)
         news.announcers.clear()
+        news.unasked = 0
 
     def _learn_from_duplicate(self, link: Link, news: News) -> None:
         if news.zone is None:
