@@ -123,7 +123,7 @@ class Broadcast:
     def link_up(self, link: Link) -> None:
         """A new peer: tell it what is under way, and if it is far what to push."""
         if link.is_far:
-            self._eagerness(link)
+            self._ask_at_first(link)
         since_s = self._now_s - CATCH_UP_S
         digests = tuple(self._latest.held_since(since_s, DIGESTS_MAX))
         if digests:
@@ -131,7 +131,7 @@ class Broadcast:
 
     def link_placed(self, link: Link) -> None:
         """A peer has turned out to be far."""
-        self._eagerness(link)
+        self._ask_at_first(link)
 
     def link_down(self, link: Link) -> None:
         """What waited for this peer's policy is dropped; sync brings it back."""
@@ -350,9 +350,12 @@ class Broadcast:
         if known is None:
             eager = wants_pushes_at_first(self._outcomes, len(self._far), self._environment.rng)
             known = self._far[link.id] = Eagerness(eager)
-            if eager and link.is_far:
-                self._overlay.send(link, Graft(()))
         return known
+
+    def _ask_at_first(self, link: Link) -> None:
+        """Ask a new far peer to push everything, if that is wanted. It may itself have asked long before."""
+        if self._eagerness(link).eager_in:
+            self._overlay.send(link, Graft(()))
 
     def _learn_from_first(self, link: Link, news: News, *, pulled: bool) -> None:
         zone = news.zone or 0
