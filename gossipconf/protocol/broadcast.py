@@ -221,7 +221,7 @@ class Broadcast:
                 continue
             if not link.is_far:
                 (near if zone_hops < depth and not self._is_slow(link) else told).append(link)
-            elif link.zone != zone:
+            elif not zone or link.zone != zone:
                 if self._eagerness(link).pushes(zone) and not self._is_slow(link):
                     far.append(link)
                 elif (news.digest[0] + link.id) % ANNOUNCED_OF == 0:
