@@ -222,8 +222,8 @@ class Broadcast:
             if not link.is_far:
                 (near if zone_hops < depth and not self._is_slow(link) else told).append(link)
             elif not zone or link.zone != zone:
-                if self._eagerness(link).pushes(zone) and not self._is_slow(link):
-                    far.append(link)
+                if self._eagerness(link).pushes(zone):
+                    (told if self._is_slow(link) else far).append(link)
                 elif (news.digest[0] + link.id) % ANNOUNCED_OF == 0:
                     self._recap_later(link, news)
         if near:
