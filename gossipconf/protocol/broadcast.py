@@ -285,7 +285,7 @@ class Broadcast:
             news = self._latest.add(digest, self._now_s)
             news.known_to(link.id)
             if news.here:
-                if link.is_far and news.zone is not None:
+                if link.is_far and news.zone is not None and news.arrived_s > link.opened_s:
                     self._score(link, news.zone, won=False)
             elif not news.refused:
                 news.announced_by(link)
