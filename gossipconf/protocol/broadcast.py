@@ -255,6 +255,7 @@ class Broadcast:
             if not news.here:
                 if not news.refused and not news.pulling:
                     news.announced_by(link)
+                    news.pulling = True
                     missing.append(news)
             elif link.is_far and news.zone is not None:
                 self._score(link, news.zone, won=self._now_s - age_ms / 1000 < news.arrived_s)
@@ -281,6 +282,7 @@ class Broadcast:
 
     def _announced(self, link: Link, digests: Iterable[bytes]) -> None:
         wanted: list[News] = []
+        late: list[News] = []
         for digest in digests:
             news = self._latest.add(digest, self._now_s)
             news.known_to(link.id)
@@ -290,31 +292,40 @@ class Broadcast:
             elif not news.refused:
                 news.announced_by(link)
                 if not link.is_far and not news.pulling:
+                    news.pulling = True  # though it may be named once more
                     wanted.append(news)
                 elif link.is_far and not news.pulling and not news.patient:
-                    self._pull_later(link, news)
+                    news.patient = True
+                    late.append(news)
         if wanted:
             self._pull(link, wanted)
+        if late:
+            self._pull_later(link, late)
 
-    def _pull_later(self, link: Link, news: News) -> None:
-        """Give a push the time to come first."""
-        news.patient = True
+    def _pull_later(self, link: Link, late: list[News]) -> None:
+        """Give pushes the time to come first."""
         one_way_s = (link.rtt_s or RTT_UNKNOWN_S) / 2
         self._environment.call_later(
-            FAR_PATIENCE_S + FAR_PATIENCE_DELAYS * one_way_s, lambda: None if news.pulling else self._pull_next(news)
+            FAR_PATIENCE_S + FAR_PATIENCE_DELAYS * one_way_s,
+            lambda: self._pull_next([news for news in late if not news.pulling]),
         )
 
-    def _pull_next(self, news: News) -> None:
-        """Ask the next peer that has announced it, if it has not come."""
-        if news.here or news.refused:
-            return
-        link = news.next_announcer()
-        if link is None or news.pulls >= PULLS_MAX:
+    def _pull_next(self, wanted: list[News]) -> None:
+        """Ask the next peers that have announced them for those that have not come: each peer at once for all that is
+        its turn, for one that announces what does not exist must not get a message for each."""
+        turns: dict[LinkId, tuple[Link, list[News]]] = {}
+        for news in wanted:
+            if news.here or news.refused:
+                continue
+            link = news.next_announcer()
+            if link is not None and news.pulls < PULLS_MAX:
+                turns.setdefault(link.id, (link, []))[1].append(news)
+                continue
             news.pulling = news.patient = False
             if link is not None:
                 self._give_up(link)
-            return
-        self._pull(link, [news])
+        for link, missing in turns.values():
+            self._pull(link, missing)
 
     def _pull(self, link: Link, wanted: list[News]) -> None:
         for news in wanted:
@@ -324,15 +335,11 @@ class Broadcast:
         self._overlay.send(link, Pull(tuple(news.digest for news in wanted)))
         self._overlay.pushed((link,))
         rtt_s = RTT_UNKNOWN_S if link.rtt_s is None else link.rtt_s + 4 * link.rtt_dev_s
-        self._environment.call_later(RETRY_RTTS * rtt_s + RETRY_S, lambda: self._pull_again(wanted))
-
-    def _pull_again(self, wanted: list[News]) -> None:
-        for news in wanted:
-            self._pull_next(news)
+        self._environment.call_later(RETRY_RTTS * rtt_s + RETRY_S, lambda: self._pull_next(wanted))
 
     def _answer(self, link: Link, digests: Iterable[bytes]) -> None:
         """Push what a peer asks for, as far as it is still held."""
-        for digest in digests:
+        for digest in dict.fromkeys(digests):  # whoever names one twice gets it once
             news = self._latest.get(digest)
             if news is None or news.change is None:
                 continue
