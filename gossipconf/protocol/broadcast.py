@@ -142,7 +142,7 @@ class Broadcast:
     def link_up(self, link: Link) -> None:
         """A new peer: tell it what is under way, and if it is far what to push."""
         if link.is_far:
-            self._eagerness(link)
+            self._ask_at_first(link)
         since_s = self._now_s - CATCH_UP_S
         digests = tuple(self._latest.held_since(since_s, DIGESTS_MAX))
         if digests:
@@ -150,7 +150,7 @@ class Broadcast:
 
     def link_placed(self, link: Link) -> None:
         """A peer has turned out to be far."""
-        self._eagerness(link)
+        self._ask_at_first(link)
 
     def link_down(self, link: Link) -> None:
         """What waited for this peer's policy is dropped; sync brings it back."""
@@ -247,9 +247,9 @@ class Broadcast:
                 continue
             if not link.is_far:
                 (near if zone_hops < depth and not self._is_slow(link) else told).append(link)
-            elif link.zone != zone:
-                if self._eagerness(link).pushes(zone) and not self._is_slow(link):
-                    far.append(link)
+            elif not zone or link.zone != zone:
+                if self._eagerness(link).pushes(zone):
+                    (told if self._is_slow(link) else far).append(link)
                 elif (news.digest[0] + link.id) % ANNOUNCED_OF == 0:
                     self._recap_later(link, news)
         if near:
@@ -281,6 +281,7 @@ class Broadcast:
             if not news.here:
                 if not news.refused and not news.pulling:
                     news.announced_by(link)
+                    news.pulling = True
                     missing.append(news)
             elif link.is_far and news.zone is not None:
                 self._score(link, news.zone, won=self._now_s - age_ms / 1000 + RECAP_MARGIN_S < news.arrived_s)
@@ -299,7 +300,7 @@ class Broadcast:
         degree = sum(not link.is_far for link in links)
         share = FLOODED_SHARE * self._overlay.zone_nodes
         depth, reached, shell = 1, degree, degree
-        while shell and (reached := reached + (shell := shell * (degree - 1))) <= share:
+        while shell and depth < HOPS_MAX and (reached := reached + (shell := shell * (degree - 1))) <= share:
             depth += 1
         return depth
 
@@ -307,42 +308,52 @@ class Broadcast:
 
     def _announced(self, link: Link, digests: Iterable[bytes]) -> None:
         wanted: list[News] = []
+        late: list[News] = []
         for digest in digests:
             news = self._latest.add(digest, self._now_s)
             news.known_to(link.id)
             if news.here:
-                if link.is_far and news.zone is not None:
+                if link.is_far and news.zone is not None and news.arrived_s > link.opened_s:
                     self._score(link, news.zone, won=False)
             elif not news.refused:
                 news.announced_by(link)
                 if not link.is_far and not news.pulling:
+                    news.pulling = True  # though it may be named once more
                     wanted.append(news)
                 elif link.is_far and not news.pulling and not news.patient:
-                    self._pull_later(link, news)
+                    news.patient = True
+                    late.append(news)
         if wanted:
             self._pull(link, wanted)
+        if late:
+            self._pull_later(link, late)
 
-    def _pull_later(self, link: Link, news: News) -> None:
-        """Give a push the time to come first."""
-        news.patient = True
+    def _pull_later(self, link: Link, late: list[News]) -> None:
+        """Give pushes the time to come first."""
         one_way_s = (link.rtt_s or RTT_UNKNOWN_S) / 2
         self._environment.call_later(
-            FAR_PATIENCE_S + FAR_PATIENCE_DELAYS * one_way_s, lambda: None if news.pulling else self._pull_next(news)
+            FAR_PATIENCE_S + FAR_PATIENCE_DELAYS * one_way_s,
+            lambda: self._pull_next([news for news in late if not news.pulling]),
         )
 
-    def _pull_next(self, news: News) -> None:
-        """Ask the next peer that has announced it, if it has not come."""
-        if news.here or news.refused:
-            return
-        if news.pulls:
-            self._pull_ended(late=True)
-        link = news.next_announcer()
-        if link is None or news.pulls >= PULLS_MAX:
+    def _pull_next(self, wanted: list[News]) -> None:
+        """Ask the next peers that have announced them for those that have not come: each peer at once for all that is
+        its turn, for one that announces what does not exist must not get a message for each."""
+        turns: dict[LinkId, tuple[Link, list[News]]] = {}
+        for news in wanted:
+            if news.here or news.refused:
+                continue
+            if news.pulls:
+                self._pull_ended(late=True)
+            link = news.next_announcer()
+            if link is not None and news.pulls < PULLS_MAX:
+                turns.setdefault(link.id, (link, []))[1].append(news)
+                continue
             news.pulling = news.patient = False
             if link is not None:
                 self._give_up(link)
-            return
-        self._pull(link, [news])
+        for link, missing in turns.values():
+            self._pull(link, missing)
 
     def _pull_ended(self, *, late: bool) -> None:
         """Where many pulls come late, because packets are lost or peers withhold, more is pushed for a while."""
@@ -359,15 +370,11 @@ class Broadcast:
             news.asked(link)
         self._overlay.send(link, Pull(tuple(news.digest for news in wanted)))
         self._overlay.pushed((link,))
-        self._environment.call_later(_patience_s(link), lambda: self._pull_again(wanted))
-
-    def _pull_again(self, wanted: list[News]) -> None:
-        for news in wanted:
-            self._pull_next(news)
+        self._environment.call_later(_patience_s(link), lambda: self._pull_next(wanted))
 
     def _answer(self, link: Link, digests: Iterable[bytes]) -> None:
         """Push what a peer asks for, as far as it is still held."""
-        for digest in digests:
+        for digest in dict.fromkeys(digests):  # whoever names one twice gets it once
             news = self._latest.get(digest)
             if news is None or news.change is None:
                 continue
@@ -385,9 +392,12 @@ class Broadcast:
         if known is None:
             eager = wants_pushes_at_first(self._outcomes, len(self._far), self._environment.rng)
             known = self._far[link.id] = Eagerness(eager)
-            if eager:
-                self._overlay.send(link, Graft(()))
         return known
+
+    def _ask_at_first(self, link: Link) -> None:
+        """Ask a new far peer to push everything, if that is wanted. It may itself have asked long before."""
+        if self._eagerness(link).eager_in:
+            self._overlay.send(link, Graft(()))
 
     def _learn_from_first(self, link: Link, news: News, *, pulled: bool) -> None:
         zone = news.zone or 0
@@ -400,6 +410,7 @@ class Broadcast:
             if announcer.is_far and announcer is not link and announcer.ready:
                 self._score(announcer, zone, won=True)
         news.announcers.clear()
+        news.unasked = 0
 
     def _learn_from_duplicate(self, link: Link, news: News) -> None:
         if news.zone is None:

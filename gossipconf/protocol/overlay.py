@@ -483,6 +483,8 @@ class Overlay:
         """Dial as many as there is room for, or at times one for whom there is none; return when to do so again."""
         open_links = [link for link in self._links.values() if not link.closing]
         lacking = self._lacking(open_links)
+        if sum(not link.is_far for link in self.ready_links()) >= self.wanted().near:
+            self._ask_pause_s = ASK_S
         if lacking.links > 0:
             self._probe_share = 0
         elif not self._draw_probe(now_s) or self._dialling:
@@ -547,9 +549,9 @@ class Overlay:
 
     def _ask_for_near(self, now_s: float) -> None:
         """Ask peers for addresses in this node's zone, the less often the longer it has not helped."""
-        if not self.zone or now_s < self._ask_s:
-            return
         links = self.ready_links()
+        if not self.zone or not links or now_s < self._ask_s:
+            return
         for link in self._environment.rng.sample(links, min(len(links), ASKED_MAX)):
             link.asked = True
             self.send(link, WantAddresses(self.zone))
