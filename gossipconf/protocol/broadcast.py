@@ -53,6 +53,8 @@ LATE_SHARE: Final = 0.2
 links comes ten times sooner than an announcement, a question and an answer over one."""
 FLOOD_S: Final = 20.0
 """How long then, before pulling is tried again."""
+DOUBTS_MAX: Final = 4
+"""Unanswered pulls that are held against a peer; others are asked before it, and one answer clears it."""
 PULLS_MAX: Final = 12
 """Pulls of one change; then it is left to sync."""
 NEIGHBOUR_RTTS: Final = 1.3
@@ -213,6 +215,7 @@ class Broadcast:
         news.arrived(self._now_s, link, push.change if outcome.is_news else None, hops=hops, zone=push.zone)
         self._latest.hold(news)
         pulled = push.zone_hops == HOPS_MAX
+        link.doubts = 0
         if pulled and news.pulls == 1:
             link.measured(self._now_s - news.pulled_s)
             self._pull_ended(late=False)
@@ -317,7 +320,8 @@ class Broadcast:
                     self._score(link, news.zone, won=False)
             elif not news.refused:
                 news.announced_by(link)
-                if not link.is_far and not news.pulling:
+                asked = news.asked_last
+                if not link.is_far and (not news.pulling or (asked and asked.doubts > link.doubts)):
                     news.pulling = True  # though it may be named once more
                     wanted.append(news)
                 elif link.is_far and not news.pulling and not news.patient:
@@ -343,7 +347,8 @@ class Broadcast:
         for news in wanted:
             if news.here or news.refused:
                 continue
-            if news.pulls:
+            if news.asked_last is not None:
+                news.asked_last.doubts = min(DOUBTS_MAX, news.asked_last.doubts + 1)
                 self._pull_ended(late=True)
             link = news.next_announcer()
             if link is not None and news.pulls < PULLS_MAX:

@@ -50,6 +50,7 @@ class Link:
     rtt_dev_s:    its mean deviation
     agreeing:     how many of the latest round trips were about as long as the shortest
     asked:        whether it owes addresses that it was asked for
+    doubts:       pulls that it has not answered, since it last brought something new
     lost:         whether it has ended by silence, error or reset, and by no goodbye of either side
     """
 
@@ -73,6 +74,7 @@ class Link:
     rtt_s: float | None = None
     rtt_dev_s: float = 0.0
     agreeing: int = 0
+    doubts: int = 0
     faults: int = 0
     told: int = 0
     asked: bool = False

@@ -34,6 +34,7 @@ class News:
     announcers:   links whose peers have announced it, before it came: those that were not asked, in the order in which
                   they have announced it, then the others, in the order in which they were asked last
     unasked:      how many of these were not asked
+    asked_last:   the peer that was asked for it last
     pulls:        how often it was asked for
     pulled_s:     when it was last asked for
     pulling:      whether an answer is being waited for
@@ -54,6 +55,7 @@ class News:
     announcers: list[Link] = field(default_factory=list)
     unasked: int = 0
     pulls: int = 0
+    asked_last: Link | None = None
     pulled_s: float = 0.0
     pulling: bool = False
     patient: bool = False
@@ -85,11 +87,12 @@ class News:
         ago."""
         fresh = [link for link in self.announcers[: self.unasked] if link.ready]
         if fresh:
-            return min(fresh, key=lambda link: link.is_far)
+            return min(fresh, key=lambda link: (link.doubts, link.is_far))
         return next((link for link in self.announcers[self.unasked :] if link.ready), None)
 
     def asked(self, link: Link) -> None:
         """This peer was asked: the others come first now."""
+        self.asked_last = link
         if link in self.announcers:
             position = self.announcers.index(link)
             self.unasked -= position < self.unasked
