@@ -44,6 +44,7 @@ class Link:
     wanted_near:  it was dialled in the hope that its node is near
     heard_s:      when anything last came
     ping_s:       since when a ping waits for its pong; None: none does
+    awaited_s:    since when a sign of life is awaited for what was pushed; None: it is not
     urgent:       whether the answer to that ping is waited for only briefly
     rtt_least_s:  the shortest round trip so far: what distance costs, without queues
     rtt_s:        the smoothed round trip
@@ -70,6 +71,7 @@ class Link:
     pongs: int = 0
     ping_s: float | None = None
     urgent: bool = False
+    awaited_s: float | None = None
     rtt_least_s: float | None = None
     rtt_s: float | None = None
     rtt_dev_s: float = 0.0

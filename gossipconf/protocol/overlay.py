@@ -76,13 +76,19 @@ ASKED_MAX: Final = 3
 """Peers that are asked at a time."""
 ASK_CAP_S: Final = 60.0
 """A zone of three nodes never has six near links: asking must cost nothing then."""
+LOSSES_S: Final = 15.0
+"""Time within which links are lost at once: as long as the slowest notice takes."""
+SHAKEN_S: Final = 60.0
+"""How long a node that has lost half of its links looks for others at full pace."""
 PLACING_S: Final = 0.2
 """Pause between two measurements of a link that is not placed yet, so that one lost packet does not spoil several."""
 REPLACING_S: Final = 2.0
 """And of one without label that was found far: it may have met a bad time."""
 PONGS_MAX: Final = 24
 """Round trips after which a far link is believed to be one."""
-EXCESS_MAX: Final = 4
+EXCESS_STEP: Final = 4
+"""Dials in a row that must fail before one more is made at once for each link that is wanted."""
+EXCESS_MAX: Final = 8
 """Dials at once for each link that is wanted, when nearly all fail and the node is nearly alone: after a mass crash
 most addresses are dead."""
 MESSAGES: Final = (Hello, Ping, Pong, Addresses, WantAddresses, ZoneTold, Goodbye)
@@ -127,6 +133,8 @@ class Overlay:
         self._ready: list[Link] | None = None
         self._dialling: dict[str, bool] = {}
         self._failures = 0
+        self._losses: list[float] = []
+        self._shaken_until_s = float("-inf")
         self._ask_s = 0.0
         self._ask_pause_s = ASK_S
         self._probing: dict[str, None] = {}
@@ -356,6 +364,7 @@ class Overlay:
         if goodbye is not None:
             self.send(link, Goodbye.saying(goodbye, reason))
         was_ready = link.ready
+        self._note_loss(link)
         link.closing = True
         self._ready = None
         self._upkeep_soon()
@@ -363,6 +372,17 @@ class Overlay:
         if was_ready:
             self._on_down(link)
             self._environment.emit(PeerDown(link.id, link.node_id, reason))
+
+    def _note_loss(self, link: Link) -> None:
+        """A link has ended. Who loses most of its links at once may be part of a small rest that knows nobody else of
+        the others: it looks around at full pace for a while, whatever its share."""
+        if not link.lost:
+            return
+        now_s = self._environment.now.monotonic_s
+        self._losses = [at_s for at_s in self._losses if at_s > now_s - LOSSES_S] + [now_s]
+        if 2 * len(self._losses) >= self.wanted().links:
+            self._shaken_until_s = now_s + SHAKEN_S
+            self._upkeep_soon()
 
     # -- hello ------------------------------------------------------------------------------------
 
@@ -444,8 +464,9 @@ class Overlay:
 
     def _lose(self, link: Link, reason: str) -> None:
         if link.ready:
-            link.closing = True
             link.lost = True
+            self._note_loss(link)
+            link.closing = True
             self._on_down(link)
             self._environment.emit(PeerDown(link.id, link.node_id, reason))
 
@@ -525,7 +546,7 @@ class Overlay:
         """How many to dial for each link that is missing: more than one if nearly all links are and all dials fail."""
         if 2 * lacking.links <= self.wanted().links:
             return 1
-        return min(EXCESS_MAX, 1 + self._failures // (2 * EXCESS_MAX))
+        return min(EXCESS_MAX, 1 + self._failures // EXCESS_STEP)
 
     def _dial(self, due: list[str], count: int, *, near: bool) -> int:
         """Dial up to ``count`` of the addresses ``due`` that may be of the kind; return how many there were too few."""
@@ -566,7 +587,7 @@ class Overlay:
         second. How long one has waited does not matter to what is still to come, so a turn can
         be drawn anew as soon as the share is another one.
         """
-        share = min(PROBE_SHARE_MAX, max(1, self._member_count()))
+        share = 1 if now_s < self._shaken_until_s else min(PROBE_SHARE_MAX, max(1, self._member_count()))
         drawn = self._probe_share > 0 and now_s >= self._probe_s  # a turn that has come is not drawn anew
         if drawn or share != self._probe_share:
             self._probe_share = share

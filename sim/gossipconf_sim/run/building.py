@@ -28,6 +28,8 @@ BOOK_NEAR: Final = 100
 """Addresses in a host's own zone that it remembers from an earlier life,"""
 BOOK_FAR: Final = 100
 """and anywhere."""
+BOOK_NODES_MAX: Final = 20_000
+"""Nodes of a world up to which they do: an address takes 200 bytes at each."""
 PRELOAD_INCARNATION: Final = b"preload_"
 
 
@@ -92,11 +94,11 @@ def _earlier_life(scenario: Scenario, names: list[str]) -> dict[str, bytes]:
 
 
 def _earlier_books(scenario: Scenario, zones: list[str], world: World) -> Callable[[int], dict[str, bytes]]:
-    """What each host remembers of the others' addresses from an earlier life, where there are zones.
+    """What each host remembers of the others' addresses from an earlier life.
 
-    Without it all would have to find out at once who is near.
+    Without it all would have to find out at once who is near, and who is left after a crash of most.
     """
-    if scenario.start != "joined" or len(set(zones)) < 2:
+    if scenario.start != "joined" or not 1 < len(zones) <= BOOK_NODES_MAX:
         return lambda number: {}
     rng = world.random("books")
     members: dict[str, list[int]] = {}
