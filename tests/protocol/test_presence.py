@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gossipconf.protocol.comparison import COMPARE_S, SHOW_S
 from gossipconf.protocol.events import DuplicateNode
 from gossipconf.protocol.frames import FrameClass
+from gossipconf.protocol.keepalive import KEEPALIVE_S, LOOK_S, SILENCES_MAX
 from gossipconf.protocol.messages import (
     PRESENCES_MAX,
     Goodbye,
@@ -25,7 +26,6 @@ from gossipconf.protocol.messages import (
     Signs,
 )
 from gossipconf.protocol.node import Restored
-from gossipconf.protocol.keepalive import KEEPALIVE_S, LOOK_S, SILENCES_MAX
 from gossipconf.protocol.presence import (
     CLOCK_SKEW_MAX_MS,
     CROWD_S,
