@@ -103,10 +103,7 @@ class Sighting:
     @classmethod
     def from_wire(cls, value: Any) -> Sighting:
         """Check and read."""
-        array = as_array(value, "a sighting")
-        if len(array) < 3:
-            raise FormatError("a sighting has at least 3 fields")
-        wire, age_s, suspected_age_s = array[:3]
+        wire, age_s, suspected_age_s = fields.record(value, "a sighting", 3)
         suspected = None if suspected_age_s is None else _age(suspected_age_s)
         return cls(Presence.from_wire(wire), _age(age_s), suspected)
 
@@ -144,7 +141,7 @@ _read_label_value: Final = fields.text(LABEL_VALUE_BYTES_MAX)
 
 def _labels(value: Any) -> Labels:
     """Pairs of texts, sorted by name: one form for one map."""
-    pairs = [as_array(pair, "a label", 2) for pair in as_array(value, "labels", length_max=LABELS_MAX)]
+    pairs = [fields.record(pair, "a label", 2) for pair in as_array(value, "labels", length_max=LABELS_MAX)]
     read = tuple((_read_label_key(name), _read_label_value(text)) for name, text in pairs)
     names = [name for name, _ in read]
     if "" in names or names != sorted(set(names)):
@@ -184,19 +181,19 @@ def _read(wire: bytes) -> Presence:
 
 def beats(value: Any) -> Beats:
     """Check and read `Beats`."""
-    root, items = as_array(value, "beats", 2)
+    root, items = fields.record(value, "beats", 2)
     read = as_array(items, "beats of a root", length_max=BEATS_MAX)
     return Beats(as_bytes(root, "a root", NODE_HASH_BYTES), tuple(map(_beat, read)))
 
 
 def _beat(value: Any) -> Beat:
-    tag, number, age_s = as_array(value, "a beat", 3)
+    tag, number, age_s = fields.record(value, "a beat", 3)
     return Beat(as_bytes(tag, "a tag", TAG_BYTES), as_int(number, "a beat", 0, SEQ_MAX), _age(age_s))
 
 
 def suspicion(value: Any) -> Suspicion:
     """Check and read a `Suspicion`."""
-    tag, age_s = as_array(value, "a suspicion", 2)
+    tag, age_s = fields.record(value, "a suspicion", 2)
     return Suspicion(as_bytes(tag, "a tag", TAG_BYTES), _age(age_s))
 
 
@@ -221,7 +218,7 @@ def bucket(number_end: int, length_max: int) -> fields.Reader:
     read_items = names(length_max)
 
     def read(value: Any) -> tuple[int, bytes]:
-        number, items = as_array(value, "a bucket", 2)
+        number, items = fields.record(value, "a bucket", 2)
         return as_int(number, "a bucket", 0, number_end - 1), read_items(items)
 
     return read

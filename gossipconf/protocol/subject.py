@@ -29,6 +29,7 @@ from ..model.key import check_key, check_variant
 from ..model.limits import KEY_BYTES_MAX, SEQ_MAX, VARIANT_BYTES_MAX
 from ..store.hash_tree import NODE_HASH_BYTES
 from ..store.live_set import LiveSet
+from . import fields
 
 CHANGES_MAX: Final = 16
 """Changes in one question: a rollout's steps. Who waits for more asks for the root."""
@@ -75,7 +76,7 @@ class AskedChange:
     @classmethod
     def from_wire(cls, value: Any) -> AskedChange:
         """Check and read."""
-        change_id, writer, seq, slot = as_array(value, "a change that is asked for", 4)
+        change_id, writer, seq, slot = fields.record(value, "a change that is asked for", 4)
         return cls(
             as_bytes(change_id, "a change id", HASH_BYTES),
             as_bytes(writer, "a writer", WRITER_ID_BYTES),
@@ -85,10 +86,9 @@ class AskedChange:
 
 
 def _slot(value: Any) -> Slot | None:
-    parts = as_array(value, "a slot", length_max=2)
-    if not parts:
+    if not as_array(value, "a slot"):
         return None
-    key, variant = as_array(value, "a slot", 2)
+    key, variant = fields.record(value, "a slot", 2)
     return (
         check_key(as_text(key, "a key", KEY_BYTES_MAX)),
         check_variant(as_text(variant, "a variant", VARIANT_BYTES_MAX)),
@@ -132,7 +132,7 @@ class Subject:
     @classmethod
     def from_wire(cls, value: Any) -> Subject:
         """Check and read."""
-        changes, root = as_array(value, "a subject", 2)
+        changes, root = fields.record(value, "a subject", 2)
         return cls(
             tuple(AskedChange.from_wire(one) for one in as_array(changes, "the changes", length_max=CHANGES_MAX)),
             as_bytes(root, "a root", length_max=NODE_HASH_BYTES),

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, TypeAlias
 
-from ..model.encoding import as_array
 from ..model.errors import FormatError
 from . import fields
 
@@ -42,7 +41,7 @@ ZoneCount: TypeAlias = tuple[str, int, int]
 
 
 def _zone_count(value: Any) -> ZoneCount:
-    zone, applied, total = as_array(value, "a zone's count", 3)
+    zone, applied, total = fields.record(value, "a zone's count", 3)
     count = (fields.text(ZONE_BYTES_MAX)(zone), fields.integer(COUNT_MAX)(applied), fields.integer(COUNT_MAX)(total))
     if count[1] > count[2]:
         raise FormatError("more have applied in a zone than there are")
@@ -90,10 +89,8 @@ class Tally:
     @classmethod
     def from_wire(cls, value: Any) -> Tally:
         """Check and read."""
-        values = as_array(value, "a tally")
-        if len(values) < len(_READERS):
-            raise FormatError(f"a tally has at least {len(_READERS)} fields")
-        tally = cls(*(read(one) for read, one in zip(_READERS, values, strict=False)))
+        values = fields.record(value, "a tally", len(_READERS))
+        tally = cls(*(read(one) for read, one in zip(_READERS, values, strict=True)))
         if tally.applied > tally.total or len(tally.missing) > tally.total - tally.applied:
             raise FormatError("more have applied or are missing than there are")
         return tally
