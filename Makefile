@@ -39,6 +39,7 @@ docs: $(VENV)/.demo
 	$(BIN)/python -m gossipconf.cli.reference > docs/cli.md
 	$(BIN)/python -m gossipconf.cli.reference gossipconf_sim.cli.main > docs/simulator-cli.md
 	$(BIN)/python -m gossipconf_sim.scenario.reference > docs/simulator-options.md
+	$(BIN)/python -m gossipconf.runtime.reference > docs/settings.md
 
 clean:
 	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

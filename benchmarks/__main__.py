@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from . import simulator
+from . import propagation, reconciliation, simulator
 
-BENCHMARKS = {"simulator": simulator}
+BENCHMARKS = {"propagation": propagation, "reconciliation": reconciliation, "simulator": simulator}
 """Modules with `DESCRIPTION`, `add_options(parser)` and `measure(options)`, which returns plain values."""
 
 

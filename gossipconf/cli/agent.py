@@ -24,9 +24,13 @@ def run(
         str | None, typer.Option("--advertise", metavar="HOST:PORT", help="Instead of `advertise`.")
     ] = None,
     join: Annotated[
-        list[str] | None, typer.Option("--join", metavar="HOST:PORT", help="Instead of `join`; may be repeated.")
+        list[str] | None,
+        typer.Option("--join", metavar="HOST:PORT|srv:NAME", help="Instead of `join`; may be repeated."),
     ] = None,
     zone: Annotated[str | None, typer.Option("--zone", metavar="ZONE", help="Instead of `zone`.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="lan|wan|local", help="Instead of `preset`: the protocol's pace.")
+    ] = None,
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Instead of `data`.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
@@ -45,6 +49,7 @@ def run(
         "advertise": advertise,
         "join": join or None,
         "zone": zone,
+        "preset": preset,
         "data": None if data is None else str(data.absolute()),
     }
     from ..runtime import agent as runtime  # noqa: PLC0415 - trio and the protocol; no other command needs them

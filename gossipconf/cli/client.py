@@ -67,7 +67,11 @@ class Client:
 
         The subscription stands when this returns.
         """
-        self.request("watch", prefix=prefix)
+        return self.stream("watch", prefix=prefix)
+
+    def stream(self, op: str, **fields: Any) -> Iterator[dict[str, Any]]:
+        """What follows a request as it comes; of no other use from then on. Raises as `request`."""
+        self.request(op, **fields)
         self._socket.settimeout(None)
         return self._events()
 
@@ -77,6 +81,10 @@ class Client:
             if event.get("ok") is False:  # the agent cannot go on, and says why
                 raise _named_error(event)
             yield event
+
+    def fileno(self) -> int:
+        """The connection, for whoever waits for many at once: replies are never read further than they go."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Hang up."""

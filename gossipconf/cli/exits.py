@@ -10,6 +10,7 @@ ERROR: Final = 1
 DIFFERENCE: Final = 2
 NOT_FOUND: Final = 3
 UNREACHABLE: Final = 4
+INCOMPLETE: Final = 5
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
 
@@ -19,6 +20,7 @@ MEANINGS: Final = {
     DIFFERENCE: "wrong usage; with `--dry-run`: there is something to publish",
     NOT_FOUND: "no such key",
     UNREACHABLE: "no agent answers",
+    INCOMPLETE: "`acks`: the time is over, and somebody has not applied it or not answered",
     INTERRUPTED: "ended by Ctrl-C",
 }
 

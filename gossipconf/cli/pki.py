@@ -62,7 +62,8 @@ def make_node(
         typer.Option("--advertise", metavar="HOST:PORT", help="Where peers reach it, if not where it listens."),
     ] = None,
     join: Annotated[
-        list[str] | None, typer.Option("--join", metavar="HOST:PORT", help="Another agent; may be repeated.")
+        list[str] | None,
+        typer.Option("--join", metavar="HOST:PORT|srv:NAME", help="Another agent, or several; may be repeated."),
     ] = None,
     hosts: Annotated[
         list[str] | None,

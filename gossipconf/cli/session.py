@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..model.change import Change
@@ -64,7 +64,11 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One agent as the asked one sees it. `state`: self, equal, differs, silent or stopped."""
+    """One agent as the asked one sees it. `state`: self, equal, differs, unknown, silent or stopped.
+
+    `root`, `policy` and `versions` are what it told of itself `told_ms` ago. Of one that has
+    told nothing since the asked agent's last change the state is unknown.
+    """
 
     node: str
     zone: str
@@ -75,11 +79,45 @@ class Member:
     policy: int
     versions: int
     age_ms: int | None
-    """Since it was last heard of; None if not since the asked agent has started."""
+    """Since its last sign of life; None if there was none since the asked agent has started."""
     lag_ms: int | None
-    """For how long its state has differed, if known."""
+    """Since when the asked agent has another state than the one that it told, if it had that once."""
     degraded: bool
     """It serves, but cannot write to its disk."""
+    told_ms: int | None = None
+    """Since it told its state; None if not since the asked agent has started."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What its settings say it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Every agent that the asked one knows, itself first, then by name. `crowded`: there are more than it lists."""
+
+    members: Sequence[Member]
+    crowded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Who has applied what was asked, as the asked agent has heard."""
+
+    applied: int
+    total: int
+    complete: bool
+    """Everybody who is connected has answered."""
+    missing: tuple[str, ...]
+    """Names of those that have not applied it; a sample if there are many."""
+    silent: tuple[str, ...]
+    """Names of linked agents that do not answer."""
+    more_silent: bool
+    zones: tuple[tuple[str, int, int], ...]
+    """Name, applied, total."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all have applied it, and nobody is left out."""
+        return self.complete and self.applied == self.total
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +215,10 @@ class Session:
                 if event.get("event") == "change" and covers(prefix, _field(event, "key", str)):
                     yield self._item(event["key"], _field(event, "versions", list))
 
-    def status(self) -> Sequence[Member]:
-        """Every agent that the asked one knows, itself first, then by name."""
-        raws = _field(self._client.request("status"), "members", list)
+    def status(self) -> Status:
+        """Who is there, and with which state, as far as the asked agent knows."""
+        reply = self._client.request("status")
+        raws = _field(reply, "members", list)
         members = [
             Member(
                 node=_field(raw, "node", str),
@@ -192,10 +231,34 @@ class Session:
                 age_ms=None if raw.get("age_ms") is None else _field(raw, "age_ms", int),
                 lag_ms=_field(raw, "lag_ms", int | None),
                 degraded=_field(raw, "degraded", bool),
+                told_ms=_field(raw, "told_ms", int | None),
+                labels=_field(raw, "labels", dict),
             )
             for raw in raws
         ]
-        return sorted(members, key=lambda member: (member.state != "self", member.node))
+        ordered = sorted(members, key=lambda member: (member.state != "self", member.node))
+        return Status(ordered, _field(reply, "crowded", bool))
+
+    def acks(self, change: str | None, wait_s: float) -> Iterator[Tally]:
+        """Who has applied the change whose id begins with `change`, or holds the asked agent's state: as it changes.
+
+        The last tally comes when all have, or after `wait_s`.
+        """
+        stream = Client(self._client.path)
+        try:
+            events = stream.stream("acks", change=change, wait_ms=max(1, round(wait_s * 1000)))
+        except BaseException:
+            stream.close()
+            raise
+        return self._tallies(stream, events)
+
+    def _tallies(self, stream: Client, events: Iterator[dict[str, Any]]) -> Iterator[Tally]:
+        with stream:
+            for event in events:
+                if event.get("event") == "tally":
+                    yield _tally(event)
+                    if _field(event, "done", bool):
+                        return
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -326,6 +389,28 @@ def _check_expected(replaced: Sequence[Version], expected: frozenset[bytes] | No
             f"{len(changed)} of the keys changed meanwhile, such as {changed[0]!r}; nothing was published: "
             "run the command again to see the new plan"
         )
+
+
+def _tally(event: dict[str, Any]) -> Tally:
+    zones = _field(event, "zones", list)
+    return Tally(
+        applied=_field(event, "applied", int),
+        total=_field(event, "total", int),
+        complete=_field(event, "complete", bool),
+        missing=_names(event, "missing"),
+        silent=_names(event, "silent"),
+        more_silent=_field(event, "more_silent", bool),
+        zones=tuple(
+            (_field(one, "zone", str), _field(one, "applied", int), _field(one, "total", int)) for one in zones
+        ),
+    )
+
+
+def _names(event: dict[str, Any], name: str) -> tuple[str, ...]:
+    names = _field(event, name, list)
+    if not all(isinstance(one, str) for one in names):
+        raise ControlError(f"the agent's reply has no proper field {name!r}; is the agent of another version?")
+    return tuple(names)
 
 
 def _field(reply: Any, name: str, kind: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The cluster as one agent sees it: `status`. Who holds the same state, who lags, who is silent."""
+"""The cluster as one agent sees it: `status`. Who told the same state and when, who lags, who is silent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from .output import count, duration, escaped, print_json, print_table, say, stdout, table
-from .session import Member, Session, open_session
+from .session import Member, Session, Status, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 NAMED_MAX = 5
@@ -25,6 +25,7 @@ COLUMNS = {
     "VERSIONS": "right",
     "POLICY": "right",
     "HEARD": "left",
+    "TOLD": "left",
     "ADDRESS": "cut",
     "NOTE": "cut",
 }
@@ -41,11 +42,15 @@ def status(
     cluster: ClusterOption = None,
     agent: AgentOption = None,
 ) -> None:
-    """Show who holds which state, lags or is silent.
+    """Show who told which state, lags or is silent.
 
-    Agents with the same root hold exactly the same entries. STATE is asked (the
-    agent that answers; "self" in JSON), equal, differs, silent (not heard of for
-    35 seconds, or not since the asked agent started) or stopped (it said so).
+    Agents with the same root hold exactly the same entries. STATE, VERSIONS and
+    POLICY are as each agent told them, so long ago as TOLD says; neighbours tell
+    within seconds, others the more rarely the more agents there are. STATE is asked
+    (the agent that answers; "self" in JSON), equal, differs, unknown (it has told
+    nothing since the asked agent's last change), silent (a neighbour has lost it, or
+    no sign of life came for long, or since the asked agent started) or stopped (it
+    said so).
 
     \b
     Examples:
@@ -67,23 +72,29 @@ def status(
                 _print(session, session.status())
 
 
-def summary(node: str, members: Sequence[Member]) -> str:
-    """One sentence: how many hold the same state as `node`, and who does not."""
+def summary(node: str, status: Status) -> str:
+    """One sentence: how many have told the same state as `node` has, and who has not."""
+    members = status.members
     agents = count(len(members), "agent")
+    if status.crowded:
+        agents = f"more agents than {escaped(node)} keeps a list of; of the {len(members)} that it lists"
     node = escaped(node)
     same = sum(member.state in {"self", "equal"} for member in members)
     differing = [member for member in members if member.state == "differs"]
+    unknown = [member.node for member in members if member.state == "unknown"]
     silent = [member for member in members if member.state == "silent"]
     stopped = [member.node for member in members if member.state == "stopped"]
     if len(members) == 1:
         sentence = f"{agents}: {node}, which knows of no other"
     elif same == len(members):
-        sentence = f"{agents}: all hold the same state"
+        sentence = f"{agents}: all hold the same state, as last told"
     else:
         parts = [f"{same} hold{'s' if same == 1 else ''} the same state as {node}" if same > 1 else f"{node} by itself"]
         if differing:
             named = _named([f"{m.node}{'' if m.lag_ms is None else ', for ' + duration(m.lag_ms)}" for m in differing])
             parts.append(f"{len(differing)} differ{'s' if len(differing) == 1 else ''} ({named})")
+        if unknown:
+            parts.append(f"{len(unknown)} told nothing since the last change ({_named(unknown)})")
         if silent:
             parts.append(f"{len(silent)} silent ({_named([f'{m.node}, {_last_heard(m)}' for m in silent])})")
         if stopped:
@@ -113,18 +124,18 @@ def _rounds(every_s: float, number: int | None) -> Iterator[int]:
         time.sleep(every_s)
 
 
-def _print(session: Session, members: Sequence[Member]) -> None:
-    say(summary(session.node, members))
+def _print(session: Session, status: Status) -> None:
+    say(summary(session.node, status))
     say()
-    print_table(COLUMNS, _rows(members))
+    print_table(COLUMNS, _rows(status.members))
 
 
 def _watch_live(session: Session, rounds: Iterator[int]) -> None:
     with Live(console=stdout(), auto_refresh=False, screen=False) as live:
         for _ in rounds:
-            members = session.status()
+            seen = session.status()
             group = Group(
-                Text(summary(session.node, members)), Text(), table(COLUMNS, _rows(members), live.console.width)
+                Text(summary(session.node, seen)), Text(), table(COLUMNS, _rows(seen.members), live.console.width)
             )
             live.update(group, refresh=True)
 
@@ -137,12 +148,17 @@ def _rows(members: Sequence[Member]) -> list[Sequence[str | Text]]:
             Text(_state_in_words(member), style=STYLES.get(member.state, "")),
             f"{member.versions:,}",
             str(member.policy),
-            "" if member.state == "self" or member.age_ms is None else f"{duration(member.age_ms)} ago",
+            _ago(member, member.age_ms),
+            _ago(member, member.told_ms),
             member.address,
             Text("disk does not take writes", style="red") if member.degraded else "",
         )
         for member in members
     ]
+
+
+def _ago(member: Member, age_ms: int | None) -> str:
+    return "" if member.state == "self" or age_ms is None else f"{duration(age_ms)} ago"
 
 
 def _state_in_words(member: Member) -> str:
@@ -153,23 +169,26 @@ def _state_in_words(member: Member) -> str:
     return member.state
 
 
-def _document(session: Session, members: Sequence[Member]) -> dict[str, Any]:
+def _document(session: Session, status: Status) -> dict[str, Any]:
     return {
         "node": session.node,
-        "summary": summary(session.node, members),
+        "summary": summary(session.node, status),
+        "crowded": status.crowded,
         "members": [
             {
                 "node": member.node,
                 "zone": member.zone,
                 "address": member.address,
+                "labels": dict(member.labels),
                 "state": member.state,
                 "root": member.root.hex(),
                 "policy": member.policy,
                 "versions": member.versions,
                 "age_ms": member.age_ms,
+                "told_ms": member.told_ms,
                 "lag_ms": member.lag_ms,
                 "degraded": member.degraded,
             }
-            for member in members
+            for member in status.members
         ],
     }

@@ -80,6 +80,10 @@ class TransportError(GossipconfError):
     """A link or listener cannot be opened or has failed."""
 
 
+class DiscoveryError(TransportError):
+    """What a seed stands for cannot be found: no such name, no address, no answer."""
+
+
 class ProtocolViolation(TransportError):
     """A peer sent what no correct peer sends; the link is closed."""
 

@@ -86,20 +86,23 @@ ROLE_PREFIXES_MAX: Final = 256
 
 # -- wire -----------------------------------------------------------------------------------------
 
-FRAME_BYTES_MAX: Final = 16_384 - 4
-"""A frame and its 4-byte header fill one TLS record, so that a control frame never waits for more."""
+FRAME_BYTES_MAX: Final = 8_192 - 4
+"""A frame and its 4-byte header are half of the largest TLS record, of which a reader sees nothing before its end: a
+keepalive waits for no more, and through a link of 1 KiB a second that comes well within the 15 s of silence after
+which a link is closed."""
 
 MESSAGE_BYTES_MAX: Final = FORM_BYTES_MAX + 65_536
 """A message carries at most one change of the largest form, and its own fields."""
 
-SYNC_BATCH_BYTES: Final = 65_536
-"""Changes per sync message: large enough to amortise, small enough to interleave."""
+SYNC_BATCH_BYTES: Final = 8_000
+"""Changes per sync message, which then fits into a frame: of a long answer something comes every 8 s even through a
+link of 1 KiB a second, so that nobody gives it up. Each batch costs 5 bytes."""
 
 SYNC_BUDGET_BYTES: Final = 1 << 20
 """What one sync request may bring: the bound of a link's sync queue, and 7 MB/s at 150 ms round trip."""
 
 FRONTIER_WRITERS_MAX: Final = 1_024
-"""Writers in one frontier hint (24 bytes each); older ones are left to the tree."""
+"""Writers in one frontier hint (about 10 bytes each); older ones are left to the tree."""
 
 NODE_ID_BYTES_MAX: Final = 64
 """A node's certified name, such as `checkout-7.eu-west`."""

@@ -131,6 +131,19 @@ class AddressBook:
             record.zone = zone
             self._zones[zone] = self._zones.get(zone, 0) + 1
 
+    def set_seeds(self, addresses: Iterable[str]) -> None:
+        """These and only these are seeds now; what was one stays as an ordinary address, while there is room."""
+        seeds = dict.fromkeys(addresses)
+        for address, record in self._addresses.items():
+            record.is_seed = address in seeds
+        for address in seeds:
+            if address not in self._addresses:
+                self._add(address, _Address(is_seed=True))
+        ordinary = [known for known, record in self._addresses.items() if not record.is_seed]
+        ordinary.sort(key=lambda known: (bool(self._addresses[known].node_id), not self._addresses[known].failures))
+        for known in ordinary[: max(0, len(self._addresses) - ADDRESS_BOOK_MAX)]:
+            self._remove(known)  # where nobody was met first, and what fails before what does not
+
     def met(self, address: str, node_id: str, rng: Random, zone: ZoneTag = 0) -> None:
         """``address`` was dialled and ``node_id`` was there. Where that node was met before it is no more."""
         self.learn(address, rng, zone)

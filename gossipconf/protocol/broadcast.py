@@ -25,6 +25,7 @@ from .fields import DIGESTS_MAX
 from .link import Link
 from .messages import AGE_MS_MAX, HOPS_MAX, Announce, Graft, Prune, Pull, Push, Recap, WantPolicies, digest_of
 from .news import Latest, News
+from .outbox import Outbox
 from .overlay import Overlay
 from .replica import Replica
 from .zone import ZoneTag
@@ -42,16 +43,33 @@ RETRY_RTTS: Final = 1.15
 """Round trips after which a pull without an answer is sent to the next who has it,"""
 RETRY_S: Final = 0.003
 """and what is added for that peer's own work."""
+RETRY_SLACK_S: Final = 0.06
+"""How much longer than its shortest round trip a peer is waited for at most: where packets are lost the usual round
+trip is the wait for them, and another peer is faster."""
+LATE_GAIN: Final = 0.05
+"""Weight of the newest pull in the share of those that came late: about the last forty count."""
+LATE_SHARE: Final = 0.2
+"""Share of late pulls above which a zone is flooded: with three of ten packets lost, or peers silent, a push over all
+links comes ten times sooner than an announcement, a question and an answer over one."""
+FLOOD_S: Final = 20.0
+"""How long then, before pulling is tried again."""
+DOUBTS_MAX: Final = 4
+"""Unanswered pulls that are held against a peer; others are asked before it, and one answer clears it."""
 PULLS_MAX: Final = 12
 """Pulls of one change; then it is left to sync."""
 NEIGHBOUR_RTTS: Final = 1.3
 """A copy from a near peer so many round trips after one from afar, or fewer, was sent before that peer could know."""
 NEAR_ENOUGH: Final = 2
 """Near links with which a node can do without pushes from afar: what its neighbours get they announce."""
-RECAP_S: Final = 1.0
+COLLECTING_KEPT: Final = 4
+"""And so many pushing peers such a node keeps where changes are collected: who is first is chance there, and a copy
+more in a message that is sent anyway costs bytes only."""
+RECAP_S: Final = 2.0
 """How late the announcements are that far peers only learn from: they cost bytes, and together hardly any."""
 PRUNE_S: Final = 0.2
 """How long prunes are collected: a few copies more, and one message for many zones."""
+RECAP_MARGIN_S: Final = 0.001
+"""By how much at least a far peer must have been earlier to be asked for pushes: ties move nobody."""
 CATCH_UP_S: Final = 3.0
 """What came so lately is announced on a new link: what was under way when the links before it broke."""
 SLOW_S: Final = 5.0
@@ -80,8 +98,11 @@ class Broadcast:
         self._overlay = overlay
         self._give_up = give_up
         self._latest = Latest()
+        self._outbox = Outbox(environment, overlay)
         self._far: dict[LinkId, Eagerness] = {}
         self._outcomes = 0
+        self._late_pulls = 0.0
+        self._flood_until_s = float("-inf")
         self._slow_until_s: dict[LinkId, float] = {}
         self._waiting: dict[bytes, tuple[Link, Push]] = {}
         self._asked: dict[LinkId, None] = {}
@@ -139,6 +160,7 @@ class Broadcast:
         if lost is not None:
             self._replace(link, lost)
         self._slow_until_s.pop(link.id, None)
+        self._outbox.link_down(link)
         self._recaps.pop(link.id, None)
         self._asked.pop(link.id, None)
         for digest, (source, _) in list(self._waiting.items()):
@@ -192,7 +214,12 @@ class Broadcast:
         news.known_to(link.id)
         news.arrived(self._now_s, link, push.change if outcome.is_news else None, hops=hops, zone=push.zone)
         self._latest.hold(news)
-        self._learn_from_first(link, news, pulled=push.zone_hops == HOPS_MAX)
+        pulled = push.zone_hops == HOPS_MAX
+        link.doubts = 0
+        if pulled and news.pulls == 1:
+            link.measured(self._now_s - news.pulled_s)
+            self._pull_ended(late=False)
+        self._learn_from_first(link, news, pulled=pulled)
         if outcome.is_news:
             self._forward(news, link, 0 if link.is_far else min(push.zone_hops + 1, HOPS_MAX))
 
@@ -212,6 +239,8 @@ class Broadcast:
         own_zone = self._overlay.zone
         links = self._overlay.ready_links()
         depth = self._depth(links) if zone == own_zone else 1
+        if self._now_s < self._flood_until_s:
+            depth = HOPS_MAX
         known = news.known
         near: list[Link] = []
         far: list[Link] = []
@@ -231,7 +260,7 @@ class Broadcast:
         if far:
             self._push(far, Push(news.hops, zone, 0, news.change))
         if told:
-            self._overlay.send_all(told, Announce((news.digest,)))
+            self._outbox.send(told, Announce((news.digest,)))
 
     def _recap_later(self, link: Link, news: News) -> None:
         """Have a change announced to a far peer, with others, so that it learns how early this link would have been."""
@@ -243,8 +272,8 @@ class Broadcast:
         recaps, self._recaps = self._recaps, {}
         for link, told in recaps.values():
             late = told[:DIGESTS_MAX]
-            ages_ms = tuple(min(AGE_MS_MAX, round((self._now_s - news.arrived_s) * 1000)) for news in late)
-            self._overlay.send(link, Recap(tuple(news.digest for news in late), ages_ms))
+            ages_ms = tuple(min(AGE_MS_MAX, int((self._now_s - news.arrived_s) * 1000)) for news in late)
+            self._outbox.send([link], Recap(tuple(news.digest for news in late), ages_ms))
 
     def _recapped(self, link: Link, recap: Recap) -> None:
         """Learn how early a far peer had what it has not pushed, and pull what has not come at all."""
@@ -258,12 +287,12 @@ class Broadcast:
                     news.pulling = True
                     missing.append(news)
             elif link.is_far and news.zone is not None:
-                self._score(link, news.zone, won=self._now_s - age_ms / 1000 < news.arrived_s)
+                self._score(link, news.zone, won=self._now_s - age_ms / 1000 + RECAP_MARGIN_S < news.arrived_s)
         if missing:
             self._pull(link, missing)
 
     def _push(self, links: list[Link], push: Push) -> None:
-        self._overlay.send_all(links, push)
+        self._outbox.send(links, push)
         self._overlay.pushed(links)
 
     def _is_slow(self, link: Link) -> bool:
@@ -291,7 +320,8 @@ class Broadcast:
                     self._score(link, news.zone, won=False)
             elif not news.refused:
                 news.announced_by(link)
-                if not link.is_far and not news.pulling:
+                asked = news.asked_last
+                if not link.is_far and (not news.pulling or (asked and asked.doubts > link.doubts)):
                     news.pulling = True  # though it may be named once more
                     wanted.append(news)
                 elif link.is_far and not news.pulling and not news.patient:
@@ -317,6 +347,9 @@ class Broadcast:
         for news in wanted:
             if news.here or news.refused:
                 continue
+            if news.asked_last is not None:
+                news.asked_last.doubts = min(DOUBTS_MAX, news.asked_last.doubts + 1)
+                self._pull_ended(late=True)
             link = news.next_announcer()
             if link is not None and news.pulls < PULLS_MAX:
                 turns.setdefault(link.id, (link, []))[1].append(news)
@@ -327,15 +360,22 @@ class Broadcast:
         for link, missing in turns.values():
             self._pull(link, missing)
 
+    def _pull_ended(self, *, late: bool) -> None:
+        """Where many pulls come late, because packets are lost or peers withhold, more is pushed for a while."""
+        self._late_pulls += LATE_GAIN * (late - self._late_pulls)
+        if self._late_pulls > LATE_SHARE and not self._overlay.health:
+            self._late_pulls = LATE_SHARE / 2
+            self._flood_until_s = self._now_s + FLOOD_S
+
     def _pull(self, link: Link, wanted: list[News]) -> None:
         for news in wanted:
             news.pulling = True
             news.pulls += 1
+            news.pulled_s = self._now_s
             news.asked(link)
         self._overlay.send(link, Pull(tuple(news.digest for news in wanted)))
         self._overlay.pushed((link,))
-        rtt_s = RTT_UNKNOWN_S if link.rtt_s is None else link.rtt_s + 4 * link.rtt_dev_s
-        self._environment.call_later(RETRY_RTTS * rtt_s + RETRY_S, lambda: self._pull_next(wanted))
+        self._environment.call_later(_patience_s(link), lambda: self._pull_next(wanted))
 
     def _answer(self, link: Link, digests: Iterable[bytes]) -> None:
         """Push what a peer asks for, as far as it is still held."""
@@ -347,7 +387,7 @@ class Broadcast:
             if link.is_far:
                 self._eagerness(link).asked((zone,), eager=True)
             news.known_to(link.id)
-            self._push([link], Push(news.hops, zone, HOPS_MAX, news.change))
+            self._overlay.send(link, Push(news.hops, zone, HOPS_MAX, news.change))
 
     # -- learning ---------------------------------------------------------------------------------
 
@@ -425,7 +465,8 @@ class Broadcast:
         links = self._overlay.ready_links()
         if sum(not one.is_far for one in links) >= NEAR_ENOUGH:
             return False
-        return not any(one is not link and one.is_far and self._eagerness(one).is_asked_for(zone) for one in links)
+        pushing = sum(one is not link and one.is_far and self._eagerness(one).is_asked_for(zone) for one in links)
+        return pushing < (COLLECTING_KEPT if self._environment.tuning.batching_s else 1)
 
     def _replace(self, link: Link, lost: Eagerness) -> None:
         """A far link is lost: where this node relied on it, the next best is to push."""
@@ -435,3 +476,11 @@ class Broadcast:
             if self._relies_on(link, zone):
                 best = max(others, key=lambda one: (self._eagerness(one).wins(zone), -one.id))
                 self._ask(best, zone, True)
+
+
+def _patience_s(link: Link) -> float:
+    """How long the answer to a pull is waited for: RFC 6298's timeout, but hardly longer than without a queue."""
+    if link.rtt_s is None or link.rtt_least_s is None:
+        return RTT_UNKNOWN_S
+    usual_s = RETRY_RTTS * (link.rtt_s + 4 * link.rtt_dev_s) + RETRY_S
+    return min(usual_s, RETRY_RTTS * link.rtt_least_s + RETRY_SLACK_S)

@@ -18,6 +18,7 @@ from ..model.entry import Slot
 from ..model.version import Version
 from ..store.journal_ops import JournalOp
 from .frames import FrameClass
+from .tuning import LAN, Tuning
 
 if TYPE_CHECKING:
     from .events import Event
@@ -51,6 +52,16 @@ class Connect:
     """Dial ``address``; exactly one of `Node.connected` and `Node.connect_failed` must follow."""
 
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Look up what ``name``, a seed as written, stands for; `Node.resolved` or `Node.resolve_failed` must follow, once.
+
+    An answer must come in bounded time: until it does the name is not resolved again.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +100,15 @@ class Emit:
     event: Event
 
 
-Output: TypeAlias = Send | Connect | Disconnect | Persist | Show | Emit
+Output: TypeAlias = Send | Connect | Resolve | Disconnect | Persist | Show | Emit
 
 
 class Environment:
-    """One node's view of the world: the time of the current input, randomness, timers, and the outputs so far."""
+    """One node's view of the world: the time of the current input, randomness, its pace, timers, the outputs so far."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, tuning: Tuning = LAN) -> None:
         self.rng = rng
+        self.tuning = tuning
         self.now = Now(0.0, 0)
         self._outputs: list[Output] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -129,9 +141,20 @@ class Environment:
         """The same for the monotonic time ``at_s``."""
         heapq.heappush(self._timers, (at_s, next(self._tie), action))
 
-    def jittered(self, period_s: float) -> float:
-        """``period_s`` times a random factor in [0.75, 1.25): so that nodes started together do not act together."""
-        return period_s * (0.75 + 0.5 * self.rng.random())
+    def jittered(self, period_s: float, rng: Random | None = None) -> float:
+        """``period_s`` times a random factor in [0.75, 1.25): so that nodes started together do not act together.
+
+        ``rng``: whose draw it is, if not the node's own (see `fork`).
+        """
+        return period_s * (0.75 + 0.5 * (rng or self.rng).random())
+
+    def fork(self) -> Random:
+        """Randomness for a machine that draws when messages arrive.
+
+        Messages of different classes that arrive together do so in an order that depends on queues; of one
+        class they do not. What machines draw must not depend on that.
+        """
+        return Random(self.rng.getrandbits(64))
 
     @property
     def next_timer_s(self) -> float | None:

@@ -39,6 +39,14 @@ class ConnectFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolveFailed:
+    """A seed's name could not be resolved, or has no address; what it had stands, and it is tried again, for ever."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """Versions became live here. ``source`` is the peer that they came from, None for this node."""
 
@@ -126,10 +134,31 @@ class DuplicateNode:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class AckProgress:
+    """Who has answered a question of this node, and applied what it asks; each replaces the one before.
+
+    missing:      names of those that have not applied it, or a sample of them: they are ``total - applied``
+    silent:       names of linked peers that do not answer, or a sample if there are more (``more_silent``)
+    zones:        (zone, applied, total); who has no zone, or one of too many, is in the total only
+    complete:     everybody who is connected has answered
+    """
+
+    question: int
+    applied: int
+    total: int
+    missing: tuple[str, ...]
+    silent: tuple[str, ...]
+    more_silent: bool
+    zones: tuple[tuple[str, int, int], ...]
+    complete: bool
+
+
 Event: TypeAlias = (
     PeerUp
     | PeerDown
     | ConnectFailed
+    | ResolveFailed
     | Applied
     | Published
     | PublishFailed
@@ -141,4 +170,5 @@ Event: TypeAlias = (
     | DiskFailed
     | DiskRecovered
     | DuplicateNode
+    | AckProgress
 )

@@ -1,21 +1,26 @@
 """The exchange of changes between two nodes that compare what they hold: the answering side of sync.
 
 Keeps no state of a session: each question is answered from the replica as it is, and
-each answer has a budget, so that no queue grows.
+each answer has a budget, so that no queue grows. Who asks for more than its allowance
+waits for the answer.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from ..model.change import Change
-from ..model.clock import Clock
 from ..model.errors import InvalidInput, Rejected, UnknownPolicy
 from ..model.limits import SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
 from ..store.live_set import LiveSet
-from .environment import Environment
+from . import walk
+from .allowance import Allowance
+from .environment import Environment, LinkId
 from .events import ChangeRejected
+from .frontier import START_BYTES, Lacks, by_start, known_by, lacks_of
 from .link import Link
 from .messages import (
     BATCH_CHANGES_MAX,
@@ -25,7 +30,6 @@ from .messages import (
     Given,
     Hinted,
     Hints,
-    Told,
     Walk,
     Walked,
     Want,
@@ -34,21 +38,36 @@ from .messages import (
 from .overlay import Overlay
 from .replica import Replica
 
+OLD_MS: Final = 5_000
+"""Age beyond which a change that sync brings was missed, and not just faster than its push. Only a hint, as clocks are:
+it decides how soon others are asked."""
+QUESTIONS_WAITING_MAX: Final = 4
+"""Questions of a peer that wait for its allowance; of more the oldest are forgotten, since nobody who waits for an
+answer asks again before its time is over, and an old one it ignores."""
+ALLOWANCES_MAX: Final = 1_024
+"""Peers whose use is remembered, since it outlives their links: of more, those that have used nothing lately are
+forgotten, and the first one if there is none."""
+
+Question: TypeAlias = Hints | Walk | Want | WantPolicies
+"""What costs something to answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """What one stream has sent: how many changes, and whether some were left for want of budget."""
+    """What one stream has sent: how many changes and bytes, and whether some were left for want of budget."""
 
     count: int
+    bytes: int
     more: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What one batch has brought: changes that were accepted, and those of them that were news."""
+    """What one batch has brought: changes accepted, those of them that were news, and the old ones of these."""
 
     count: int
     news: int
+    old: int
 
 
 class Exchange:
@@ -61,35 +80,88 @@ class Exchange:
         self._replica = replica
         self._overlay = overlay
         self._on_taken = on_taken
+        self._allowances: dict[str, Allowance] = {}
+        self._waiting: dict[LinkId, deque[Question]] = {}
 
-    def answer(self, link: Link, question: Hints | Walk | Want | Check | WantPolicies) -> None:
-        """Answer what the leader of a session asks."""
+    def link_down(self, link: Link) -> None:
+        """Forget what a peer has asked; what it has used of its allowance is remembered."""
+        self._waiting.pop(link.id, None)
+
+    def answer(self, link: Link, question: Question | Check) -> None:
+        """Answer what the leader of a session asks, now or when it may ask again.
+
+        Raises ProtocolViolation for a question that asks too much.
+        """
+        if isinstance(question, Check):
+            checked = Checked(question.request, self._replica.root, self._replica.policy_version)
+            self._overlay.send(link, checked)
+            return
+        if isinstance(question, Walk):
+            walk.check_question(question)
+        waiting = self._waiting.get(link.id)
+        if waiting is not None:
+            waiting.append(question)
+        elif self._wait_s(link) > 0:
+            waiting = self._waiting[link.id] = deque((question,), QUESTIONS_WAITING_MAX)
+            self._environment.call_later(self._wait_s(link), lambda: self._answer_waiting(link, waiting))
+        else:
+            self._answer_now(link, question)
+
+    def _answer_waiting(self, link: Link, waiting: deque[Question]) -> None:
+        if self._waiting.get(link.id) is not waiting:
+            return  # the link is gone
+        while waiting and not self._wait_s(link):
+            self._answer_now(link, waiting.popleft())
+        if waiting:
+            self._environment.call_later(self._wait_s(link), lambda: self._answer_waiting(link, waiting))
+        else:
+            del self._waiting[link.id]
+
+    def _wait_s(self, link: Link) -> float:
+        allowance = self._allowances.get(link.node_id)
+        return 0.0 if allowance is None else allowance.wait_s(self._environment.now.monotonic_s)
+
+    def _answer_now(self, link: Link, question: Question) -> None:
+        now_s = self._environment.now.monotonic_s
+        allowance = self._allowances.get(link.node_id)
+        if allowance is None:
+            allowance = self._new_allowance(link.node_id, now_s)
         match question:
             case Hints():
-                self._answer_hints(link, question)
+                change_bytes = self._answer_hints(link, question)
             case Walk():
-                self._answer_walk(link, question)
+                self._overlay.send(
+                    link, Walked(question.request, tuple(walk.answers(self._replica.live.tree, question)))
+                )
+                change_bytes = 0
             case Want():
                 wanted = self._replica.live.by_change(question.items)
-                self.stream(link, whole(self._replica.live, wanted), question.budget)
-                self._overlay.send(link, Given(question.request))
-            case Check():
-                checked = Checked(question.request, self._replica.root, self._replica.policy_version)
-                self._overlay.send(link, checked)
+                change_bytes = self.stream(link, whole(self._replica.live, wanted), question.budget).bytes
+                self._overlay.send(link, Given(question.request, self._replica.root))
             case WantPolicies():
-                self.stream(link, self._replica.policies_after(question.have), SYNC_BUDGET_BYTES)
+                policies = self._replica.policies_after(question.have)
+                change_bytes = self.stream(link, policies, SYNC_BUDGET_BYTES).bytes
+        allowance.spend(change_bytes, now_s)
 
-    def lacked(self, frontier: Clock, complete: bool, policy: int) -> Iterator[Change]:
-        """What a node with this frontier seems to lack: policies, then each writer's changes in order of number.
+    def _new_allowance(self, node_id: str, now_s: float) -> Allowance:
+        if len(self._allowances) >= ALLOWANCES_MAX:
+            self._allowances = {name: one for name, one in self._allowances.items() if not one.is_full(now_s)}
+            if len(self._allowances) >= ALLOWANCES_MAX:
+                del self._allowances[next(iter(self._allowances))]
+        allowance = self._allowances[node_id] = Allowance(now_s)
+        return allowance
 
-        ``complete``: a writer that is not in the frontier is one of whom nothing was met.
+    def lacked(self, known: Mapping[bytes, int], complete: bool, policy: int) -> Iterator[Change]:
+        """What a node seems to lack: policies, then each writer's changes in order of number.
+
+        ``known``: its {beginning of a writer's id: highest number}. ``complete``: a writer that is not among them is
+        one of whom it has met nothing.
         """
         live = self._replica.live
         policies = {change.id: change for change in self._replica.policies_after(policy)}
         yield from policies.values()
-        known = dict(frontier)
         for writer in live.writers():
-            seq = known.get(writer, 0 if complete else None)
+            seq = known.get(writer[:START_BYTES], 0 if complete else None)
             if seq is None:
                 continue
             for change_id in live.changes_after(writer, seq):
@@ -117,11 +189,12 @@ class Exchange:
             streamed += len(data)
         if batch:
             self._overlay.send(link, Batch(tuple(batch)))
-        return Streamed(count, more)
+        return Streamed(count, streamed, more)
 
     def take(self, link: Link, batch: Batch) -> Taken:
         """Take in what a peer has sent, asked or not: each change is judged on its own."""
-        count = news = 0
+        count = news = old = 0
+        long_ago_ms = self._environment.now.wall_ms - OLD_MS
         for data in batch.changes:
             change = None
             try:
@@ -140,24 +213,21 @@ class Exchange:
             count += 1
             if outcome.is_news:
                 news += 1
+                old += change.header.time_ms < long_ago_ms
                 self._on_taken(data)
-        return Taken(count, news)
+        return Taken(count, news, old)
 
-    def _answer_hints(self, link: Link, hints: Hints) -> None:
-        more = False
+    def _answer_hints(self, link: Link, hints: Hints) -> int:
+        """Stream what the peer seems to lack, and say what is lacking here; how many bytes of changes it took."""
+        streamed = Streamed(0, 0, False)
+        lacks: Lacks = ()
         if hints.root != self._replica.root:
-            changes = self.lacked(hints.frontier, hints.complete, hints.policy)
-            more = self.stream(link, changes, hints.budget).more
-        live = self._replica.live
-        lacks = tuple((writer, live.highest(writer)) for writer, seq in hints.frontier if live.highest(writer) < seq)
-        self._overlay.send(link, Hinted(hints.request, self._replica.root, self._replica.policy_version, lacks, more))
-
-    def _answer_walk(self, link: Link, walk: Walk) -> None:
-        tree = self._replica.live.tree
-        differing = tuple(
-            Told(prefix, tree.summary(prefix)) for prefix, digest in walk.nodes if tree.hash_at(prefix) != digest
-        )
-        self._overlay.send(link, Walked(walk.request, differing))
+            changes = self.lacked(known_by(hints.frontier), hints.complete, hints.policy)
+            streamed = self.stream(link, changes, hints.budget)
+            lacks = lacks_of(hints.frontier, by_start(self._replica.live.met()))
+        root, policy = self._replica.root, self._replica.policy_version
+        self._overlay.send(link, Hinted(hints.request, root, policy, lacks, streamed.more))
+        return streamed.bytes
 
 
 def _names_a_slot_twice(change: Change) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from ..model.clock import Clock, decode_clock
 from ..model.encoding import as_array, as_bytes, as_int, as_text
 from ..model.errors import FormatError
 from ..model.key import check_node_id
-from ..model.limits import FORM_BYTES_MAX, FRONTIER_WRITERS_MAX, NODE_ID_BYTES_MAX, SEQ_MAX
-from ..store.hash_tree import DEPTH_MAX, FANOUT, NODE_HASH_BYTES, Prefix
+from ..model.limits import FORM_BYTES_MAX, FRONTIER_WRITERS_MAX, MESSAGE_BYTES_MAX, NODE_ID_BYTES_MAX, SEQ_MAX
+from ..store.hash_tree import DEPTH_MAX, FANOUT, ITEM_BYTES, NODE_HASH_BYTES, Prefix
+from .frontier import START_BYTES, Frontier, Lacks, check_frontier
 
 DIGEST_BYTES: Final = 8
 """How much tells a change that is news from others: ten thousand collide once in 400 billion runs, and a collision
@@ -23,6 +23,17 @@ DIGESTS_MAX: Final = 512
 
 Reader: TypeAlias = Callable[[Any], Any]
 
+WIDTH_MIN: Final = 4
+"""Bytes of a hash or an item that are told at least: two different ones look alike once in 4 × 10^9."""
+
+
+def record(value: Any, what: str, count: int) -> list[Any]:
+    """The first ``count`` fields of a record inside a message; a newer version may say more."""
+    read = as_array(value, what)
+    if len(read) < count:
+        raise FormatError(f"{what} has at least {count} fields, not {len(read)}")
+    return list(read[:count])
+
 
 def integer(high: int, low: int = 0) -> Reader:
     return lambda value: as_int(value, "a number", low, high)
@@ -30,6 +41,11 @@ def integer(high: int, low: int = 0) -> Reader:
 
 def byte_string(length: int) -> Reader:
     return lambda value: as_bytes(value, "a byte string", length)
+
+
+def bucket_digests(length: int) -> Reader:
+    """All of them, or none."""
+    return lambda value: as_bytes(value, "digests of buckets", length) if value else as_bytes(value, "digests", 0)
 
 
 def text(bytes_max: int) -> Reader:
@@ -62,6 +78,10 @@ def change_bytes(value: Any) -> bytes:
     return as_bytes(value, "a change", length_max=FORM_BYTES_MAX)
 
 
+def message_bytes(value: Any) -> bytes:
+    return as_bytes(value, "a message inside another", length_max=MESSAGE_BYTES_MAX)
+
+
 def digests(value: Any) -> tuple[bytes, ...]:
     """At least one digest of a change, in one string."""
     data = as_bytes(value, "digests of changes", length_max=DIGEST_BYTES * DIGESTS_MAX)
@@ -70,15 +90,22 @@ def digests(value: Any) -> tuple[bytes, ...]:
     return tuple(data[first : first + DIGEST_BYTES] for first in range(0, len(data), DIGEST_BYTES))
 
 
-def frontier(value: Any) -> Clock:
-    return decode_clock(value, "a frontier", FRONTIER_WRITERS_MAX)
+def frontier(value: Any) -> Frontier:
+    starts, seqs = record(value, "a frontier", 2)
+    as_bytes(starts, "the writers of a frontier", length_max=START_BYTES * FRONTIER_WRITERS_MAX)
+    numbers = as_array(seqs, "the numbers of a frontier", length_max=FRONTIER_WRITERS_MAX)
+    return check_frontier((starts, tuple(as_int(seq, "a sequence number", 1, SEQ_MAX) for seq in numbers)))
 
 
-def lacks(value: Any) -> Clock:
-    """Like a frontier, but 0 may stand for a writer of whom nothing was met."""
-    pairs = [as_array(pair, "a pair of a frontier", 2) for pair in as_array(value, "a frontier")]
-    frontier(tuple((writer, max(as_int(seq, "a sequence number", 0, SEQ_MAX), 1)) for writer, seq in pairs))
-    return tuple((writer, seq) for writer, seq in pairs)
+def lacks(value: Any) -> Lacks:
+    """Places in a frontier, ascending, and how far behind them."""
+    read = []
+    previous = -1
+    for pair in as_array(value, "what is lacked", length_max=FRONTIER_WRITERS_MAX):
+        place, behind = record(pair, "a writer that is lacked", 2)
+        previous = as_int(place, "a place in a frontier", previous + 1, FRONTIER_WRITERS_MAX - 1)
+        read.append((previous, as_int(behind, "how far behind", 1, SEQ_MAX)))
+    return tuple(read)
 
 
 def prefix(value: Any) -> Prefix:
@@ -87,5 +114,12 @@ def prefix(value: Any) -> Prefix:
 
 
 def asked_node(value: Any) -> tuple[Prefix, bytes]:
-    nibbles, digest = as_array(value, "a tree node", 2)
-    return prefix(nibbles), as_bytes(digest, "a node hash", NODE_HASH_BYTES)
+    nibbles, digest = record(value, "a tree node", 2)
+    return prefix(nibbles), as_bytes(digest, "a node hash", length_max=NODE_HASH_BYTES)
+
+
+def item_start(value: Any) -> bytes:
+    """The first bytes of an item: so many that few share them, or whoever asks could make the other side search."""
+    if len(as_bytes(value, "an item", length_max=ITEM_BYTES)) < WIDTH_MIN:
+        raise FormatError(f"an item must be named by {WIDTH_MIN} bytes at least")
+    return bytes(value)

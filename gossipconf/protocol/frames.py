@@ -51,16 +51,22 @@ QUEUE_BYTES_MAX: Final[Mapping[FrameClass, int]] = MappingProxyType(
         # Membership, keepalives, announcements, questions: under 4 KiB each. A peer that leaves
         # 64 of them unread is not slow but gone.
         FrameClass.CONTROL: 256 << 10,
-        # About two of the largest changes, or 16,000 of 1 KiB. A peer further behind than that
-        # catches up by sync, which sends only what is still live.
-        FrameClass.BROADCAST: 16 << 20,
+        # A burst of 800 changes of 1 KiB, even if nothing of it leaves before its end. A peer further
+        # behind than that catches up by sync, which sends only what is still live.
+        FrameClass.BROADCAST: 1 << 20,
         # Each report replaces the one before: a lost one costs a late figure, nothing else.
         FrameClass.ACK: 64 << 10,
-        # One granted budget, and the message that crosses its end.
-        FrameClass.SYNC: SYNC_BUDGET_BYTES + MESSAGE_BYTES_MAX,
+        # One granted budget, what wraps it and what ends its answer. Whoever asks again before it has
+        # read that gets nothing.
+        FrameClass.SYNC: SYNC_BUDGET_BYTES + (64 << 10),
     }
 )
-"""Unsent message bytes per class that a `FrameQueue` holds for one link."""
+"""Unsent message bytes of a class, behind its first message, at which a `FrameQueue` takes no more: so it holds
+twice MESSAGE_BYTES_MAX more at the very most, and as a rule a few KiB more."""
+
+STALE_S: Final = 2.0
+"""How long a push waits for those before it. Where it is longer the peer reads more slowly than is published, and
+each push that waits is likely to be superseded before it is read."""
 
 # First bytes of protocols that people point at the wrong port. All of them set reserved bits.
 _STRANGERS: Final = (
@@ -195,33 +201,77 @@ class FrameQueue:
 
     At every frame boundary the next frame is of the most urgent class that has one, so a
     control message overtakes a long sync message that is half sent. A class takes messages
-    while their unsent bytes stay within its bound; an empty class takes any one legal message.
+    while what waits behind its first one is within its bound: one of the largest holds up
+    none of the small ones after it, nor they it.
+
+    Pushes are news, and old news is no use: once there is no room, or the oldest has waited
+    for STALE_S, all of them are forgotten, and no more are taken until nothing of any
+    class waits. Sync, which is less urgent, comes through meanwhile.
     """
 
-    __slots__ = ("_bounds", "_bytes", "_messages", "_offset")
+    __slots__ = ("_behind", "_bounds", "_bytes", "_messages", "_offset", "_pushed_s")
 
     def __init__(self, bounds: Mapping[FrameClass, int] = QUEUE_BYTES_MAX) -> None:
         self._bounds = bounds
         self._messages: dict[FrameClass, deque[bytes]] = {each: deque() for each in FrameClass}
         self._offset = dict.fromkeys(FrameClass, 0)  # bytes already taken of each class's first message
         self._bytes = dict.fromkeys(FrameClass, 0)
+        self._pushed_s: deque[float] = deque()  # when each waiting push was put
+        self._behind = False
 
     def held_bytes(self, frame_class: FrameClass | None = None) -> int:
         """Unsent message bytes of *frame_class*, or of all classes."""
         return sum(self._bytes.values()) if frame_class is None else self._bytes[frame_class]
 
-    def put(self, frame_class: FrameClass, message: bytes) -> bool:
-        """Queue *message*; False, and nothing is taken, if the class is full.
+    def bounded_bytes(self, frame_class: FrameClass) -> int:
+        """Unsent message bytes of *frame_class* without its first message and its last: what the bound bounds."""
+        waiting = self._messages[frame_class]
+        return self._behind_first_bytes(frame_class) - len(waiting[-1]) if len(waiting) > 1 else 0
+
+    def put(self, frame_class: FrameClass, message: bytes, now_s: float) -> bool:
+        """Queue *message*; False, and it is not taken, if the class is full. *now_s*: any monotonic clock.
 
         Raises `InvalidInput` or `LimitExceeded` as `check_message` does.
         """
         check_message(message)
-        held = self._bytes[frame_class]
-        if held and held + len(message) > self._bounds[frame_class]:
+        if frame_class is FrameClass.BROADCAST:
+            if not self._takes_push(now_s):
+                return False
+            self._pushed_s.append(now_s)
+        elif self._is_full(frame_class):
             return False
         self._messages[frame_class].append(message)
-        self._bytes[frame_class] = held + len(message)
+        self._bytes[frame_class] += len(message)
         return True
+
+    def _is_full(self, frame_class: FrameClass) -> bool:
+        return self._behind_first_bytes(frame_class) > self._bounds[frame_class]
+
+    def _behind_first_bytes(self, frame_class: FrameClass) -> int:
+        waiting = self._messages[frame_class]
+        first_bytes = len(waiting[0]) - self._offset[frame_class] if waiting else 0
+        return self._bytes[frame_class] - first_bytes
+
+    def _takes_push(self, now_s: float) -> bool:
+        if self._behind:
+            self._behind = self.held_bytes() > 0
+        if not self._behind and (self._is_stale(now_s) or self._is_full(FrameClass.BROADCAST)):
+            self._behind = True
+            self._forget_pushes()
+        return not self._behind
+
+    def _is_stale(self, now_s: float) -> bool:
+        """Whether the oldest push of which nothing is sent yet has waited for too long."""
+        begun = self._offset[FrameClass.BROADCAST] > 0
+        return len(self._pushed_s) > begun and now_s - self._pushed_s[begun] >= STALE_S
+
+    def _forget_pushes(self) -> None:
+        """All but one that is half sent."""
+        waiting = self._messages[FrameClass.BROADCAST]
+        kept = 1 if self._offset[FrameClass.BROADCAST] else 0
+        while len(waiting) > kept:
+            self._bytes[FrameClass.BROADCAST] -= len(waiting.pop())
+            self._pushed_s.pop()
 
     def take(self, bytes_max: int = HEADER_BYTES + FRAME_BYTES_MAX) -> bytes:
         """The next frames, as many whole ones as fit *bytes_max* but at least one; b"" if none wait."""
@@ -241,6 +291,8 @@ class FrameQueue:
                 else:
                     waiting.popleft()
                     self._offset[frame_class] = 0
+                    if frame_class is FrameClass.BROADCAST:
+                        self._pushed_s.popleft()
         return bytes(batch)
 
     def drop_all_but(self, kept: FrameClass) -> None:
@@ -249,3 +301,5 @@ class FrameQueue:
             if frame_class is not kept:
                 self._messages[frame_class].clear()
                 self._offset[frame_class] = self._bytes[frame_class] = 0
+        if kept is not FrameClass.BROADCAST:
+            self._pushed_s.clear()

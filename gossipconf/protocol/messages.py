@@ -1,8 +1,9 @@
 """The messages between nodes: records, and their encoding.
 
 A message is a msgpack array: its type number, then its fields. A reader skips
-types it does not know and fields beyond those it knows, so that a newer node can
-say more to an older one; a missing or malformed field is a violation.
+types it does not know and fields beyond those it knows, in records inside a message
+too, so that a newer node can say more to an older one; a missing or malformed field
+is a violation. docs/wire.md says what a new version may change.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, ClassVar, Final, TypeAlias
 
-from ..model.clock import Clock
 from ..model.encoding import as_array, as_bytes, as_int, encode, unpack
 from ..model.errors import FormatError, InvalidInput, ProtocolViolation
 from ..model.hashing import HASH_BYTES
@@ -24,11 +24,14 @@ from ..model.limits import (
     POLICY_VERSION_MAX,
     SEQ_MAX,
     SYNC_BUDGET_BYTES,
-    TIME_MS_MAX,
 )
-from ..store.hash_tree import DEPTH_MAX, FANOUT, LEAF_ITEMS_MAX, NODE_HASH_BYTES, Inner, Leaf, Prefix
-from . import fields
+from ..store.hash_tree import FANOUT, NODE_HASH_BYTES, Prefix
+from . import fields, sighting
 from .frames import FrameClass
+from .frontier import Frontier, Lacks
+from .sighting import Beats, Sighting, Suspicion
+from .subject import Subject
+from .tally import Tally
 from .zone import TAG_MAX, ZoneTag
 
 VERSION_MIN: Final = 1
@@ -36,111 +39,79 @@ VERSION_MAX: Final = 1
 """Protocol versions that this node speaks."""
 
 NONCE_BYTES: Final = 8
-ITEM_BYTES: Final = 16
-"""How much of a tree item is named on the wire; the reader takes all items that begin so."""
-
 BATCH_CHANGES_MAX: Final = 4_096
 """Changes in one batch: SYNC_BATCH_BYTES of the smallest ones (about 190 bytes) and headroom."""
-WALK_NODES_MAX: Final = 128
-"""Tree nodes asked for at once: an answer of 128 × 16 hashes has about 37 KB."""
-WANTED_ITEMS_MAX: Final = 1_024
-"""Items asked for at once: about 18 KB."""
+WALK_NODES_MAX: Final = 512
+"""Tree nodes asked for at once: a question of 6 KB."""
+WALK_LEVELS_MAX: Final = 2
+"""How far below a tree node its row of hashes may be: the row has 256 of them then."""
+TOLD_ITEMS_MAX: Final = 64
+"""Items under a tree node that are told in the place of hashes: at the smallest width they weigh as much as the rows
+of the two levels that they save."""
+WIDTH_MAX: Final = NODE_HASH_BYTES
+"""Bytes of a hash or an item that are told at most: all of a hash, half of an item."""
+WALK_ANSWER_BYTES_MAX: Final = WALK_NODES_MAX * TOLD_ITEMS_MAX * fields.WIDTH_MIN
+"""What the answer to one question of one level may have in hashes and items, 128 KiB: all nodes at the smallest
+width, a quarter of them at the largest."""
+WANTED_ITEMS_MAX: Final = 4_096
+"""Items asked for at once: a question of about 30 KB; the smallest changes that carry so many fill the budget."""
 ADDRESSES_MAX: Final = 32
 """Addresses told at once."""
 PRESENCES_MAX: Final = 64
 """Presence records in one message."""
-AGE_S_MAX: Final = 10 * 365 * 24 * 3600
-"""Ages of presence records: whoever was heard ten years ago is not there."""
+ROOTS_MAX: Final = 64
+"""Different states whose holders one message names: in a cluster at rest there is one."""
+SUSPICIONS_MAX: Final = 512
+"""Suspicions in one message: about 7 KB."""
+ROSTER_BUCKETS: Final = 64
+"""Parts in which two rosters are compared: of 2,000 members each has about 31."""
+ROSTER_DIGEST_BYTES: Final = 8
+BUCKET_DIGEST_BYTES: Final = 4
+"""Two different buckets pass for equal once in four billion times, until the next change of either."""
+BUCKET_ITEMS_MAX: Final = 512
+"""Records of one bucket: sixteen times those of a full roster."""
+WANTED_RECORDS_MAX: Final = 256
+"""Records asked for at once: about 24 KB in answer; the rest comes with the next comparison."""
 TEXT_BYTES_MAX: Final = 256
 """Zones, software versions and reasons."""
 HOPS_MAX: Final = 255
 DIGEST_BYTES: Final = fields.DIGEST_BYTES
 AGE_MS_MAX: Final = 60_000
 """Ages of changes in a recap: what is older is no news."""
+BUNDLED_MAX: Final = 4_096
+"""Messages in one bundle: an announcement has 12 bytes, and a bundle is sent when it has BUNDLE_BYTES."""
 GRAFT_ZONES_MAX: Final = 64
 """Zones named at once: more than anybody runs in."""
+EPOCH_MAX: Final = (1 << 31) - 1
+"""Epochs of one question: one in two seconds for a century."""
+LEASE_MS_MAX: Final = 60_000
+"""How long a question stands without its asker: one that has vanished costs nothing after a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A tree node in an answer: its children's hashes, or its items cut to ITEM_BYTES."""
+    """A tree node in an answer, its hashes and items cut to the width that was asked for, joined.
+
+    levels:  0 for the items under it; else that many levels below it a row of hashes, one for each place
+    """
 
     prefix: Prefix
-    summary: Inner | Leaf
+    levels: int
+    data: bytes
 
     def to_wire(self) -> list[Any]:
         """The array inside a message."""
-        if isinstance(self.summary, Inner):
-            return [self.prefix, True, self.summary.hashes]
-        return [self.prefix, False, [item[:ITEM_BYTES] for item in self.summary.items]]
+        return [self.prefix, self.levels, self.data]
 
     @classmethod
     def from_wire(cls, value: Any) -> Told:
         """Check and read."""
-        prefix, is_inner, hashes = as_array(value, "a tree node", 3)
-        if fields.flag(is_inner):
-            as_array(prefix, "the prefix of an inner node", length_max=DEPTH_MAX - 1)  # a whole id has no children
-            read = as_array(hashes, "the hashes of a tree node", FANOUT)
-            return cls(
-                fields.prefix(prefix), Inner(tuple(as_bytes(one, "a node hash", NODE_HASH_BYTES) for one in read))
-            )
-        read = as_array(hashes, "the items of a leaf", length_max=LEAF_ITEMS_MAX)
-        return cls(fields.prefix(prefix), Leaf(tuple(as_bytes(one, "an item", ITEM_BYTES) for one in read)))
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """What a node says of itself. Soft: it is told again and expires.
-
-    ``boot`` is random per start; ``count`` rises with each telling of one boot;
-    ``started_ms`` orders the boots of one node. ``stopped``: it said farewell. ``age_s``: how
-    long ago the teller heard it, in seconds, so that what is passed on does not look fresh.
-    """
-
-    node_id: str
-    boot: bytes
-    started_ms: int
-    count: int
-    zone: str
-    address: str
-    root: bytes
-    policy: int
-    versions: int
-    degraded: bool
-    stopped: bool = False
-    age_s: int = 0
-
-    def to_wire(self, age_s: int | None = None) -> list[Any]:
-        """The array inside a message; with another age than its own if one is given."""
-        values = [getattr(self, name) for name in _PRESENCE_NAMES]
-        if age_s is not None:
-            values[-1] = age_s
-        return values
-
-    @classmethod
-    def from_wire(cls, value: Any) -> Presence:
-        """Check and read."""
-        fields = as_array(value, "a presence")
-        if len(fields) < len(_PRESENCE_READERS):
-            raise FormatError(f"a presence has at least {len(_PRESENCE_READERS)} fields")
-        return cls(*(read(one) for read, one in zip(_PRESENCE_READERS, fields, strict=False)))
-
-
-_PRESENCE_NAMES: Final = tuple(one.name for one in dataclasses.fields(Presence))
-_PRESENCE_READERS: Final[tuple[fields.Reader, ...]] = (
-    fields.node_id,
-    fields.byte_string(NONCE_BYTES),
-    fields.integer(TIME_MS_MAX),
-    fields.integer(SEQ_MAX),
-    fields.text(TEXT_BYTES_MAX),
-    fields.text(ADDRESS_BYTES_MAX),
-    fields.byte_string(NODE_HASH_BYTES),
-    fields.integer(POLICY_VERSION_MAX),
-    fields.integer(SEQ_MAX),
-    fields.flag,
-    fields.flag,
-    fields.integer(AGE_S_MAX),
-)
+        prefix, levels, data = fields.record(value, "a tree node", 3)
+        return cls(
+            fields.prefix(prefix),
+            as_int(levels, "the levels of a tree node", 0, WALK_LEVELS_MAX),
+            as_bytes(data, "the summary of a tree node", length_max=NODE_HASH_BYTES * FANOUT**WALK_LEVELS_MAX),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +140,12 @@ class Hello:
         fields.text(TEXT_BYTES_MAX),
         fields.text(TEXT_BYTES_MAX),
     )
+
+
+def agreed_version(hello: Hello) -> int | None:
+    """The protocol version of a link whose peer has said ``hello``: the newest that both speak, or None."""
+    agreed = min(VERSION_MAX, hello.version_max)
+    return agreed if agreed >= max(VERSION_MIN, hello.version_min) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +210,65 @@ class Goodbye:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Presence records, the sender's own or passed on."""
+    """Presence records, the sender's own or passed on. ``news``: to be passed on; else they make good a difference."""
 
-    presences: tuple[Presence, ...]
+    sightings: tuple[Sighting, ...]
+    news: bool = True
     TYPE: ClassVar = 6
     CLASS: ClassVar = FrameClass.ACK
-    READERS: ClassVar = (fields.many(Presence.from_wire, PRESENCES_MAX),)
+    READERS: ClassVar = (fields.many(Sighting.from_wire, PRESENCES_MAX), fields.flag)
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """Signs of life, by the state that their nodes hold; and who is suspected to be gone."""
+
+    beats: tuple[Beats, ...]
+    suspicions: tuple[Suspicion, ...]
+    TYPE: ClassVar = 7
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (
+        fields.many(sighting.beats, ROOTS_MAX),
+        fields.many(sighting.suspicion, SUSPICIONS_MAX),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RosterDigest:
+    """The sender's roster in short, with the number of its members, and the sender's fingerprint, for a comparison.
+
+    ``buckets``: the digests of all ROSTER_BUCKETS where the reader's roster is another one, else
+    empty. ``crowded``: the sender knows of too many members for a roster, and compares none.
+    """
+
+    digest: bytes
+    root: bytes
+    buckets: bytes
+    members: int
+    crowded: bool
+    TYPE: ClassVar = 8
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (
+        fields.byte_string(ROSTER_DIGEST_BYTES),
+        fields.byte_string(NODE_HASH_BYTES),
+        fields.bucket_digests(ROSTER_BUCKETS * BUCKET_DIGEST_BYTES),
+        fields.integer(SEQ_MAX),
+        fields.flag,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RosterItems:
+    """Items of the buckets that differ, as the leader of a link holds them; or in answer, those that are wanted."""
+
+    held: tuple[tuple[int, bytes], ...]
+    wanted: bytes
+    TYPE: ClassVar = 9
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (
+        fields.many(sighting.bucket(ROSTER_BUCKETS, BUCKET_ITEMS_MAX), ROSTER_BUCKETS),
+        sighting.names(WANTED_RECORDS_MAX),
+    )
 
 
 @dataclass(frozen=True)
@@ -327,6 +357,16 @@ class Prune:
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """Messages of broadcast that were collected and are sent as one, each encoded, in order."""
+
+    messages: tuple[bytes, ...]
+    TYPE: ClassVar = 18
+    CLASS: ClassVar = FrameClass.BROADCAST
+    READERS: ClassVar = (fields.many(fields.message_bytes, BUNDLED_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
 class WantAddresses:
     """Asks for addresses of nodes in a zone; answered by `Addresses`."""
 
@@ -348,13 +388,17 @@ class ZoneTold:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The sender's fingerprint and policy version: a comparison, perhaps the begin of a sync."""
+    """The sender's fingerprint and policy version: a comparison, perhaps the begin of a sync.
+
+    ``repaired``: it has just got what was missing for long, so that another root is no sign of something on its way.
+    """
 
     root: bytes
     policy: int
+    repaired: bool = False
     TYPE: ClassVar = 20
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (fields.byte_string(NODE_HASH_BYTES), fields.integer(POLICY_VERSION_MAX))
+    READERS: ClassVar = (fields.byte_string(NODE_HASH_BYTES), fields.integer(POLICY_VERSION_MAX), fields.flag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +408,7 @@ class Hints:
     request: int
     root: bytes
     policy: int
-    frontier: Clock
+    frontier: Frontier
     complete: bool
     budget: int
     TYPE: ClassVar = 21
@@ -381,12 +425,13 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class Hinted:
-    """Ends the answer to `Hints`: the answerer's state, what it seems to lack itself, whether there is more to give."""
+    """Ends the answer to `Hints`: the answerer's state, what it seems to lack itself of the frontier that it was sent,
+    and whether there is more to give."""
 
     request: int
     root: bytes
     policy: int
-    lacks: Clock
+    lacks: Lacks
     more: bool
     TYPE: ClassVar = 22
     CLASS: ClassVar = FrameClass.SYNC
@@ -437,13 +482,24 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Asks for the tree nodes at these prefixes, where their hash is another one."""
+    """Asks for the tree nodes at these prefixes, where their hash is another one.
+
+    ``width``: bytes of each hash and item that count, in the question and in the answer. ``levels``: how
+    far below a node its row of hashes shall be; where few items are left these are told instead.
+    """
 
     request: int
+    width: int
+    levels: int
     nodes: tuple[tuple[Prefix, bytes], ...]
     TYPE: ClassVar = 26
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (fields.integer(SEQ_MAX), fields.many(fields.asked_node, WALK_NODES_MAX))
+    READERS: ClassVar = (
+        fields.integer(SEQ_MAX),
+        fields.integer(WIDTH_MAX, fields.WIDTH_MIN),
+        fields.integer(WALK_LEVELS_MAX, 1),
+        fields.many(fields.asked_node, WALK_NODES_MAX),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,7 +515,7 @@ class Walked:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Asks for the changes that carry these items, up to ``budget`` bytes."""
+    """Asks for the changes that carry the items that begin so, up to ``budget`` bytes."""
 
     request: int
     items: tuple[bytes, ...]
@@ -468,19 +524,20 @@ class Want:
     CLASS: ClassVar = FrameClass.SYNC
     READERS: ClassVar = (
         fields.integer(SEQ_MAX),
-        fields.many(fields.byte_string(ITEM_BYTES), WANTED_ITEMS_MAX),
+        fields.many(fields.item_start, WANTED_ITEMS_MAX),
         fields.integer(SYNC_BUDGET_BYTES),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Ends the answer to `Want`."""
+    """Ends the answer to `Want`: the answerer's root."""
 
     request: int
+    root: bytes
     TYPE: ClassVar = 29
     CLASS: ClassVar = FrameClass.SYNC
-    READERS: ClassVar = (fields.integer(SEQ_MAX),)
+    READERS: ClassVar = (fields.integer(SEQ_MAX), fields.byte_string(NODE_HASH_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,6 +550,59 @@ class WantPolicies:
     READERS: ClassVar = (fields.integer(POLICY_VERSION_MAX),)
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who has applied ``subject``? And in a later turn of the same ``epoch``: I am not your child. See `acks`.
+
+    question:     random, for all its epochs
+    depth:        links between the sender and the asker, along the question's way
+    lease_ms:     after this the question is forgotten
+    patience_ms:  how long the sender waits before it calls the receiver silent
+    again:        the receiver has not answered, and is to say once more what it has said
+    """
+
+    question: bytes
+    epoch: int
+    depth: int
+    subject: Subject
+    lease_ms: int
+    patience_ms: int
+    again: bool
+    TYPE: ClassVar = 40
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (
+        fields.byte_string(NONCE_BYTES),
+        fields.integer(EPOCH_MAX),
+        fields.integer(HOPS_MAX),
+        Subject.from_wire,
+        fields.integer(LEASE_MS_MAX),
+        fields.integer(LEASE_MS_MAX),
+        fields.flag,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An answer to `Ask`: I am your child, and this is the tally of my part. It replaces the one before."""
+
+    question: bytes
+    epoch: int
+    tally: Tally
+    TYPE: ClassVar = 41
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.byte_string(NONCE_BYTES), fields.integer(EPOCH_MAX), Tally.from_wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The question is over; from the parent only."""
+
+    question: bytes
+    TYPE: ClassVar = 42
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.byte_string(NONCE_BYTES),)
+
+
 Message: TypeAlias = (
     Hello
     | Ping
@@ -500,12 +610,16 @@ Message: TypeAlias = (
     | Addresses
     | Goodbye
     | Roster
+    | Signs
+    | RosterDigest
+    | RosterItems
     | Push
     | Announce
     | Recap
     | Pull
     | Graft
     | Prune
+    | Bundle
     | WantAddresses
     | ZoneTold
     | Root
@@ -519,6 +633,9 @@ Message: TypeAlias = (
     | Want
     | Given
     | WantPolicies
+    | Ask
+    | Report
+    | Cancel
 )
 
 _TYPES: Final[dict[int, type[Any]]] = {
@@ -530,12 +647,16 @@ _TYPES: Final[dict[int, type[Any]]] = {
         Addresses,
         Goodbye,
         Roster,
+        Signs,
+        RosterDigest,
+        RosterItems,
         Push,
         Announce,
         Recap,
         Pull,
         Graft,
         Prune,
+        Bundle,
         WantAddresses,
         ZoneTold,
         Root,
@@ -549,6 +670,9 @@ _TYPES: Final[dict[int, type[Any]]] = {
         Want,
         Given,
         WantPolicies,
+        Ask,
+        Report,
+        Cancel,
     )
 }
 
@@ -558,7 +682,9 @@ _NAMES: Final = {kind: tuple(one.name for one in dataclasses.fields(kind)) for k
 _HOLDING_DIGESTS: Final = (Announce, Recap, Pull)
 """Messages that are one string of digests: 8 bytes each and no more."""
 _HOLDING_RECORDS: Final = (Roster, Walked)
-"""Messages with records in a list: these alone are not yet what the encoding knows."""
+"""Messages with records in a list: these and the next ones alone are not yet what the encoding knows."""
+_HOLDING_A_RECORD: Final = (Ask, Report)
+"""Messages with a record of its own array."""
 
 
 def encode_message(message: Message) -> bytes:
@@ -569,6 +695,8 @@ def encode_message(message: Message) -> bytes:
         values[0] = b"".join(values[0])
     if kind in _HOLDING_RECORDS:
         values = [[one.to_wire() for one in value] if type(value) is tuple else value for value in values]
+    elif kind in _HOLDING_A_RECORD:
+        values = [value.to_wire() if isinstance(value, Subject | Tally) else value for value in values]
     return encode([kind.TYPE, *values])
 
 

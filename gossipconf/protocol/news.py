@@ -34,7 +34,9 @@ class News:
     announcers:   links whose peers have announced it, before it came: those that were not asked, in the order in which
                   they have announced it, then the others, in the order in which they were asked last
     unasked:      how many of these were not asked
+    asked_last:   the peer that was asked for it last
     pulls:        how often it was asked for
+    pulled_s:     when it was last asked for
     pulling:      whether an answer is being waited for
     patient:      whether a far peer will be asked if no push comes
     refused:      it came, and was not valid here
@@ -53,6 +55,8 @@ class News:
     announcers: list[Link] = field(default_factory=list)
     unasked: int = 0
     pulls: int = 0
+    asked_last: Link | None = None
+    pulled_s: float = 0.0
     pulling: bool = False
     patient: bool = False
     refused: bool = False
@@ -83,11 +87,12 @@ class News:
         ago."""
         fresh = [link for link in self.announcers[: self.unasked] if link.ready]
         if fresh:
-            return min(fresh, key=lambda link: link.is_far)
+            return min(fresh, key=lambda link: (link.doubts, link.is_far))
         return next((link for link in self.announcers[self.unasked :] if link.ready), None)
 
     def asked(self, link: Link) -> None:
         """This peer was asked: the others come first now."""
+        self.asked_last = link
         if link in self.announcers:
             position = self.announcers.index(link)
             self.unasked -= position < self.unasked
@@ -144,3 +149,5 @@ class Latest:
             if oldest.since_s + KEPT_S >= now_s and len(self._news) < KEPT_MAX:
                 return
             self.forget(digest)
+        self._news.clear()  # a table that was emptied one by one keeps its size
+        self._held.clear()

@@ -1,19 +1,20 @@
 """The sans-IO node: every input of the world in, every output out.
 
-    inputs     start · connected · connect_failed · disconnected · received · dropped ·
-               timer · reserve · publish · persisted · stop; each with `now`
-    outputs    Send · Connect · Disconnect · Persist · Show · Emit, and `next_timer_s`
+    inputs     start · connected · connect_failed · resolved · resolve_failed · disconnected ·
+               received · dropped · timer · reserve · publish · persisted · ask · cancel · stop;
+               each with `now`
+    outputs    Send · Connect · Resolve · Disconnect · Persist · Show · Emit, and `next_timer_s`
 
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
-(what news has missed), `presence` (who is there), over one `replica`. The agent's
-shell and the simulator drive the same class. After each input take the outputs and
-carry them out in order.
+(what news has missed), `presence` (who is there), `acks` (who has applied what), `seeds`
+(the way in), over one `replica`. The agent's shell and the simulator drive the same
+class. After each input take the outputs and carry them out in order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -23,18 +24,24 @@ from ..model.errors import ProtocolViolation
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
-from . import broadcast, overlay, sync
+from . import acks, broadcast, overlay, presence, sync
+from .acks import Acks
 from .address_book import AddressBook
 from .broadcast import Broadcast
 from .decoders import Decoders
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
 from .link import Identity, Link
-from .messages import GoodbyeCode, Message, Presence, Roster
+from .messages import Bundle, Checked, GoodbyeCode, Hinted, Hints, Message, Root
 from .overlay import Overlay
-from .presence import Member, PresenceBoard
+from .presence import PresenceBoard
 from .replica import Replica
+from .roster import Member, SavedMembers
+from .seeds import Seeds
+from .sighting import Labels
+from .subject import Subject
 from .sync import Sync
+from .tuning import LAN, Tuning
 from .zone import ZoneTag
 
 
@@ -46,7 +53,7 @@ class Restored:
     retired_headers: tuple[Change, ...] = ()
     addresses: tuple[tuple[str, ZoneTag], ...] = ()
     accepted_policies: tuple[bytes, ...] = ()
-    members: tuple[Presence, ...] = ()
+    members: SavedMembers = field(default_factory=SavedMembers)
     zone: ZoneTag = 0
 
 
@@ -55,7 +62,9 @@ class Node:
 
     ``chain`` is the policy chain of a verified cluster file; ``policies`` are its
     policy changes, which the node replicates like any other. ``rng`` is the only
-    source of randomness. ``decoders`` lets a driver of many nodes share what it decodes.
+    source of randomness. ``seeds`` are addresses that can be dialled as they are, and
+    ``seed_names`` what must be resolved first. ``decoders`` lets a driver of many nodes
+    share what it decodes; ``tuning`` is this node's pace.
     Raises what `PolicyChain.judge` raises if ``restored`` holds a change that the policy
     does not allow.
     """
@@ -67,13 +76,17 @@ class Node:
         *,
         rng: Random,
         seeds: Iterable[str] = (),
+        seed_names: Iterable[str] = (),
         policies: Iterable[Change] = (),
         restored: Restored | None = None,
         decoders: Decoders | None = None,
+        tuning: Tuning = LAN,
+        labels: Labels = (),
     ) -> None:
         restored = restored or Restored()
+        seeds = tuple(seeds)
         decoders = decoders or Decoders()
-        self.environment = Environment(rng)
+        self.environment = Environment(rng, tuning)
         self.replica = Replica(self.environment, chain, decoders.change)
         self.overlay = Overlay(
             self.environment,
@@ -95,13 +108,24 @@ class Node:
             self.overlay,
             write_meta=self._write_meta,
             remembered=restored.members,
+            labels=labels,
         )
+        self.seeds = Seeds(
+            self.environment,
+            seeds,
+            seed_names,
+            is_linked=lambda: bool(self.overlay.ready_links()),
+            use=self.overlay.set_seeds,
+        )
+        self.acks = Acks(self.environment, self.replica, self.overlay)
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
-            Roster: self.presence.handle,
+            Bundle: self._unbundle,
             **dict.fromkeys(broadcast.MESSAGES, self.broadcast.handle),
+            **dict.fromkeys(presence.MESSAGES, self.presence.handle),
             **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
             **dict.fromkeys(sync.MESSAGES, self.sync.handle),
+            **dict.fromkeys(acks.MESSAGES, self.acks.handle),
         }
         self._policies = tuple(policies)
         self._shown_root = b""
@@ -145,6 +169,7 @@ class Node:
         self.replica.add_policies(self._policies)
         self.presence.start()
         self.overlay.start()
+        self.seeds.start()
         self._settle()
 
     def connected(self, now: Now, link_id: LinkId, node_id: str, *, outbound: bool, address: str) -> None:
@@ -157,6 +182,18 @@ class Node:
         """A `Connect` has failed."""
         self.environment.now = now
         self.overlay.connect_failed(address, reason)
+        self._settle()
+
+    def resolved(self, now: Now, name: str, addresses: Iterable[str]) -> None:
+        """A `Resolve` has succeeded: ``addresses`` are all that ``name`` stands for, and can be dialled as they are."""
+        self.environment.now = now
+        self.seeds.resolved(name, addresses)
+        self._settle()
+
+    def resolve_failed(self, now: Now, name: str, reason: str) -> None:
+        """A `Resolve` has failed."""
+        self.environment.now = now
+        self.seeds.resolve_failed(name, reason)
         self._settle()
 
     def disconnected(self, now: Now, link_id: LinkId, reason: str) -> None:
@@ -187,6 +224,9 @@ class Node:
             return
         if frame_class is FrameClass.CONTROL:
             self.overlay.close(link, "the peer does not read")
+        elif link.ready and frame_class is FrameClass.ACK:
+            self.presence.dropped(link)
+            self.acks.dropped(link)
         elif link.ready:
             self.broadcast.dropped(link)
             self.sync.dropped(link)
@@ -217,10 +257,21 @@ class Node:
             self.broadcast.spread(change)
         self._settle()
 
+    def ask(self, now: Now, subject: Subject, lease_s: float) -> int:
+        """Ask who has applied ``subject``; `AckProgress` with the question's number follows. See `Acks.ask`."""
+        self.environment.now = now
+        return self.acks.ask(subject, lease_s)
+
+    def cancel(self, now: Now, question: int) -> None:
+        """End a question."""
+        self.environment.now = now
+        self.acks.cancel(question)
+
     def stop(self, now: Now) -> None:
         """Say goodbye; no output but sends, disconnects and writes under way comes after this."""
         self.environment.now = now
         self.presence.stop()
+        self.seeds.stop()
         self.overlay.stop()
         self.environment.clear_timers()
 
@@ -228,16 +279,32 @@ class Node:
 
     def _handle(self, link: Link, message: Message) -> None:
         self.overlay.hear(link, message)
+        if isinstance(message, Root | Hints | Hinted | Checked) and link.ready:
+            self.presence.root_shown(link, message.root)
         self._takers[type(message)](link, message)
+
+    def _unbundle(self, link: Link, bundle: Bundle) -> None:
+        """Take the messages of a bundle one after the other. Raises ProtocolViolation."""
+        for data in bundle.messages:
+            message = self._decode_message(data)
+            if message is None or link.closing:
+                continue
+            if not isinstance(message, broadcast.MESSAGES):
+                raise ProtocolViolation(f"{type(message).__name__} in a bundle")
+            self.broadcast.handle(link, message)
 
     def _link_up(self, link: Link) -> None:
         self.sync.link_up(link)
         self.broadcast.link_up(link)
         self.presence.link_up(link)
+        self.acks.link_up(link)
 
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
         self.broadcast.link_down(link)
+        self.seeds.link_down()
+        self.presence.link_down(link)
+        self.acks.link_down(link)
 
     def _link_placed(self, link: Link) -> None:
         self.broadcast.link_placed(link)
@@ -255,6 +322,7 @@ class Node:
 
     def _settle(self) -> None:
         """After each input: what follows from a changed state, whichever machine has changed it."""
+        self.presence.settle()
         if self.replica.revision == self._settled_revision:
             return
         self._settled_revision = self.replica.revision
@@ -264,3 +332,4 @@ class Node:
         if self.replica.root != self._shown_root:
             self._shown_root = self.replica.root
             self.presence.state_changed()
+            self.acks.state_changed()

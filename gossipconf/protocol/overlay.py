@@ -27,7 +27,7 @@ from .environment import Connect, Disconnect, Environment, LinkId
 from .events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
 from .frames import FrameClass
 from .keepalive import LOOK_S, Keepalive, look_s
-from .link import FIRST_PINGS, Identity, Link
+from .link import FAR_AGREEING, Identity, Link
 from .messages import (
     ADDRESSES_MAX,
     NONCE_BYTES,
@@ -42,6 +42,7 @@ from .messages import (
     Pong,
     WantAddresses,
     ZoneTold,
+    agreed_version,
     encode_message,
 )
 from .neighbourhood import Neighbourhood
@@ -71,8 +72,16 @@ NAMESAKES_MAX: Final = 64
 """Namesakes remembered for that."""
 ASK_S: Final = 1.0
 """Wait before peers are asked again for addresses of near nodes, while they are wanting; it doubles up to ASK_CAP_S."""
+ASKED_MAX: Final = 3
+"""Peers that are asked at a time."""
 ASK_CAP_S: Final = 60.0
 """A zone of three nodes never has six near links: asking must cost nothing then."""
+PLACING_S: Final = 0.2
+"""Pause between two measurements of a link that is not placed yet, so that one lost packet does not spoil several."""
+REPLACING_S: Final = 2.0
+"""And of one without label that was found far: it may have met a bad time."""
+PONGS_MAX: Final = 24
+"""Round trips after which a far link is believed to be one."""
 EXCESS_MAX: Final = 4
 """Dials at once for each link that is wanted, when nearly all fail and the node is nearly alone: after a mass crash
 most addresses are dead."""
@@ -154,7 +163,8 @@ class Overlay:
     def wanted(self) -> Wanted:
         """The links that this node looks for."""
         knows_others = self.book.knows_other_than(self.zone) or any(link.is_far for link in self.ready_links())
-        return wanted(self.zone_nodes, knows_others=bool(self.zone) and knows_others)
+        tuning = self._environment.tuning
+        return wanted(self.zone_nodes, knows_others=bool(self.zone) and knows_others, tuning=tuning)
 
     def pushed(self, links: Iterable[Link]) -> None:
         """Something that gets no answer was sent on ``links``: see that their peers live."""
@@ -233,6 +243,7 @@ class Overlay:
         """A connection has ended."""
         link = self._links.pop(link_id)
         self._ready = None
+        link.lost = link.lost or not link.closing
         if link.outbound and not link.greeted:
             self.book.failed(link.address, self._environment.now.monotonic_s, self._environment.rng)
             self._environment.emit(ConnectFailed(link.address, reason))
@@ -291,12 +302,18 @@ class Overlay:
             return
         was_far = link.is_far
         self.neighbourhood.measured(link)
-        if not link.near and link.pongs < FIRST_PINGS:
-            self.keepalive.ping(link)
+        unsure = link.is_far and link.agreeing < FAR_AGREEING and link.pongs < PONGS_MAX
+        if link.near is None or (unsure and not self.neighbourhood.knows_label(link)):
+            pause_s = 0.0 if link.pongs < FAR_AGREEING else PLACING_S if link.near is None else REPLACING_S
+            self._environment.call_later(pause_s, lambda: self._measure_again(link))
         if link.is_far != was_far:  # it counts among others now
             if link.is_far:
                 self._on_placed(link)
             self._make_room(link)
+
+    def _measure_again(self, link: Link) -> None:
+        if link.ready:
+            self.keepalive.ping(link)
 
     def _tell_zone(self, told: ZoneTold) -> None:
         self.send_all(self.ready_links(), told)
@@ -305,6 +322,11 @@ class Overlay:
     def _note_zone(self, link: Link) -> None:
         if link.hello is not None:
             self.book.place(link.node_id, link.zone)
+
+    def set_seeds(self, addresses: Iterable[str]) -> None:
+        """These and only these addresses are seeds now; those that are new are dialled at once if there is room."""
+        self.book.set_seeds(addresses)
+        self._plan_upkeep(self._environment.now.monotonic_s)
 
     def report_namesake(self, boot: bytes, address: str) -> None:
         """Another agent runs under this node's name: tell, but the same one not more than once an hour."""
@@ -351,7 +373,8 @@ class Overlay:
             raise ProtocolViolation(f"hello from cluster {hello.cluster.hex()[:8]}…")
         if hello.node_id != link.node_id:
             raise ProtocolViolation(f"hello from {hello.node_id!r} under the certificate of {link.node_id!r}")
-        if hello.version_max < VERSION_MIN or hello.version_min > VERSION_MAX:
+        version = agreed_version(hello)
+        if version is None:
             raise ProtocolViolation(
                 f"peer speaks protocol {hello.version_min} to {hello.version_max}, "
                 f"this node {VERSION_MIN} to {VERSION_MAX}"
@@ -361,7 +384,7 @@ class Overlay:
             return
         link.greeted = True
         self._failures = 0
-        link.hello = hello
+        link.hello, link.version = hello, version
         self._ready = None
         self.neighbourhood.greeted(link)
         if link.outbound:
@@ -529,7 +552,7 @@ class Overlay:
         links = self.ready_links()
         if not self.zone or not links or now_s < self._ask_s:
             return
-        for link in links:
+        for link in self._environment.rng.sample(links, min(len(links), ASKED_MAX)):
             link.asked = True
             self.send(link, WantAddresses(self.zone))
         self._ask_s = now_s + self._environment.jittered(self._ask_pause_s)

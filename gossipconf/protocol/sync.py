@@ -22,8 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from ..model.limits import SYNC_BUDGET_BYTES
 from .environment import Environment, LinkId
 from .events import Synced
 from .exchange import Exchange
@@ -31,14 +33,19 @@ from .link import Link
 from .messages import Batch, Check, Checked, Given, Hinted, Hints, Message, Root, Walk, Walked, Want, WantPolicies
 from .overlay import Overlay
 from .replica import Replica
-from .session import Session
+from .session import ON_ITS_WAY, Session
 
 COMPARE_S: Final = 10.0
-"""How often the leader of a link shows its root: 26 bytes, and the longest that a lost push stays unnoticed."""
+"""How often the leader of a link shows its root: 22 bytes, and the longest that a lost push stays unnoticed."""
 IN_FLIGHT_S: Final = 0.3
 """Roots that differ this soon after a change are likely to be equal again once pushes have landed."""
-PATIENCE_S: Final = 2.0
-"""Under steady publishing there is always something in flight: roots that differ for so long are synced anyway."""
+PATIENCE_S: Final = 10.0
+"""Under steady publishing there is always something in flight: roots that differ for so long are synced anyway, in case
+that something was lost, which broadcast repairs nearly always."""
+WALK_PATIENCE_S: Final = 60.0
+"""And so long before the trees are walked for it: hints have shown nothing then but what was on its way."""
+BATCHED_HOPS: Final = 4
+"""Nodes on a change's way that collect before they pass it on (`Tuning.batching_s`), nearly always at most."""
 NEWS_S: Final = 0.05
 """Delay before a root changed by sync is shown to other peers, so that a stream of batches is shown once."""
 REPLY_LIMIT_S: Final = 10.0
@@ -46,6 +53,11 @@ REPLY_LIMIT_S: Final = 10.0
 SESSION_LIMIT_S: Final = 5.0
 """While others wait no session lasts longer, whatever comes: a peer that answers for ever must not keep them from
 theirs. What a long one has brought so far stays."""
+BUDGET_LEAST_BYTES: Final = 4_096
+"""What is asked of, and given to, a peer at a time at least: through a link of 1 KiB a second it comes within
+REPLY_LIMIT_S."""
+BUDGET_STEP: Final = 4
+"""By how much the budget shrinks after a session that took too long, and grows after one that ended well."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_CAP_S: Final = 30.0
 """Wait before a peer is tried again with which no sync ends equal: it may withhold, or refuse, for ever."""
@@ -65,6 +77,8 @@ class _Peer:
     retry_s: float = RETRY_FIRST_S
     not_before_s: float = float("-inf")
     show_s: float = float("inf")
+    awaits_quiet: bool = False
+    budget: int = SYNC_BUDGET_BYTES
 
 
 class Sync:
@@ -88,6 +102,7 @@ class Sync:
         self._waiting: dict[LinkId, None] = {}
         self._last_request = 0
         self._news_planned = False
+        self._news_repaired = False
         self._news_sources: dict[LinkId, None] = {}
 
     @property
@@ -108,6 +123,7 @@ class Sync:
         """Forget a peer; a session with it ends."""
         self._peers.pop(link.id, None)
         self._waiting.pop(link.id, None)
+        self._exchange.link_down(link)
         if self._session is not None and self._session.link is link:
             self._end(False, "the link was lost")
 
@@ -131,8 +147,8 @@ class Sync:
                     session.took(taken)
                     if taken.news:
                         self._heard_s = self._environment.now.monotonic_s
-                if taken.news:
-                    self._plan_news(link)
+                if taken.old or (taken.news and not self._is_busy()):
+                    self._plan_news(link, repaired=taken.old > 0)
             case Hinted() | Checked() | Walked() | Given():
                 if session is not None and session.answers(message):
                     self._heard_s = self._environment.now.monotonic_s
@@ -140,9 +156,9 @@ class Sync:
 
     # -- comparing --------------------------------------------------------------------------------
 
-    def _show_root(self, *links: Link) -> None:
+    def _show_root(self, *links: Link, repaired: bool = False) -> None:
         ready = [link for link in links if link.ready]
-        self._overlay.send_all(ready, Root(self._replica.root, self._replica.policy_version))
+        self._overlay.send_all(ready, Root(self._replica.root, self._replica.policy_version, repaired))
 
     def _show_root_later(self, peer: _Peer, delay_s: float) -> None:
         """Show the root once, however often this is asked for until then: a flood of roots arms one timer."""
@@ -170,23 +186,63 @@ class Sync:
             return
         if not peer.leads:
             if not first:
-                self._show_root(peer.link)
+                self._show_root(peer.link, repaired=shown.repaired)
             return
-        if peer.unequal_since_s is None or now_s - peer.unequal_seen_s > PATIENCE_S:
+        if peer.unequal_since_s is None or now_s - peer.unequal_seen_s > 2 * PATIENCE_S:
             peer.unequal_since_s = now_s  # a follower that has become equal meanwhile has said nothing
         peer.unequal_seen_s = now_s
-        in_flight = now_s - self._replica.last_change_s < IN_FLIGHT_S and now_s - peer.unequal_since_s < PATIENCE_S
-        if in_flight and not first:
-            self._show_root_later(peer, IN_FLIGHT_S)
+        if not first and not shown.repaired and self._is_in_flight(peer):
+            self._show_root_once_quiet(peer)
         elif now_s < peer.not_before_s:
             self._show_root_later(peer, peer.not_before_s - now_s)
         else:
             self._waiting[peer.link.id] = None
             self._begin_next()
 
-    def _plan_news(self, source: Link) -> None:
+    def _is_in_flight(self, peer: _Peer) -> bool:
+        """Whether roots may differ just because something is on its way."""
+        return self._environment.now.monotonic_s < self._landed_s(peer)
+
+    def _may_walk(self, peer: _Peer) -> bool:
+        """Whether to look for differences that hints do not show: not for what is just on its way."""
+        now_s = self._environment.now.monotonic_s
+        since_s = now_s if peer.unequal_since_s is None else peer.unequal_since_s
+        is_new = now_s - peer.link.opened_s < PATIENCE_S
+        return is_new or not self._is_busy() or now_s - since_s > WALK_PATIENCE_S
+
+    def _is_busy(self) -> bool:
+        """Whether a change has come so lately that others may be on their way."""
+        return self._environment.now.monotonic_s < self._quiet_s()
+
+    def _quiet_s(self) -> float:
+        """When nothing is on its way any more, if nothing else comes."""
+        collected_s = BATCHED_HOPS * self._environment.tuning.batching_s
+        return self._replica.last_change_s + IN_FLIGHT_S + collected_s
+
+    def _landed_s(self, peer: _Peer) -> float:
+        """The same, or when patience with this peer is over, if that is sooner."""
+        since_s = peer.unequal_since_s
+        return self._quiet_s() if since_s is None else min(self._quiet_s(), since_s + PATIENCE_S)
+
+    def _show_root_once_quiet(self, peer: _Peer) -> None:
+        """Compare again once nothing has come for a moment, or patience is over; nothing is sent until then."""
+        if not peer.awaits_quiet:
+            peer.awaits_quiet = True
+            self._await_quiet(peer)
+
+    def _await_quiet(self, peer: _Peer) -> None:
+        if self._peers.get(peer.link.id) is not peer:
+            return
+        if self._is_in_flight(peer):
+            self._environment.call_at(self._landed_s(peer), lambda: self._await_quiet(peer))
+        else:
+            peer.awaits_quiet = False
+            self._show_root(peer.link)
+
+    def _plan_news(self, source: Link, *, repaired: bool) -> None:
         """Show the root to the other peers soon: what came by sync is news to them too."""
         self._news_sources[source.id] = None
+        self._news_repaired |= repaired
         if not self._news_planned:
             self._news_planned = True
             self._environment.call_later(NEWS_S, self._show_news)
@@ -194,8 +250,9 @@ class Sync:
     def _show_news(self) -> None:
         self._news_planned = False
         sources, self._news_sources = self._news_sources, {}
+        repaired, self._news_repaired = self._news_repaired, False
         links = [peer.link for peer in self._peers.values()]
-        self._show_root(*(link for link in links if len(sources) > 1 or link.id not in sources))
+        self._show_root(*(link for link in links if len(sources) > 1 or link.id not in sources), repaired=repaired)
 
     # -- leading ----------------------------------------------------------------------------------
 
@@ -215,7 +272,9 @@ class Sync:
                 self._replica,
                 self._overlay,
                 self._exchange,
+                budget=peer.budget,
                 next_request=self._next_request,
+                may_walk=partial(self._may_walk, peer),
                 end=self._end,
             )
             self._heard_s = now_s
@@ -228,11 +287,17 @@ class Sync:
             return
         left_s = self._heard_s + REPLY_LIMIT_S - self._environment.now.monotonic_s
         if self._waiting and self._environment.now.monotonic_s >= limit_s:
-            self._end(False, f"not done within {SESSION_LIMIT_S:g} s, and others wait")
+            self._end_late(session, f"not done within {SESSION_LIMIT_S:g} s, and others wait")
         elif left_s <= 0:
-            self._end(False, f"no answer within {REPLY_LIMIT_S:g} s")
+            self._end_late(session, f"no answer within {REPLY_LIMIT_S:g} s")
         else:
             self._environment.call_later(left_s, lambda: self._watch(session, limit_s))
+
+    def _end_late(self, session: Session, reason: str) -> None:
+        """End a session that takes too long; the next one with this peer asks for less at a time."""
+        peer = self._peers[session.link.id]
+        peer.budget = max(BUDGET_LEAST_BYTES, peer.budget // BUDGET_STEP)
+        self._end(False, reason)
 
     def _next_request(self) -> int:
         self._last_request += 1
@@ -244,17 +309,18 @@ class Sync:
         peer = self._peers.get(session.link.id)
         if peer is not None:
             if equal:
+                peer.budget = min(SYNC_BUDGET_BYTES, peer.budget * BUDGET_STEP)
                 peer.unequal_since_s = None
                 peer.retry_s = RETRY_FIRST_S
                 peer.not_before_s = float("-inf")
                 self._overlay.compared_equal(peer.link)
-            else:
+            elif reason != ON_ITS_WAY:
                 if session.news:
                     peer.retry_s = RETRY_FIRST_S  # it has brought something: there is no reason to shun it
                 peer.not_before_s = self._environment.now.monotonic_s + peer.retry_s
                 self._show_root_later(peer, peer.retry_s)
                 peer.retry_s = min(RETRY_CAP_S, 2 * peer.retry_s)
-        if session.received or session.sent or not equal:
+        if session.received or session.sent or (not equal and reason != ON_ITS_WAY):
             self._environment.emit(
                 Synced(session.link.node_id, equal, reason, session.received, session.sent, session.walks > 0)
             )

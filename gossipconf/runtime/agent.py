@@ -26,6 +26,7 @@ from ..model.entry import Slot
 from ..model.errors import (
     ConfigError,
     ControlError,
+    DiscoveryError,
     GossipconfError,
     JournalCorrupt,
     JournalError,
@@ -33,18 +34,21 @@ from ..model.errors import (
     Rejected,
 )
 from ..protocol import events as ev
-from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send, Show
+from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Resolve, Send, Show
 from ..protocol.frames import FrameClass
 from ..protocol.link import Identity
 from ..protocol.node import Node, Restored
 from ..protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_addresses, decode_saved_zone
-from ..protocol.presence import SAVED_MEMBERS, decode_saved_members
+from ..protocol.presence import SAVED_MEMBERS
 from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
+from ..protocol.roster import SavedMembers
+from ..protocol.subject import Subject
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
 from ..trust.signing import Reservation
-from .address import format_address
+from .address import format_address, needs_resolving
 from .control import ControlServer
+from .discovery import Discovery, LookUp, check_extra
 from .error_group import one_error
 from .event_log import EventLog
 from .link import Link
@@ -57,7 +61,7 @@ from .writer import JournalWriter
 JOURNAL_FILE: Final = "journal.db"
 FAREWELL_S: Final = 3.0
 """How long a stopping agent tries to send what is queued."""
-STOPPING: Final = "the agent is stopping, and takes no publish any more"
+STOPPING: Final = "the agent is stopping, and takes no publish or question any more"
 
 log = logging.getLogger("gossipconf")
 
@@ -67,7 +71,8 @@ class Agent:
 
     So that it can be driven without sockets, and a run repeated, what it takes from its machine
     can be given: ``rng``, the one source of its node's randomness; ``wall_ms``, the wall clock in
-    milliseconds since 1970 (the other clock is trio's); ``make_transport``, called as `Transport`.
+    milliseconds since 1970 (the other clock is trio's); ``make_transport``, called as `Transport`;
+    ``look_up``, which gives the addresses that a seed's name stands for.
     """
 
     def __init__(
@@ -77,18 +82,22 @@ class Agent:
         rng: random.Random | None = None,
         wall_ms: Callable[[], int] | None = None,
         make_transport: Callable[..., Transport] = Transport,
+        look_up: LookUp | None = None,
     ) -> None:
         self.settings = settings
         self._rng = rng or random.SystemRandom()
         self._wall_ms = wall_ms or _wall_ms
         self._make_transport = make_transport
+        self._look_up = look_up or Discovery().look_up
         self.started_ms = self._wall_ms()
         self._node: Node | None = None
         self._reads: ReadView | None = None
         self._transport: Transport | None = None
+        self._nursery: trio.Nursery | None = None
         self._writer: JournalWriter | None = None
         self._links: dict[int, Link] = {}
         self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
+        self._asking: dict[int, Callable[[ev.AckProgress], None]] = {}
         self._tokens = itertools.count(1)
         self._event_log = EventLog()
         self._stop = trio.Event()
@@ -148,6 +157,29 @@ class Agent:
         if outcome[0] is not None:
             raise outcome[0]
 
+    def ask(self, subject: Subject, lease_s: float, told: Callable[[ev.AckProgress], None]) -> int:
+        """Ask who has applied ``subject``: ``told`` is called with each tally, until `cancel` or ``lease_s`` is over.
+
+        Raises ControlError once the agent stops, and what `Acks.ask` raises.
+        """
+        if self._stop.is_set():
+            raise ControlError(STOPPING)
+        question = 0
+
+        def ask() -> None:
+            nonlocal question
+            question = self.node.ask(self.now(), subject, lease_s)
+            self._asking[question] = told
+
+        self._input(ask)
+        return question
+
+    def cancel(self, question: int) -> None:
+        """Want to know no more of a question."""
+        del self._asking[question]
+        if not self._stop.is_set():
+            self._input(lambda: self.node.cancel(self.now(), question))
+
     def stop(self) -> None:
         """Begin to stop: farewell to peers, what is queued is sent and written."""
         self._stop.set()
@@ -165,6 +197,7 @@ class Agent:
         wrong at the start, and JournalError for a journal that is found damaged.
         """
         settings = self.settings
+        check_extra(settings.join)
         cluster = Cluster.load(settings.cluster)
         cluster_id = cluster.genesis.cluster_id
         self._check_certificate(cluster)
@@ -203,6 +236,7 @@ class Agent:
         transport, writer = self._transport, self.writer
         assert transport is not None
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(writer.run)
             nursery.start_soon(writer.sweep_history, self.settings.history_days, self._wall_ms)
             control = ControlServer(self, self.settings.control_socket)
@@ -267,6 +301,16 @@ class Agent:
     def _dial_failed(self, address: str, reason: str) -> None:
         self._input(lambda: self.node.connect_failed(self.now(), address, reason))
 
+    async def _resolve(self, name: str) -> None:
+        try:
+            addresses = await self._look_up(name)
+        except DiscoveryError as error:
+            reason = str(error)
+            self._input(lambda: self.node.resolve_failed(self.now(), name, reason))
+        else:
+            log.debug("%s stands for %s", name, ", ".join(addresses) or "nothing")
+            self._input(lambda: self.node.resolved(self.now(), name, addresses))
+
     def _written(self, persist: Persist, error: str | None) -> None:
         if error is None:
             self.reads.show(persist.reads)
@@ -299,6 +343,9 @@ class Agent:
                     self.node.dropped(self.now(), output.link, output.frame_class)
             case Connect():
                 self._transport.dial(output.address)
+            case Resolve():
+                assert self._nursery is not None
+                self._nursery.start_soon(self._resolve, output.name)
             case Disconnect():
                 link = self._links.get(output.link)
                 if link is None:
@@ -320,6 +367,9 @@ class Agent:
                 self._waiting.pop(event.token)(None)
             case ev.PublishFailed():
                 self._waiting.pop(event.token)(event.error)
+            case ev.AckProgress():
+                if event.question in self._asking:
+                    self._asking[event.question](event)
             case _:
                 self._event_log.write(event, trio.current_time())
 
@@ -368,9 +418,12 @@ def _make_node(
             identity,
             cluster.chain(),
             rng=rng,
-            seeds=settings.join,
+            seeds=[seed for seed in settings.join if not needs_resolving(seed)],
+            seed_names=[seed for seed in settings.join if needs_resolving(seed)],
             policies=cluster.policies,
             restored=restored,
+            tuning=settings.tuning,
+            labels=settings.labels,
         )
     except (Rejected, GossipconfError) as error:
         raise JournalCorrupt(
@@ -389,7 +442,7 @@ def _restore(journal: Journal, cluster_id: bytes) -> Restored:
             ),
             addresses=tuple(decode_saved_addresses(journal.meta().get(SAVED_ADDRESSES))),
             zone=decode_saved_zone(journal.meta().get(SAVED_ZONE)),
-            members=decode_saved_members(journal.meta().get(SAVED_MEMBERS)),
+            members=SavedMembers.decode(journal.meta().get(SAVED_MEMBERS)),
             accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
         )
     except JournalError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,19 +23,23 @@ from ..model.errors import ControlError, GossipconfError, InvalidInput
 from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..model.version import Version
-from ..protocol.presence import SILENT_S
-from .control_request import limit_of, receive, skip_of, slots_of, text_of
+from ..protocol.subject import Subject
+from .control_request import hex_of, limit_of, receive, skip_of, slots_of, text_of, wait_s_of
 from .control_socket import framed, listen
+from .latest_tally import LatestTally
 
 if TYPE_CHECKING:
     from .agent import Agent
 
 PAGE_BYTES_MAX: Final = 4 << 20
 """A reply of values of 1 MiB each ends here."""
+ANSWER_S: Final = 10.0
+"""A question stands so much longer than its asker waits, so that it is the waiting that ends."""
 HISTORY_ROWS: Final = 100
 """Rows of history read at a time: at most as many MiB held for one asker."""
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Streamer = Callable[[trio.SocketStream, dict[str, Any]], Awaitable[None]]
 
 
 class ControlServer:
@@ -56,6 +61,7 @@ class ControlServer:
             "reserve": self._reserve,
             "publish": self._publish,
         }
+        self._streams: dict[str, Streamer] = {"watch": self._watch, "acks": self._acks}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or until `close` and the last answer. Raises ControlError if it cannot listen."""
@@ -97,9 +103,10 @@ class ControlServer:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
                 while (request := await self._next(stream)) is not None:
-                    if request.get("op") == "watch":
+                    stream_of = self._streams.get(str(request.get("op")))
+                    if stream_of is not None:
                         with self._until_closing():
-                            await self._watch(stream, request)
+                            await stream_of(stream, request)
                         return
                     await _send(stream, await self._answer(request))
 
@@ -212,45 +219,42 @@ class ControlServer:
     async def _status(self, request: dict[str, Any]) -> dict[str, Any]:
         node, now_s = self._agent.node, trio.current_time()
         own = node.presence.own()
-        members = [
+        members: list[dict[str, Any]] = [
             {
                 "node": own.node_id,
                 "zone": own.zone,
                 "address": own.address,
+                "labels": dict(own.labels),
                 "state": "self",
                 "root": own.root,
                 "policy": own.policy,
                 "versions": own.versions,
                 "age_ms": 0,
+                "told_ms": 0,
                 "lag_ms": None,
                 "degraded": own.degraded,
             }
         ]
         for member in node.members():
-            told = member.presence
-            age_s = now_s - member.heard_s
-            equal = told.root == own.root
-            if told.stopped:
-                state = "stopped"
-            elif member.remembered or age_s > SILENT_S:
-                state = "silent"
-            else:
-                state = "equal" if equal else "differs"
+            told, standing = member.presence, node.presence.standing(member, now_s)
+            same = member.root == own.root  # then it held the same policies and versions too, whatever its record says
             members.append(
                 {
                     "node": told.node_id,
                     "zone": told.zone,
                     "address": told.address,
-                    "state": state,
-                    "root": told.root,
-                    "policy": told.policy,
-                    "versions": told.versions,
-                    "age_ms": None if member.remembered else round(age_s * 1000),
-                    "lag_ms": None if equal else round((now_s - member.equal_s) * 1000),
+                    "labels": dict(told.labels),
+                    "state": standing.state.value,
+                    "root": member.root,
+                    "policy": own.policy if same else told.policy,
+                    "versions": own.versions if same else told.versions,
+                    "age_ms": _ms(standing.heard_age_s),
+                    "told_ms": _ms(standing.told_age_s),
+                    "lag_ms": _ms(standing.lag_s),
                     "degraded": told.degraded,
                 }
             )
-        return {"node": own.node_id, "root": own.root, "members": members}
+        return {"node": own.node_id, "root": own.root, "crowded": node.presence.is_crowded, "members": members}
 
     async def _watch(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
         try:
@@ -275,6 +279,44 @@ class ControlServer:
             pass  # the asker has gone away
         finally:
             self._agent.reads.unwatch(watcher)
+
+    async def _acks(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
+        """Tallies as they change, until everybody has applied it or the time is over; the last one is marked."""
+        tally = LatestTally()
+        try:
+            wait_s = wait_s_of(request)
+            question = self._agent.ask(self._subject(request), wait_s + ANSWER_S, tally.put)
+        except GossipconfError as error:
+            await _send(stream, _refusal(error))
+            return
+        try:
+            await _send(stream, {"ok": True})
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_at_end, stream, nursery.cancel_scope)
+                async with aclosing(tally.events(wait_s)) as events:
+                    async for event in events:
+                        await _send(stream, event)
+                nursery.cancel_scope.cancel()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the asker has gone away
+        finally:
+            self._agent.cancel(question)
+
+    def _subject(self, request: dict[str, Any]) -> Subject:
+        """What is asked: the change that ``change`` names, or this agent's own state."""
+        replica = self._agent.node.replica
+        if request.get("change") is None:
+            return Subject(root=replica.root)
+        start = hex_of(request, "change")
+        found = replica.live.named(start)
+        if not found:
+            raise ControlError(
+                f"this agent knows no change {start}; it may not have come here yet, or have died long ago: "
+                "ask the agent where it was published"
+            )
+        if len(found) > 1:
+            raise InvalidInput(f"{len(found)} changes begin with {start}; give more digits")
+        return Subject.of(found, replica.live)
 
     async def _signed(self, key: str, trees: dict[bytes, SparseTree]) -> list[dict[str, Any]]:
         """The versions of ``key`` that readers see, each as a change that holds just its entry, with proof.
@@ -343,6 +385,10 @@ class ControlServer:
         change = self._agent.node.replica.decode(data)
         await self._agent.publish(change)
         return {"id": change.id, "versions": change.header.count}
+
+
+def _ms(duration_s: float | None) -> int | None:
+    return None if duration_s is None else round(duration_s * 1000)
 
 
 def _refusal(error: GossipconfError) -> dict[str, Any]:

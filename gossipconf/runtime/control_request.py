@@ -12,12 +12,15 @@ import trio
 
 from ..model.entry import Slot
 from ..model.errors import InvalidInput
+from ..model.hashing import HASH_BYTES
 from ..model.key import check_key, check_variant
 from ..model.limits import ENTRIES_MAX
-from .control_socket import LENGTH_BYTES, REQUEST_BYTES_MAX, body_bytes, unframed
+from .control_socket import LENGTH_BYTES, REQUEST_BYTES_MAX, WAIT_S_MAX, body_bytes, unframed
 
 PAGE_ITEMS_MAX: Final = 1_000
 """Keys or versions in one reply; the asker comes again for more."""
+ID_DIGITS_MIN: Final = 4
+"""Fewer name too many changes to be meant."""
 SKIP_MAX: Final = 10_000
 """How far back into history an asker may go: each page reads all the rows before it again."""
 
@@ -47,6 +50,22 @@ def text_of(request: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise InvalidInput(f"the request needs {name!r}, a string")
     return value
+
+
+def hex_of(request: dict[str, Any], name: str) -> str:
+    """The beginning of an id, in hex digits."""
+    value = text_of(request, name).lower()
+    if not ID_DIGITS_MIN <= len(value) <= 2 * HASH_BYTES or not set(value) <= set("0123456789abcdef"):
+        raise InvalidInput(f"{name!r} must be {ID_DIGITS_MIN} to {2 * HASH_BYTES} hex digits, the beginning of an id")
+    return value
+
+
+def wait_s_of(request: dict[str, Any]) -> float:
+    """How many seconds the asker waits, at most WAIT_S_MAX."""
+    value = request.get("wait_ms")
+    if type(value) is not int or not 0 < value <= WAIT_S_MAX * 1000:
+        raise InvalidInput(f"the request needs 'wait_ms', a whole number of at most {WAIT_S_MAX * 1000:g}")
+    return value / 1000
 
 
 def limit_of(request: dict[str, Any]) -> int:

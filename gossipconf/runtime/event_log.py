@@ -15,6 +15,8 @@ DUPLICATE_EVERY_S: Final = 60.0
 """A copied node directory is redialled every few seconds, for ever; its operator reads one line a minute."""
 UNREACHABLE_EVERY_S: Final = 300.0
 """An address that cannot be reached is tried every few seconds, for ever; it gets one line in five minutes."""
+UNRESOLVED_EVERY_S: Final = 3600.0
+"""A resolver may be down for hours; a name that was never right must be seen all the same."""
 SUBJECTS_MAX: Final = 64
 """Addresses told of in such a time: they come from peers, who may name as many as they like."""
 
@@ -27,6 +29,7 @@ class EventLog:
     def __init__(self) -> None:
         self._duplicates = _Rarely(DUPLICATE_EVERY_S)
         self._unreachable = _Rarely(UNREACHABLE_EVERY_S)
+        self._unresolved = _Rarely(UNRESOLVED_EVERY_S)
 
     def write(self, event: ev.Event, now_s: float) -> None:
         """One line for ``event``, or none; ``now_s`` is monotonic."""
@@ -38,6 +41,9 @@ class EventLog:
             case ev.ConnectFailed():
                 level = logging.WARNING if self._unreachable.is_due(event.address, now_s) else logging.DEBUG
                 log.log(level, "cannot reach %s: %s", event.address, event.reason)
+            case ev.ResolveFailed():
+                level = logging.WARNING if self._unresolved.is_due(event.name, now_s) else logging.DEBUG
+                log.log(level, "cannot resolve the seed %s: %s", event.name, event.reason)
             case ev.Applied():
                 source = event.source or "here"
                 log.debug("change %s from %s: %d new versions", event.change_id.hex()[:8], source, len(event.gained))

@@ -18,12 +18,13 @@ from gossipconf.model.errors import ProtocolViolation
 from gossipconf.model.limits import FRAME_BYTES_MAX
 from gossipconf.protocol.frames import HEADER_BYTES, FrameClass, FrameDecoder, FrameQueue
 from gossipconf.runtime.pki import PeerIdentity
+from gossipconf.runtime.tls import TlsStream
 
 WRITE_BYTES: Final = HEADER_BYTES + FRAME_BYTES_MAX
-"""One write fills one TLS record: small frames share its overhead, and nothing urgent waits for more."""
+"""One write is one TLS record: small frames share its overhead, and nothing urgent waits for more."""
 
 READ_BYTES: Final = 65_536
-"""Four TLS records a read: fewer wake-ups under load, little memory held when idle."""
+"""Eight such records a read: fewer wake-ups under load, little memory held when idle."""
 
 CLOSE_FLUSH_S: Final = 1.0
 """How long a closing link may take over its last control messages and TLS goodbye."""
@@ -39,6 +40,7 @@ class Link:
 
     __slots__ = (
         "_end_reason",
+        "_free",
         "_queue",
         "_scope",
         "_send_failure",
@@ -60,8 +62,9 @@ class Link:
         self.bytes_in = 0
         """Frame bytes received, as they were before TLS."""
         self.bytes_out = 0
-        """Frame bytes handed to the operating system, as they were before TLS."""
+        """Frame bytes handed to the stream, as they were before TLS."""
         self._queue = FrameQueue()
+        self._free: TlsStream | None = None  # while nothing waits to be sent over it
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
         self._end_reason: str | None = None
@@ -77,13 +80,23 @@ class Link:
         return self._end_reason is not None
 
     def send(self, frame_class: FrameClass, message: bytes) -> bool:
-        """Queue *message*; never blocks. False if it was not taken: its class is full or the link is closing.
+        """Send *message*, at once if nothing waits before it, or queue it; never blocks.
 
-        Raises `InvalidInput` for an empty message, `LimitExceeded` for one above `MESSAGE_BYTES_MAX`.
+        False if it was not taken: its class is full or the link is closing. Raises `InvalidInput` for
+        an empty message, `LimitExceeded` for one above `MESSAGE_BYTES_MAX`.
         """
-        if self.closing or not self._queue.put(frame_class, message):
+        if self.closing or not self._queue.put(frame_class, message, trio.current_time()):
             return False
-        self._wake.set()
+        if self._free is None:
+            self._wake.set()
+        elif self._queue.held_bytes() > FRAME_BYTES_MAX:  # to be interleaved with what others have to do
+            self._leave_to_task()
+        else:
+            # Here and now: a turn of the event loop for each link costs more than all else in passing a change on.
+            batch = self._queue.take(WRITE_BYTES)
+            self.bytes_out += len(batch)
+            if not self._free.send_nowait(batch):
+                self._leave_to_task()
         return True
 
     def queue_bytes(self, frame_class: FrameClass | None = None) -> int:
@@ -104,7 +117,7 @@ class Link:
         if not self.closing:
             self._end_reason = reason
             self._scope.deadline = min(self._scope.deadline, deadline)
-            self._wake.set()
+            self._leave_to_task()
 
     async def serve(self, stream: trio.abc.Stream, received: Received) -> None:
         """Carry messages until the link ends; *stream* is closed then. Raises only what *received* raises."""
@@ -128,24 +141,31 @@ class Link:
         self._end_reason = self._end_reason or reason
         self._scope.cancel()
 
+    def _leave_to_task(self) -> None:
+        """From now on `_transmit` sends, until nothing waits."""
+        self._free = None
+        self._wake.set()
+
     async def _transmit(self, stream: trio.abc.Stream) -> bool:
         """Send until the link closes and its queue is empty (True), or the connection fails (False)."""
         while True:
-            if batch := self._queue.take(WRITE_BYTES):
-                try:
-                    await stream.send_all(batch)
-                except STREAM_FAILURES as error:
-                    # The receiver often knows better why, such as the alert that refuses our
-                    # certificate, and is about to find the connection broken too: let it speak.
-                    self._send_failure = self._in_words(error)
-                    self._scope.deadline = min(self._scope.deadline, trio.current_time() + CLOSE_FLUSH_S)
-                    return False
-                self.bytes_out += len(batch)
-            elif self.closing:
+            batch = self._queue.take(WRITE_BYTES)
+            try:
+                await stream.send_all(batch)  # if it is empty, then what `send` could not send to the end
+            except STREAM_FAILURES as error:
+                # The receiver often knows better why, such as the alert that refuses our
+                # certificate, and is about to find the connection broken too: let it speak.
+                self._send_failure = self._in_words(error)
+                self._scope.deadline = min(self._scope.deadline, trio.current_time() + CLOSE_FLUSH_S)
+                return False
+            self.bytes_out += len(batch)
+            if self._queue.held_bytes():
+                continue
+            if self.closing:
                 return True
-            else:
-                self._wake = trio.Event()
-                await self._wake.wait()
+            self._wake = trio.Event()
+            self._free = stream if isinstance(stream, TlsStream) and stream.sends_at_once else None
+            await self._wake.wait()
 
     async def _receive(self, stream: trio.abc.Stream, received: Received) -> None:
         decoder = FrameDecoder()
@@ -166,11 +186,12 @@ class Link:
             except ProtocolViolation as error:
                 self._broken(f"protocol violation: {error}")
                 return
-            for frame_class, message in messages:
+            for position, (frame_class, message) in enumerate(messages):
                 if self.closing:
                     break
+                if position:  # hundreds of small and costly ones fit into a read: others' turn
+                    await trio.lowlevel.checkpoint()
                 received(self, frame_class, message)
-                await trio.lowlevel.checkpoint()  # hundreds of small and costly ones fit into a read: others' turn
 
     def _in_words(self, error: BaseException) -> str:
         reason = failure_in_words(error)

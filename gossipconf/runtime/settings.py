@@ -10,19 +10,23 @@ import difflib
 import ipaddress
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 from ..model.errors import ConfigError, InvalidInput
 from ..model.key import check_node_id
 from ..model.limits import ADDRESS_BYTES_MAX
-from .address import parse_address
+from ..protocol.sighting import Labels, labels_of
+from ..protocol.tuning import DEFAULT_PRESET, LAN, PRESETS, Tuning
+from .address import SEED_FORMS, check_seed, parse_address
 from .node_files import NodeFiles
 
 SETTINGS_FILE: Final = "agent.toml"
 HISTORY_DAYS: Final = 30
 """How long superseded versions stay in local history."""
+HISTORY_DAYS_MAX: Final = 36_500
+"""A century."""
 SEEDS_MAX: Final = 64
 """Seeds are a way in, not a membership list."""
 ZONE_BYTES_MAX: Final = 128
@@ -40,9 +44,11 @@ class AgentSettings:
     data:          directory of the journal and the control socket
     advertise:     address that peers are told, if it differs from ``listen``
     zone:          where it runs, as a path such as `eu-west/a`
-    join:          addresses of some other agents
+    labels:        what else peers are told about it: at most 16 short names and values
+    join:          seeds: addresses of some other agents, or names of several
     source_host:   local address of outgoing connections, or None
     history_days:  how long superseded versions are kept, in days
+    tuning:        the protocol's pace
     """
 
     node: str
@@ -54,7 +60,9 @@ class AgentSettings:
     zone: str = ""
     join: tuple[str, ...] = ()
     source_host: str | None = None
+    labels: Labels = ()
     history_days: int = HISTORY_DAYS
+    tuning: Tuning = LAN
 
     @property
     def control_socket(self) -> Path:
@@ -62,25 +70,45 @@ class AgentSettings:
         return self.data / "control.sock"
 
 
+def _option(meaning: str, default: Any = MISSING) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
+
+
 @dataclass(frozen=True, slots=True)
-class _Options:
-    """The options of the file: their names and types."""
+class Options:
+    """The options of the file: their names and types, and what they mean, for people."""
 
-    node: str
-    listen: str = "127.0.0.1:7946"
-    advertise: str = ""
-    zone: str = ""
-    join: tuple[str, ...] = ()
-    cluster: str = "cluster.gossipconf"
-    certificate: str = "node.crt"
-    private_key: str = "node.key"
-    ca: str = "ca.crt"
-    data: str = "data"
-    source_host: str = ""
-    history_days: int = HISTORY_DAYS
+    node: str = _option("the name in the agent's certificate")
+    listen: str = _option("where peers connect, as host:port; port 0 takes a free one", "127.0.0.1:7946")
+    advertise: str = _option(
+        "the address that peers are told, if not where it listens: behind NAT, and needed when `listen` is `0.0.0.0` "
+        "or `[::]`, which nobody can dial",
+        "",
+    )
+    join: tuple[str, ...] = _option(
+        f"seeds, at most {SEEDS_MAX}: other agents as {SEED_FORMS}. They are a way in: one that works is enough, and "
+        "all are tried for ever",
+        (),
+    )
+    zone: str = _option(f"where it runs, as a path such as `eu-west/a` of at most {ZONE_BYTES_MAX} bytes", "")
+    labels: tuple[tuple[str, str], ...] = _option(
+        "what else peers are told about it: a table of at most 16 short names and values, such as "
+        "`{ service = 'checkout' }`",
+        (),
+    )
+    preset: str = _option(f"the protocol's pace: {', '.join(PRESETS)}; see below", DEFAULT_PRESET)
+    data: str = _option("directory of the journal and the control socket", "data")
+    cluster: str = _option("the cluster file: genesis and policies", "cluster.gossipconf")
+    certificate: str = _option("the agent's certificate", "node.crt")
+    private_key: str = _option("the private key of that certificate", "node.key")
+    ca: str = _option("certificates of the CAs whose nodes are let in", "ca.crt")
+    source_host: str = _option("local address of outgoing connections, on machines with several", "")
+    history_days: int = _option(
+        f"how long superseded versions are kept for `history`, in days, 0 to {HISTORY_DAYS_MAX}", HISTORY_DAYS
+    )
 
 
-OPTIONS: Final = tuple(field.name for field in fields(_Options))
+OPTIONS: Final = tuple(option.name for option in fields(Options))
 """The options that a settings file may have."""
 
 
@@ -102,7 +130,7 @@ def load(path: Path, overrides: Mapping[str, object] | None = None) -> AgentSett
     return _resolved(options, file)
 
 
-def _checked(table: Mapping[str, Any], where: str) -> _Options:
+def _checked(table: Mapping[str, Any], where: str) -> Options:
     for name in table:
         if name not in OPTIONS:
             near = difflib.get_close_matches(name, OPTIONS, 1)
@@ -114,28 +142,48 @@ def _checked(table: Mapping[str, Any], where: str) -> _Options:
     for name, value in table.items():
         if name == "join":
             if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-                raise ConfigError(f"{where}: option 'join' must be a list of addresses, like ['10.0.0.1:7946']")
+                raise ConfigError(f"{where}: option 'join' must be a list of {SEED_FORMS}, like ['10.0.0.1:7946']")
             values[name] = tuple(value)
         elif name == "history_days":
-            if type(value) is not int or not 0 <= value <= 36_500:
-                raise ConfigError(f"{where}: option 'history_days' must be a whole number of days, 0 to 36500")
+            if type(value) is not int or not 0 <= value <= HISTORY_DAYS_MAX:
+                raise ConfigError(
+                    f"{where}: option 'history_days' must be a whole number of days, 0 to {HISTORY_DAYS_MAX}"
+                )
             values[name] = value
+        elif name == "labels":
+            values[name] = _labels(value, where)
         elif not isinstance(value, str):
             raise ConfigError(f"{where}: option {name!r} must be a string, not {value!r}")
         else:
             values[name] = value
-    return _Options(**values)
+    return Options(**values)
 
 
-def _resolved(options: _Options, file: Path) -> AgentSettings:
+def _labels(value: object, where: str) -> Labels:
+    if not isinstance(value, Mapping) or not all(isinstance(one, str) for one in value.values()):
+        raise ConfigError(f"{where}: option 'labels' must be a table of strings, like {{ service = 'checkout' }}")
+    try:
+        return labels_of(value)
+    except InvalidInput as error:
+        raise ConfigError(f"{where}: option 'labels': {error}") from None
+
+
+def _resolved(options: Options, file: Path) -> AgentSettings:
     base = file.parent
     try:
         check_node_id(options.node)
         host, port = _parse_listen(options.listen)
-        for address in (*options.join, *([options.advertise] if options.advertise else [])):
-            parse_address(address)
+        if options.advertise:
+            parse_address(options.advertise)
     except InvalidInput as error:
         raise ConfigError(f"{file}: {error}") from None
+    for seed in options.join:
+        try:
+            check_seed(seed)
+        except InvalidInput as error:
+            raise ConfigError(f"{file}: option 'join': {error}") from None
+    if options.preset not in PRESETS:
+        raise ConfigError(f"{file}: option 'preset' is {options.preset!r}; presets are: {', '.join(PRESETS)}")
     told = options.advertise or options.listen
     if _is_wildcard(told):
         option = "advertise" if options.advertise else "listen"
@@ -144,9 +192,7 @@ def _resolved(options: _Options, file: Path) -> AgentSettings:
             "set 'advertise' to an address that peers reach, or add --advertise HOST:PORT"
         )
     if len(options.join) > SEEDS_MAX:
-        raise ConfigError(
-            f"{file}: option 'join' has {len(options.join)} addresses; {SEEDS_MAX} are enough to find all"
-        )
+        raise ConfigError(f"{file}: option 'join' has {len(options.join)} seeds; {SEEDS_MAX} are enough to find all")
     if len(options.zone.encode()) > ZONE_BYTES_MAX:
         raise ConfigError(f"{file}: option 'zone' is longer than {ZONE_BYTES_MAX} bytes")
     return AgentSettings(
@@ -160,6 +206,8 @@ def _resolved(options: _Options, file: Path) -> AgentSettings:
         join=options.join,
         source_host=options.source_host or None,
         history_days=options.history_days,
+        tuning=PRESETS[options.preset],
+        labels=options.labels,
     )
 
 

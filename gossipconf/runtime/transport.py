@@ -28,6 +28,7 @@ from gossipconf.protocol.frames import FrameClass
 from gossipconf.runtime.address import format_address, parse_address
 from gossipconf.runtime.link import STREAM_FAILURES, Link, failure_in_words
 from gossipconf.runtime.pki import ALPN, PeerIdentity, read_identity
+from gossipconf.runtime.tls import TlsStream
 
 ACCEPT_PAUSE_S: Final = 0.1
 """Pause when the machine is out of file descriptors or memory: trying faster only burns the processor."""
@@ -184,7 +185,7 @@ class Transport:
         if deadline is None:
             limit_s = self._limits.connect_s if outbound else self._limits.handshake_s
             deadline = trio.current_time() + limit_s
-        secured: trio.SSLStream[trio.abc.Stream] | None = None
+        secured: TlsStream | None = None
         peer: PeerIdentity | None = None
         failure = STOPPING  # stands if the handshake is cancelled from outside
         self._handshakes += not outbound
@@ -296,32 +297,22 @@ class Transport:
     async def _serve_taken(self, stream: trio.abc.Stream, remote: str) -> None:
         await self.serve_stream(stream, outbound=False, address=remote)
 
-    async def _secure(
-        self, stream: trio.abc.Stream, *, outbound: bool
-    ) -> tuple[trio.SSLStream[trio.abc.Stream], PeerIdentity]:
+    async def _secure(self, stream: trio.abc.Stream, *, outbound: bool) -> tuple[TlsStream, PeerIdentity]:
         """Shake hands and check who it is. Raises `TransportError`; the caller closes *stream*."""
-        context = _TappedContext(self._client_context if outbound else self._server_context)
-        secured = trio.SSLStream(stream, context, server_side=not outbound)  # type: ignore[arg-type]
+        context = self._client_context if outbound else self._server_context
+        secured = TlsStream(stream, context, server_side=not outbound)
         try:
             await secured.do_handshake()
         except STREAM_FAILURES as error:
-            # trio drops the alert that would tell the peer what is wrong with its certificate.
-            if alert := context.unsent():
-                try:
-                    await stream.send_all(alert)
-                except STREAM_FAILURES:
-                    pass  # it is gone; the reason that we have stands
             raise TransportError(failure_in_words(error)) from error
-        if secured.selected_alpn_protocol() != ALPN:
+        if secured.alpn != ALPN:
             raise TransportError(f"the peer does not speak {ALPN}")
-        peer = read_identity(secured.getpeercert(binary_form=True))
+        peer = read_identity(secured.peer_certificate)
         if peer.cluster_id != self._cluster_id:
             raise TransportError(f"certificate is for cluster {peer.cluster_id.hex()}, not for ours")
         return secured, peer
 
-    async def _serve_link(
-        self, stream: trio.SSLStream[trio.abc.Stream], peer: PeerIdentity, *, outbound: bool, address: str
-    ) -> None:
+    async def _serve_link(self, stream: TlsStream, peer: PeerIdentity, *, outbound: bool, address: str) -> None:
         link = Link(next(self._numbers), peer, outbound=outbound, address=address)
         self._links[link.id] = link
         try:
@@ -356,29 +347,6 @@ class _TokenBucket:
             return False
         self._tokens -= 1
         return True
-
-
-class _TappedContext:
-    """An `SSLContext` that keeps a hold of the outgoing bytes, for the alert that trio leaves unsent.
-
-    See https://github.com/python-trio/trio/pull/3413; without the alert a node whose certificate
-    is refused would see nothing but a closed connection.
-    """
-
-    __slots__ = ("_context", "_outgoing")
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        self._outgoing: ssl.MemoryBIO | None = None
-
-    def wrap_bio(
-        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *, server_side: bool, server_hostname: str | None
-    ) -> ssl.SSLObject:
-        self._outgoing = outgoing
-        return self._context.wrap_bio(incoming, outgoing, server_side=server_side, server_hostname=server_hostname)
-
-    def unsent(self) -> bytes:
-        return self._outgoing.read() if self._outgoing is not None else b""
 
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -13,35 +13,22 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeAlias
 
 FANOUT: Final = 16
 LEAF_ITEMS_MAX: Final = 16
-"""A leaf's ids (16 bytes each when sent) weigh about as much as an inner node's hashes."""
+"""A leaf is as wide as an inner node, so that hashing a change's path costs the same at every level."""
 
 NODE_HASH_BYTES: Final = 16
 EMPTY_HASH: Final = bytes(NODE_HASH_BYTES)
-DEPTH_MAX: Final = 64
-"""Nibbles of a 32-byte id."""
+ITEM_BYTES: Final = 32
+"""An id."""
+DEPTH_MAX: Final = 2 * ITEM_BYTES
+"""Nibbles of an id."""
 
 Prefix: TypeAlias = tuple[int, ...]
 """The nibbles that lead to a node."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inner:
-    """Summary of an inner node: its children's hashes."""
-
-    hashes: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """Summary of a leaf: its ids, ascending."""
-
-    items: tuple[bytes, ...]
 
 
 class _Node:
@@ -131,12 +118,19 @@ class HashTree:
             return _hash(node)
         return _leaf_hash(self._under(node, prefix))
 
-    def summary(self, prefix: Prefix) -> Inner | Leaf:
-        """The children's hashes or the ids under ``prefix``."""
+    def row(self, prefix: Prefix, levels: int) -> list[bytes]:
+        """The hashes at every place ``levels`` below ``prefix``, in order."""
+        if levels == 0:
+            return [self.hash_at(prefix)]
         node, depth = self._descend(prefix)
-        if depth == len(prefix) and node.children is not None:
-            return Inner(tuple(EMPTY_HASH if child is None else _hash(child) for child in node.children))
-        return Leaf(tuple(self._under(node, prefix)))
+        if levels == 1 and depth == len(prefix) and node.children is not None:
+            return [EMPTY_HASH if child is None else _hash(child) for child in node.children]
+        return [digest for nibble in range(FANOUT) for digest in self.row((*prefix, nibble), levels - 1)]
+
+    def count(self, prefix: Prefix) -> int:
+        """How many ids are under ``prefix``."""
+        node, depth = self._descend(prefix)
+        return node.count if depth == len(prefix) else len(self._under(node, prefix))
 
     def items(self, prefix: Prefix = ()) -> list[bytes]:
         """All ids under ``prefix``, ascending."""

@@ -21,6 +21,7 @@ Bodies must have been judged before they are added. No I/O, no clock.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -145,6 +146,16 @@ class LiveSet:
             return self.stored(change.id) is not None or (retired is not None and retired.id == change.id)
         return all(version.id in self._live or version.id in self._dead for version in change.versions)
 
+    def has_met(self, change_id: bytes, writer: bytes, seq: int) -> bool:
+        """Whether a change was added: something of it lives, or all has died since and its header is remembered."""
+        retired = self._retired.get((writer, seq))
+        return self.stored(change_id) is not None or (retired is not None and retired.id == change_id)
+
+    def named(self, start: str) -> list[Change]:
+        """What is kept of the changes whose ids begin with the hex digits ``start``; of dead ones their headers."""
+        known = itertools.chain(self._retired.values(), self._branches.values(), self._kept.values())
+        return list({change.id: change for change in known if change.id.hex().startswith(start)}.values())
+
     def by_change(self, items: Iterable[bytes]) -> dict[bytes, set[int]]:
         """The tree ``items`` (whole ids, or their beginnings) as change ids, by policy, and indices of entries.
 
@@ -186,6 +197,10 @@ class LiveSet:
         """{writer: highest seq met} of the ``limit`` writers met last, and whether that is all of them."""
         recent = list(self._highest.items())[-limit:]
         return tuple(sorted(recent)), len(recent) == len(self._highest) and not self._writers_forgotten
+
+    def met(self) -> Iterable[tuple[bytes, int]]:
+        """(writer, highest seq met) of all writers that are remembered."""
+        return self._highest.items()
 
     def highest(self, writer: bytes) -> int:
         """The highest sequence number met of ``writer``, 0 if none."""

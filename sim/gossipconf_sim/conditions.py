@@ -6,7 +6,10 @@ moment of the run is a fault (`faults`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gossipconf.protocol.tuning import DEFAULT_PRESET, PRESETS, Tuning
 
 from .options import option
 
@@ -53,7 +56,7 @@ class NetworkConditions:
 
 @dataclass(frozen=True, slots=True)
 class HostConditions:
-    """Machines, disks and clocks."""
+    """Machines, disks and clocks, and the pace of the nodes on them."""
 
     disk_ms: tuple[float, float] = option(
         (0.5, 2.0), "duration of a write to disk in ms; what waits is written together", least=0
@@ -61,3 +64,24 @@ class HostConditions:
     processing_us: float = option(0.0, "processor time for each message in µs, one after the other; 0: none", least=0)
     zone_labels: bool = option(True, "whether nodes know the names of their zones")
     clock_skew_ms: float = option(0.0, "wall clocks are wrong by up to this many ms, either way", least=0)
+    preset: str = option(DEFAULT_PRESET, "pace of all nodes, as an agent's option of that name", choices=tuple(PRESETS))
+    batching_ms: float = option(
+        0.0, "time in ms for which nodes collect changes before they pass them on; 0: as the preset says", least=0
+    )
+    roster_members: int = option(
+        0, "members up to which a node keeps a roster of all; 0: as the preset says", least=0, most=2_000
+    )
+
+    near_links: int = option(0, "links that a node looks for in its own zone; 0: as the preset says", least=0, most=64)
+    far_links: int = option(0, "links that it looks for in other zones; 0: as the preset says", least=0, most=64)
+
+    def tuning(self) -> Tuning:
+        """The pace of every node."""
+        tuning = PRESETS[self.preset]
+        asked: dict[str, Any] = {
+            "batching_s": self.batching_ms / 1000,
+            "roster_members": self.roster_members,
+            "near_links": self.near_links,
+            "far_links": self.far_links,
+        }
+        return replace(tuning, **{name: value for name, value in asked.items() if value})

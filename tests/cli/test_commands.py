@@ -255,6 +255,21 @@ def test_status_names_the_agent_that_was_asked(cluster, run):
     assert [json.loads(line)["node"] for line in lines] == ["a", "a"]
 
 
+def test_acks_count_who_has_applied_a_change(cluster, run):
+    change = run("put", "acks/a", "1").out.split()[-1]
+    result = run("acks", change)
+    assert (result.code, result.out) == (0, "all of 1 agent has applied it, as a hears\n")
+    found = document(run("acks", "--json", "--timeout", "2s"))
+    assert (found["applied"], found["total"], found["missing"], found["change"]) == (1, 1, [], None)
+    unknown = run("acks", "0123456789")
+    assert unknown.code == 1
+    assert "knows no change 0123456789" in unknown.err
+    for timeout in ("", "30", "0s", "2h", "51m", "٣s"):
+        refused = run("acks", change, "--timeout", timeout)
+        assert refused.code == 1
+        assert "write 500ms, 30s or 5m" in refused.err
+
+
 # -- deleting and applying ------------------------------------------------------------------------
 
 

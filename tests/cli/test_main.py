@@ -19,7 +19,7 @@ import gossipconf
 from gossipconf.cli import read, status
 from gossipconf.cli.agent import JsonFormatter, TextFormatter
 from gossipconf.cli.output import age, duration, escaped, json_time, note, print_json, say, table, value_in_line
-from gossipconf.cli.session import Member
+from gossipconf.cli.session import Member, Status
 from gossipconf.cli.status import summary
 from gossipconf.model.entry import ValueType
 from gossipconf.model.limits import TIME_MS_MAX
@@ -249,6 +249,9 @@ def test_agent_run_names_what_is_wrong(founded, run, tmp_path):
     result = run("agent", "run", founded)
     assert result.code == 1
     assert "unknown option 'litsen'; did you mean 'listen'?" in result.err
+    (founded / "agent.toml").write_text('node = "a"\n')
+    result = run("agent", "run", founded, "--preset", "fast")
+    assert "option 'preset' is 'fast'; presets are: lan, wan, local" in result.err
 
 
 def test_an_agent_runs_until_it_is_told_to_stop_and_watch_sees_changes(founded, run):
@@ -328,7 +331,7 @@ def member(node: str, state: str, **more: object) -> Member:
     ("members", "expected"),
     [
         ([member("a", "self")], "1 agent: a, which knows of no other"),
-        ([member("a", "self"), member("b", "equal")], "2 agents: all hold the same state"),
+        ([member("a", "self"), member("b", "equal")], "2 agents: all hold the same state, as last told"),
         (
             [
                 member("a", "self"),
@@ -344,13 +347,23 @@ def member(node: str, state: str, **more: object) -> Member:
             "8 agents: a by itself, 7 differ (n0; n1; n2; n3; n4; and 2 more); cannot write to disk: a",
         ),
         (
+            [member("a", "self"), member("b", "equal"), member("c", "unknown")],
+            "3 agents: 2 hold the same state as a, 1 told nothing since the last change (c)",
+        ),
+        (
             [member("a", "self"), member("b", "stopped"), member("c", "silent", age_ms=None)],
             "3 agents: a by itself, 1 silent (c, not heard since this one started), 1 stopped (b)",
         ),
     ],
 )
 def test_the_summary_is_one_sentence(members, expected):
-    assert summary("a", members) == expected
+    assert summary("a", Status(members)) == expected
+
+
+def test_the_summary_of_a_crowd_does_not_count_it():
+    assert summary("a", Status([member("a", "self"), member("b", "equal")], crowded=True)) == (
+        "more agents than a keeps a list of; of the 2 that it lists: all hold the same state, as last told"
+    )
 
 
 @pytest.mark.parametrize(
@@ -372,7 +385,7 @@ def test_times():
 def test_names_that_agents_give_themselves_command_no_terminal(capsys):
     evil = "x\x1b[2J\ny\x9b\u202e"
     members = [member(evil, "self"), member(evil, "differs", zone=evil, address=evil, degraded=True)]
-    status._print(SimpleNamespace(node=evil), members)
+    status._print(SimpleNamespace(node=evil), Status(members))
     say(evil)
     note(evil)
     print_json({"a": [evil, "ü\U000e0001\x7f"]})

@@ -15,6 +15,7 @@ from gossipconf.model.limits import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX
 from gossipconf.protocol.frames import (
     HEADER_BYTES,
     QUEUE_BYTES_MAX,
+    STALE_S,
     FrameClass,
     FrameDecoder,
     FrameQueue,
@@ -85,7 +86,7 @@ def test_wire_bytes_are_fixed() -> None:
     """A change here is a change of the wire: agents of different versions stop understanding each other."""
     assert list(encode_frames(FrameClass.SYNC, b"abc")) == [b"\x03\x00\x00\x03abc"]
     first, last = encode_frames(FrameClass.BROADCAST, b"x" * (FRAME_BYTES_MAX + 1))
-    assert first[:HEADER_BYTES] == b"\x81\x00\x3f\xfc"
+    assert first[:HEADER_BYTES] == b"\x81\x00\x1f\xfc"
     assert last == b"\x01\x00\x00\x01x"
 
 
@@ -146,7 +147,7 @@ def test_a_claimed_length_allocates_nothing() -> None:
 
 @pytest.mark.parametrize("frame_class", FrameClass)
 def test_illegal_messages_are_refused_at_the_call(frame_class: FrameClass) -> None:
-    for encode in (encode_frames, FrameQueue().put):
+    for encode in (encode_frames, lambda one, message: FrameQueue().put(one, message, 0.0)):
         with pytest.raises(InvalidInput, match="empty message"):
             encode(frame_class, b"")
         with pytest.raises(LimitExceeded, match=str(MESSAGE_BYTES_MAX + 1)):
@@ -157,7 +158,7 @@ def decoded(stream: bytes) -> list[tuple[FrameClass, bytes]]:
     return FrameDecoder().feed(stream)
 
 
-def drained(queue: FrameQueue, bytes_max: int = 16_384) -> list[bytes]:
+def drained(queue: FrameQueue, bytes_max: int = 8_192) -> list[bytes]:
     batches = []
     while batch := queue.take(bytes_max):
         batches.append(batch)
@@ -167,11 +168,11 @@ def drained(queue: FrameQueue, bytes_max: int = 16_384) -> list[bytes]:
 def test_control_overtakes_a_half_sent_sync_message() -> None:
     queue = FrameQueue()
     long = body(5 * FRAME_BYTES_MAX)
-    assert queue.put(FrameClass.SYNC, long)
+    assert queue.put(FrameClass.SYNC, long, 0.0)
     started = queue.take()
-    assert queue.put(FrameClass.ACK, b"ack")
-    assert queue.put(FrameClass.BROADCAST, b"change")
-    assert queue.put(FrameClass.CONTROL, b"ping")
+    assert queue.put(FrameClass.ACK, b"ack", 0.0)
+    assert queue.put(FrameClass.BROADCAST, b"change", 0.0)
+    assert queue.put(FrameClass.CONTROL, b"ping", 0.0)
     received = decoded(started + b"".join(drained(queue)))
     assert received == [
         (FrameClass.CONTROL, b"ping"),
@@ -184,10 +185,10 @@ def test_control_overtakes_a_half_sent_sync_message() -> None:
 def test_small_frames_share_a_batch_and_full_ones_do_not_exceed_it() -> None:
     queue = FrameQueue()
     for number in range(10):
-        queue.put(FrameClass.CONTROL, b"%d" % number)
+        queue.put(FrameClass.CONTROL, b"%d" % number, 0.0)
     assert len(drained(queue)) == 1
-    queue.put(FrameClass.BROADCAST, body(3 * FRAME_BYTES_MAX))
-    assert [len(batch) for batch in drained(queue)] == [16_384] * 3
+    queue.put(FrameClass.BROADCAST, body(3 * FRAME_BYTES_MAX), 0.0)
+    assert [len(batch) for batch in drained(queue)] == [8_192] * 3
 
 
 @settings(max_examples=60, deadline=None)
@@ -201,7 +202,7 @@ def test_queue_delivers_each_class_in_order_and_counts_its_bytes(
     for number, step in enumerate(steps):
         if step is None:
             stream += queue.take(bytes_max)
-        elif queue.put(step[0], message := body(step[1], number)):
+        elif queue.put(step[0], message := body(step[1], number), 0.0):
             accepted[step[0]].append(message)
         assert queue.held_bytes() == sum(queue.held_bytes(each) for each in FrameClass)
     stream += b"".join(drained(queue, bytes_max))
@@ -217,23 +218,81 @@ def test_a_full_class_refuses_and_leaves_the_others_alone(frame_class: FrameClas
     queue = FrameQueue()
     bound = QUEUE_BYTES_MAX[frame_class]
     part = bytes(bound // 4)
-    assert [queue.put(frame_class, part) for _ in range(5)] == [True] * 4 + [False]
-    assert queue.held_bytes(frame_class) == 4 * len(part)
+    assert [queue.put(frame_class, part, 0.0) for _ in range(7)] == [True] * 6 + [False]
+    forgotten = frame_class is FrameClass.BROADCAST
+    assert queue.held_bytes(frame_class) == (0 if forgotten else 6 * len(part))
+    assert queue.bounded_bytes(frame_class) == (0 if forgotten else 4 * len(part))
     others = [each for each in FrameClass if each is not frame_class]
-    assert all(queue.put(each, b"x") for each in others)
+    assert all(queue.put(each, b"x", 0.0) for each in others)
 
 
 @pytest.mark.parametrize("frame_class", FrameClass)
-def test_an_empty_class_takes_the_largest_message(frame_class: FrameClass) -> None:
-    queue = FrameQueue()
-    assert queue.put(frame_class, bytes(MESSAGE_BYTES_MAX))
+def test_the_largest_message_and_small_ones_hold_each_other_up_in_no_order(frame_class: FrameClass) -> None:
+    for sizes in ((MESSAGE_BYTES_MAX, 1, 1), (1, 1, MESSAGE_BYTES_MAX)):
+        queue = FrameQueue()
+        assert all(queue.put(frame_class, bytes(size), 0.0) for size in sizes)
 
 
 def test_dropping_keeps_one_class_whole() -> None:
     queue = FrameQueue()
-    queue.put(FrameClass.SYNC, body(3 * FRAME_BYTES_MAX))
+    queue.put(FrameClass.SYNC, body(3 * FRAME_BYTES_MAX), 0.0)
     queue.take()
-    queue.put(FrameClass.CONTROL, b"goodbye")
+    queue.put(FrameClass.CONTROL, b"goodbye", 0.0)
     queue.drop_all_but(FrameClass.CONTROL)
     assert queue.held_bytes() == len(b"goodbye")
     assert decoded(b"".join(drained(queue))) == [(FrameClass.CONTROL, b"goodbye")]
+
+
+# -- pushes ---------------------------------------------------------------------------------------
+
+PUSH = FrameClass.BROADCAST
+KIB = bytes(1024)
+
+
+def test_a_burst_waits_for_a_link_that_is_only_far() -> None:
+    """500 changes of 1 KiB within a round trip, none of which has left yet, and one of the largest before them."""
+    queue = FrameQueue()
+    assert queue.put(PUSH, bytes(MESSAGE_BYTES_MAX), 0.0)
+    assert all(queue.put(PUSH, KIB, 0.15 * number / 500) for number in range(500))
+    assert sum(map(len, drained(queue))) > 500 * len(KIB)
+
+
+def test_pushes_that_do_not_fit_are_forgotten_until_the_queue_has_been_empty() -> None:
+    queue = FrameQueue()
+    fit = QUEUE_BYTES_MAX[PUSH] // len(KIB) + 2
+    assert all(queue.put(PUSH, KIB, 0.0) for _ in range(fit))
+    assert not queue.put(PUSH, KIB, 0.0)
+    assert queue.held_bytes() == 0
+    assert queue.put(FrameClass.SYNC, b"answer", 0.0)
+    assert not queue.put(PUSH, KIB, 0.1), "the answer goes first"
+    assert decoded(b"".join(drained(queue))) == [(FrameClass.SYNC, b"answer")]
+    assert queue.put(PUSH, KIB, 0.2)
+
+
+def test_old_news_is_forgotten_though_there_is_room() -> None:
+    queue = FrameQueue()
+    assert queue.put(PUSH, b"1", 0.0)
+    assert queue.put(PUSH, b"2", STALE_S - 0.01)
+    assert not queue.put(PUSH, b"3", STALE_S)
+    assert queue.held_bytes() == 0
+    assert queue.put(PUSH, b"4", STALE_S)
+
+
+def test_a_push_that_is_half_sent_is_sent_to_its_end() -> None:
+    """And does not count as waiting, however long it takes."""
+    queue = FrameQueue()
+    large = body(5 * FRAME_BYTES_MAX)
+    queue.put(PUSH, large, 0.0)
+    sent = queue.take()
+    assert queue.put(PUSH, b"next", 10 * STALE_S)
+    assert not queue.put(PUSH, b"late", 11 * STALE_S)
+    assert queue.held_bytes() == 4 * FRAME_BYTES_MAX
+    assert decoded(sent + b"".join(drained(queue))) == [(PUSH, large)]
+
+
+def test_dropping_all_pushes_forgets_when_they_came() -> None:
+    queue = FrameQueue()
+    queue.put(PUSH, b"1", 0.0)
+    queue.drop_all_but(FrameClass.CONTROL)
+    assert queue.put(PUSH, b"2", 2 * STALE_S)
+    assert queue.put(PUSH, b"3", 2 * STALE_S)

@@ -48,6 +48,7 @@ from gossipconf.protocol.overlay import (
     decode_saved_addresses,
     decode_saved_zone,
 )
+from gossipconf.protocol.sighting import Sighting
 from gossipconf.protocol.views import FAR, FAR_SMALL, LINKS_MAX, NEAR, ONLY_NEAR, SLACK, SMALL_ZONE, Wanted
 from gossipconf.protocol.zone import FAR_RTT_S, NEAR_RTT_S, TAG_MAX, ZoneTag, tag_of
 from gossipconf.store.journal_ops import PutMeta
@@ -436,7 +437,7 @@ def full_view() -> tuple[Bench, list[int]]:
     bench.node.connect_failed(bench.now(), "away:1", "refused")
     links = [bench.connect(f"p{number}") for number in range(ONLY_NEAR)]
     for number, link in enumerate(links):
-        bench.tell(link, Roster((replace(bench.node.presence.own(), node_id=f"p{number}"),)))
+        bench.tell(link, Roster((Sighting(replace(bench.node.presence.own(), node_id=f"p{number}")),)))
     bench.drain(Connect)
     return bench, links
 

@@ -12,11 +12,13 @@ import pytest
 
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, put
-from gossipconf.model.limits import FORK_BRANCHES_MAX, SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
+from gossipconf.model.limits import ENTRIES_MAX, FORK_BRANCHES_MAX, SYNC_BATCH_BYTES, SYNC_BUDGET_BYTES
 from gossipconf.protocol.events import ChangeRejected, PolicyAccepted, Synced
+from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.messages import (
     WANTED_ITEMS_MAX,
+    WIDTH_MAX,
     Batch,
     Check,
     Checked,
@@ -35,6 +37,8 @@ from gossipconf.protocol.messages import (
 )
 from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.protocol.sync import (
+    BUDGET_LEAST_BYTES,
+    BUDGET_STEP,
     COMPARE_S,
     IN_FLIGHT_S,
     PATIENCE_S,
@@ -43,7 +47,7 @@ from gossipconf.protocol.sync import (
     RETRY_FIRST_S,
     SESSION_LIMIT_S,
 )
-from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, Inner, Leaf
+from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT
 from gossipconf_sim.conditions import HostConditions, NetworkConditions
 from gossipconf_sim.run.checkers import violations
 from tests.protocol.wire import Bench, Sent, Tapped, change, second_policy
@@ -111,27 +115,57 @@ def test_a_regular_comparison_of_equal_stores_is_one_root() -> None:
     assert 8 <= len(messages) <= 14
 
 
-@pytest.mark.parametrize("writers", [1, 20])
-@pytest.mark.parametrize("missing", [1, 10, 100])
+def missing_of(count: int, writers: int, name: str = "w") -> list[Change]:
+    """So many changes of 100 bytes and so many writers."""
+    return [
+        change("v" * 100, f"{name}{one}", seq=one // writers + 1, incarnation=f"{name}{one % writers:07}".encode())
+        for one in range(count)
+    ]
+
+
+def bound(world: Tapped, lacked: Iterable[Change]) -> float:
+    """What a sync may cost once the mismatch is known: 1.05 × payload + 24 × active writers + 128."""
+    active = len(world.node("a").replica.live.frontier(1_000)[0])
+    return 1.05 * payload(lacked) + 24 * active + 128
+
+
+@pytest.mark.parametrize(("missing", "writers"), [(1, 1), (10, 1), (10, 10), (100, 1), (100, 7), (100, 100)])
 @pytest.mark.parametrize("side", ["a", "b"])
 def test_what_one_side_lacks_costs_little_more_than_itself(missing: int, writers: int, side: str) -> None:
     world = pair()
-    lacked = []
-    for number in range(missing):
-        writer = number % writers
-        lacked.append(change("v" * 100, f"k{number}", seq=number // writers + 1, incarnation=b"writer%02d" % writer))
+    lacked = missing_of(missing, writers)
     give(world, side, lacked)
     messages = join(world)
-    active = len(world.node("a").replica.live.frontier(1_000)[0])
-    # What the follower lacks it names by writer again: 21 bytes each, beside the leader's frontier.
-    named_again = 0 if side == "a" else min(missing, writers)
-    total = sum(one.bytes for one in messages)
+    assert kinds(messages).count("Hints") == 1, "one round trip"
     assert "Walk" not in kinds(messages)
-    assert total <= 1.05 * payload(lacked) + 24 * active + 21 * named_again + 128
+    assert sum(one.bytes for one in messages) <= bound(world, lacked), "the two roots included"
 
 
-def test_large_sequence_numbers_cost_28_bytes_a_writer() -> None:
-    """A number above 2^32 is encoded in 9 bytes: the frontier entry then has 28."""
+@pytest.mark.parametrize(("missing", "writers"), [(1, 1), (10, 1), (50, 50)])
+def test_what_both_sides_lack_costs_little_more_than_itself(missing: int, writers: int) -> None:
+    world = pair()
+    lacked = {"a": missing_of(missing, writers, "a"), "b": missing_of(missing, writers, "b")}
+    for name, changes in lacked.items():
+        give(world, name, changes)
+    messages = join(world)
+    assert kinds(messages).count("Hints") == 1, "one round trip"
+    assert sum(one.bytes for one in messages) <= bound(world, [*lacked["a"], *lacked["b"]])
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_more_writers_than_one_budget_holds_changes_of_keep_to_the_bound(side: str) -> None:
+    """Each budget repeats the frontier, of nearly as many writers as it may have."""
+    world = pair()
+    lacked = [change("v" * 2_000, f"k{one}", incarnation=b"w%07d" % one) for one in range(1_000)]
+    give(world, side, lacked)
+    messages = join(world)
+    assert kinds(messages).count("Hints") == 3
+    assert "Walk" not in kinds(messages)
+    assert sum(one.bytes for one in messages) <= bound(world, lacked)
+
+
+def test_large_sequence_numbers_keep_to_the_bound_too() -> None:
+    """A number above 2^32 is encoded in 9 bytes."""
     world = pair()
     lacked = [change(key=f"k{one}", seq=(1 << 62) + one, incarnation=b"writer%02d" % one) for one in range(50)]
     give(world, "a", lacked)
@@ -141,14 +175,16 @@ def test_large_sequence_numbers_cost_28_bytes_a_writer() -> None:
     messages = join(world)
     active = len(world.node("a").replica.live.frontier(1_000)[0])
     total = sum(one.bytes for one in messages)
-    assert total <= 1.05 * payload([missing]) + 28 * active + 128
+    assert total <= 1.05 * payload([missing]) + 24 * active + 128
 
 
 @pytest.mark.parametrize("missing", [1, 10, 100])
 def test_what_the_follower_has_comes_within_one_round_trip_after_hints(missing: int) -> None:
     world = pair()
     give(world, "a", [change("v" * 100, f"k{number}", seq=number + 1) for number in range(missing)])
-    assert kinds(join(world)) == ["Root", "Root", "Hints", "Batch", "Hinted"]
+    first, second, question, *batches, end = kinds(join(world))
+    assert (first, second, question, end) == ("Root", "Root", "Hints", "Hinted")
+    assert set(batches) == {"Batch"}
 
 
 def test_both_sides_missing_is_one_round_trip_and_a_check() -> None:
@@ -173,7 +209,7 @@ def test_the_cost_of_a_difference_does_not_grow_with_the_store() -> None:
         give(world, "a", [*shared, change("new", "new", incarnation=b"new_____")])
         give(world, "b", shared)
         costs.append(sum(one.bytes for one in join(world)))
-    assert costs[1] - costs[0] <= 28, "one more writer in the frontier"
+    assert costs[1] - costs[0] <= 12, "one more writer in the frontier"
 
 
 # -- amounts --------------------------------------------------------------------------------------
@@ -242,6 +278,31 @@ def test_holes_on_both_sides_of_a_large_set() -> None:
     give(world, "b", [one for one in changes if one.header.seq % 10 != 2])
     join(world)
     assert len(world.node("a").replica.live) == len(changes) + 2, "and the policy, and the shared one"
+    assert [one.equal for one in world.events_of("b", Synced)] == [True]
+
+
+def alike() -> tuple[Change, Change]:
+    """Two changes of one entry each, whose ids in the tree begin with the same four bytes."""
+    met: dict[bytes, Change] = {}
+    for seq in range(1, 20):
+        many = signed([Entry(f"{seq}/{number:05d}", b"") for number in range(ENTRIES_MAX)], "alice", seq=seq)
+        for index in range(ENTRIES_MAX):
+            start = many.version_id(index)[:WIDTH_MIN]
+            if met.setdefault(start, many) is not many:
+                other = met[start]
+                (place,) = (one for one in range(ENTRIES_MAX) if other.version_id(one)[:WIDTH_MIN] == start)
+                return other.restrict((place,)), many.restrict((index,))
+    raise AssertionError("none among 300,000")
+
+
+def test_what_a_cut_walk_hides_an_exact_one_finds() -> None:
+    """Each side has an item that the other takes for its own."""
+    world = pair()
+    later = signed([put("later", b"1")], "alice", seq=1_000)  # so that the frontiers show nothing
+    for name, one in zip(("a", "b"), alike(), strict=True):
+        give(world, name, [one, later])
+    messages = join(world)
+    assert [one.message.width for one in messages if isinstance(one.message, Walk)] == [WIDTH_MIN, WIDTH_MAX]
     assert [one.equal for one in world.events_of("b", Synced)] == [True]
 
 
@@ -415,10 +476,10 @@ def withhold(bench: Bench, link: int) -> int:
                 case Hints():
                     answer = Hinted(message.request, OTHER_ROOT, 1, (), False)
                 case Walk():
-                    nodes = tuple(Told(prefix, Leaf((bytes(16),))) for prefix, _ in message.nodes)
+                    nodes = tuple(Told(prefix, 0, bytes(message.width)) for prefix, _ in message.nodes)
                     answer = Walked(message.request, nodes)
                 case Want():
-                    answer = Given(message.request)
+                    answer = Given(message.request, OTHER_ROOT)
                 case _:
                     answer = Checked(message.request, OTHER_ROOT, 1)
             bench.tell(link, answer)
@@ -477,6 +538,39 @@ def test_a_silent_peer_ends_the_session_and_not_the_link() -> None:
     assert bench.closed(link) is None
 
 
+def test_who_does_not_answer_in_time_is_asked_for_less_and_after_success_for_more() -> None:
+    bench, link = leading()
+    budgets = []
+    for _ in range(6):
+        while not (asked := bench.said(link, Hints)):
+            bench.tell(link, Root(OTHER_ROOT, 1), Ping(1))
+            bench.wait(1.0)
+        budgets.append(asked[0].budget)
+        bench.wait(REPLY_LIMIT_S + 0.1)
+    assert budgets == [SYNC_BUDGET_BYTES // 4**step for step in range(5)] + [BUDGET_LEAST_BYTES]
+    for _ in range(40):
+        bench.tell(link, Ping(1))
+        bench.wait(1.0)
+    bench.tell(link, Root(OTHER_ROOT, 1))
+    (hints,) = bench.said(link, Hints)
+    bench.tell(link, Hinted(hints.request, bench.node.root, 1, (), False), Root(OTHER_ROOT, 1))
+    (hints,) = bench.said(link, Hints)
+    assert hints.budget == BUDGET_STEP * BUDGET_LEAST_BYTES
+
+
+@pytest.mark.parametrize("slow", ["a", "b"])
+def test_a_peer_behind_one_kib_a_second_is_synced(slow: str) -> None:
+    """It lacks 60 KB: a minute's worth, of which no answer of the usual size would come in time."""
+    world = pair()
+    world.hosts[slow].read_bytes_s = 1024.0
+    lacked = large(60, 1_000)
+    give(world, {"a": "b", "b": "a"}[slow], lacked)
+    world.wire("a", "b")
+    assert world.run_until(world.converged, 200.0)
+    assert sum(one.bytes for one in world.since(0, Batch)) <= 2.5 * payload(lacked)
+    assert list(violations(world)) == []
+
+
 def test_a_silent_peer_does_not_keep_others_waiting() -> None:
     bench, link = leading()
     open_session(bench, link)
@@ -507,7 +601,7 @@ def test_a_lost_link_ends_the_session() -> None:
     assert bench.node.sync.is_idle
 
 
-@pytest.mark.parametrize("answer", [Walked(1, ()), Given(1), Checked(1, OTHER_ROOT, 1)])
+@pytest.mark.parametrize("answer", [Walked(1, ()), Given(1, OTHER_ROOT), Checked(1, OTHER_ROOT, 1)])
 def test_an_answer_of_another_kind_is_a_violation(answer: Message) -> None:
     bench, link = leading()
     assert open_session(bench, link).request == 1
@@ -518,7 +612,7 @@ def test_an_answer_of_another_kind_is_a_violation(answer: Message) -> None:
 def test_late_and_unasked_answers_are_ignored() -> None:
     for bench, link in (leading(), answering()):
         for request in (0, 7):
-            bench.tell(link, Walked(request, ()), Given(request), Checked(request, OTHER_ROOT, 1))
+            bench.tell(link, Walked(request, ()), Given(request, OTHER_ROOT), Checked(request, OTHER_ROOT, 1))
             bench.tell(link, Hinted(request, OTHER_ROOT, 1, (), False))
         assert bench.closed(link) is None
         assert bench.said(link) == []
@@ -530,7 +624,7 @@ def test_tree_nodes_that_were_not_asked_for_are_a_violation() -> None:
         hints = open_session(bench, link)
         bench.tell(link, Hinted(hints.request, OTHER_ROOT, 1, (), False))
         (walk,) = bench.said(link, Walk)
-        bench.tell(link, Walked(walk.request, tuple(Told(prefix, Leaf(())) for prefix in told)))
+        bench.tell(link, Walked(walk.request, tuple(Told(prefix, 0, b"") for prefix in told)))
         assert "not asked for" in (bench.closed(link) or "")
 
 
@@ -549,9 +643,9 @@ def deep_walk(bench: Bench, link: int, towards: bytes | None, steps: int) -> Non
             if towards is not None:
                 tree = bench.node.replica.live.tree
                 way = [nibble for byte in towards for nibble in (byte >> 4, byte & 15)]
-                hashes = [tree.hash_at((*prefix, nibble)) for nibble in range(FANOUT)] if len(prefix) < 64 else hashes
+                hashes = tree.row(prefix, 1) if len(prefix) < 64 else hashes
                 hashes[way[min(len(prefix), 63)]] = b"a different hash"
-            nodes.append(Told(prefix, Inner(tuple(hashes))))
+            nodes.append(Told(prefix, 1, b"".join(digest[: walk.width] for digest in hashes)))
         bench.tell(link, Walked(walk.request, tuple(nodes)))
 
 
@@ -575,13 +669,13 @@ def test_a_tree_without_end_is_a_violation() -> None:
 
 def test_who_asks_for_one_entry_gets_all_that_lives_of_its_change() -> None:
     bench, link = answering()
-    entries = [Entry(f"large/{number:04d}", bytes(1_000)) for number in range(3 * WANTED_ITEMS_MAX)]
+    entries = [Entry(f"large/{number:04d}", bytes(1_000)) for number in range(3_000)]
     large = signed(entries, "alice")
     bench.node.replica.receive(large, None)
     bench.tell(link, Want(1, (large.version_id(7)[:16],), SYNC_BUDGET_BYTES))
     batch, given = bench.said(link)
     assert batch == Batch((large.encode(),)), "whole, though it is three times the budget"
-    assert given == Given(1)
+    assert given == Given(1, bench.node.root)
 
 
 def test_a_large_change_is_given_once_and_whole() -> None:
@@ -615,18 +709,19 @@ def test_a_large_change_that_names_a_slot_again_and_again_is_given_in_the_end() 
 def test_the_follower_answers_every_question_and_keeps_no_state() -> None:
     bench, link = answering()
     root = bench.node.root
-    bench.tell(link, Hints(5, OTHER_ROOT, 0, (), True, 10_000))
+    bench.tell(link, Hints(5, OTHER_ROOT, 0, (b"", ()), True, 10_000))
     batch, hinted = bench.said(link)
     assert batch == Batch(tuple(one.encode() for one in bench.cluster.policies)), "the policy, and that once"
     assert hinted == Hinted(5, root, 1, (), False)
-    bench.tell(link, Hints(6, root, 1, (), True, 1_000), Check(7), Walk(8, (((), bytes(16)),)), Walk(9, (((), root),)))
+    bench.tell(link, Hints(6, root, 1, (b"", ()), True, 1_000), Check(7))
+    bench.tell(link, Walk(8, 5, 1, (((), bytes(5)),)), Walk(9, 5, 1, (((), root[:5]),)))
     bench.tell(link, Want(10, (bytes(16),), 1_000), WantPolicies(1), WantPolicies(0))
     same, checked, walked, unwalked, given, policies = bench.said(link)
     assert same == Hinted(6, root, 1, (), False)
     assert checked == Checked(7, root, 1)
-    assert walked == Walked(8, (Told((), Leaf(tuple(one[:16] for one in bench.node.replica.live.tree.items()))),))
+    assert walked == Walked(8, (Told((), 0, b"".join(one[:5] for one in bench.node.replica.live.tree.items())),))
     assert unwalked == Walked(9, ())
-    assert given == Given(10)
+    assert given == Given(10, root)
     assert policies == Batch(tuple(one.encode() for one in bench.cluster.policies))
     assert bench.node.sync.is_idle
 
@@ -637,7 +732,7 @@ def test_a_budget_is_kept_and_one_change_always_comes() -> None:
         bench.tell(link, Batch((one.encode(),)))
     bench.said(link)
     for budget, expected in ((0, 1), (5_000, 4)):
-        bench.tell(link, Hints(1, OTHER_ROOT, 1, (), True, budget))
+        bench.tell(link, Hints(1, OTHER_ROOT, 1, (b"", ()), True, budget))
         *batches, hinted = bench.said(link)
         assert hinted.more
         assert sum(len(batch.changes) for batch in batches) == expected
@@ -647,9 +742,9 @@ def test_incomplete_hints_are_not_answered_with_writers_that_were_left_out() -> 
     bench, link = answering()
     bench.tell(link, Batch((change(key="old", incarnation=b"left out").encode(),)))
     bench.said(link)
-    bench.tell(link, Hints(1, OTHER_ROOT, 1, ((b"w" * 16, 3),), False, 1_000))
+    bench.tell(link, Hints(1, OTHER_ROOT, 1, (b"w" * 8, (3,)), False, 1_000))
     (hinted,) = bench.said(link)
-    assert hinted.lacks == ((b"w" * 16, 0),)
+    assert hinted.lacks == ((0, 3),)
 
 
 def test_invalid_changes_in_a_batch_are_counted_and_close_the_link() -> None:
@@ -695,4 +790,5 @@ def test_an_old_inequality_does_not_use_up_the_patience_for_a_new_one() -> None:
         for _ in range(4):
             bench.wait(PATIENCE_S)
             bench.tell(link, Ping(1))
+        bench.said(link, Root)  # the regular ones of this time
     assert bench.events(Synced) == []

@@ -27,6 +27,7 @@ from gossipconf.protocol.messages import NONCE_BYTES, Goodbye, Hello, Message, d
 from gossipconf.runtime.address import parse_address
 from gossipconf.runtime.agent import Agent
 from gossipconf.runtime.control_socket import short_path
+from gossipconf.runtime.discovery import LookUp
 from gossipconf.runtime.pki import NodeFiles, client_context, create_ca, issue_node
 from gossipconf.runtime.settings import AgentSettings
 from gossipconf.trust.cluster import Cluster, found_cluster
@@ -61,8 +62,8 @@ class Bell:
 class WatchedAgent(Agent):
     """An agent whose inputs ring a bell."""
 
-    def __init__(self, settings: AgentSettings, bell: Bell) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: AgentSettings, bell: Bell, look_up: LookUp | None = None) -> None:
+        super().__init__(settings, look_up=look_up)
         self.finished = trio.Event()
         self.scope = trio.CancelScope()
         self._bell = bell
@@ -121,11 +122,13 @@ class Fleet:
         self.bell = Bell()
         self._nursery = nursery
 
-    async def start(self, name: str, *join: WatchedAgent | str, **options: Any) -> WatchedAgent:
+    async def start(
+        self, name: str, *join: WatchedAgent | str, look_up: LookUp | None = None, **options: Any
+    ) -> WatchedAgent:
         """Start (again) the agent ``name``, with seeds; returns once it serves."""
         seeds = [one if isinstance(one, str) else one.address for one in join]
         data = options.pop("data", self.data / name)
-        agent = WatchedAgent(self.site.settings(name, data, seeds, **options), self.bell)
+        agent = WatchedAgent(self.site.settings(name, data, seeds, **options), self.bell, look_up)
         await self._nursery.start(_run, agent)
         return agent
 

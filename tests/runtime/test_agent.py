@@ -25,6 +25,7 @@ from gossipconf.model.errors import (
     StaleReservation,
     TransportError,
 )
+from gossipconf.protocol.tuning import WAN
 from gossipconf.runtime.address import parse_address
 from gossipconf.runtime.agent import JOURNAL_FILE
 from gossipconf.runtime.settings import AgentSettings
@@ -143,6 +144,12 @@ async def test_a_restarted_agent_serves_before_it_has_any_link(site: Site, tmp_p
         b = await fleet.start("b", DEAD)
         assert not b.node.links()
         assert b.values() == {f"key/{number}": b"x" for number in range(20)}
+
+
+async def test_an_agent_keeps_the_pace_that_it_was_given(site: Site, tmp_path: Path) -> None:
+    async with fleet_of(site, tmp_path) as fleet:
+        agent = await fleet.start("a", tuning=WAN)
+        assert agent.node.environment.tuning is WAN
 
 
 async def test_an_empty_disk_boots_from_one_peer(site: Site, tmp_path: Path) -> None:

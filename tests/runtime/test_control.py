@@ -30,10 +30,11 @@ from gossipconf.model.limits import (
 )
 from gossipconf.model.merkle import SparseTree
 from gossipconf.protocol.node import Node
+from gossipconf.protocol.subject import AskedChange, Subject
 from gossipconf.runtime.agent import JOURNAL_FILE
 from gossipconf.runtime.control import HISTORY_ROWS, PAGE_BYTES_MAX, ControlServer
 from gossipconf.runtime.control_request import SKIP_MAX
-from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX, short_path
+from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX, WAIT_S_MAX, short_path
 from gossipconf.runtime.transport import Transport
 from gossipconf.store.journal import Journal
 from gossipconf.store.journal_ops import JournalOp, Retire
@@ -347,6 +348,13 @@ async def test_the_largest_number_of_entries(site: Site, tmp_path: Path) -> None
         {"op": "history", "key": 5},
         {"op": "watch"},
         {"op": "watch", "prefix": "a/"},
+        {"op": "acks"},
+        {"op": "acks", "wait_ms": 0},
+        {"op": "acks", "wait_ms": 1.5},
+        {"op": "acks", "wait_ms": WAIT_S_MAX * 1000 + 1},
+        {"op": "acks", "wait_ms": 1000, "change": "abc"},
+        {"op": "acks", "wait_ms": 1000, "change": "xyzw"},
+        {"op": "acks", "wait_ms": 1000, "change": 5},
         {"op": "publish"},
         {"op": "publish", "change": "text"},
         {"op": "reserve"},
@@ -420,6 +428,70 @@ async def test_watch_tells_what_changes_under_its_prefix(site: Site, tmp_path: P
         async with asking(agent) as asker:  # the watcher has gone; the agent has not
             await publish(agent, "shop/price", b"2")
             assert (await asker.ask("info"))["keys"] == 2
+
+
+async def test_acks_tell_who_has_applied_a_change(site: Site, tmp_path: Path) -> None:
+    async with fleet_of(site, tmp_path) as fleet:
+        one = await fleet.start("one", zone="eu")
+        other = await fleet.start("other", one)
+        await fleet.linked(one, other)
+        change = await publish(one, "shop/price", b"1")
+        await fleet.settled(one, other)
+        for fields in ({"change": change.id.hex()[:10]}, {"change": change.id.hex().upper()}, {}):
+            async with asking(other) as asker:
+                assert await asker.ask("acks", wait_ms=60_000, **fields) == {"ok": True}
+                event = await asker.reply()
+                while event is not None and not event["done"]:
+                    event = await asker.reply()
+                assert event == {
+                    "event": "tally",
+                    "done": True,
+                    "applied": 2,
+                    "total": 2,
+                    "complete": True,
+                    "missing": [],
+                    "silent": [],
+                    "more_silent": False,
+                    "zones": [{"zone": "eu", "applied": 1, "total": 1}],
+                }
+                assert await asker.reply() is None
+        await fleet.until(lambda: not any(agent.node.acks.questions() for agent in (one, other)))
+
+
+async def test_acks_end_in_time_or_with_their_asker(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody_has = Subject((AskedChange(bytes(32), bytes(16), 1, None),))
+    monkeypatch.setattr(ControlServer, "_subject", lambda self, request: nobody_has)
+    async with fleet_of(site, tmp_path) as fleet:
+        agent = await fleet.start("desk")
+        async with asking(agent) as asker:
+            await asker.ask("acks", wait_ms=100)
+            events = [await asker.reply(), await asker.reply()]
+            assert [(one["applied"], one["missing"], one["done"]) for one in events if one] == [
+                (0, ["desk"], False),
+                (0, ["desk"], True),
+            ]
+            assert await asker.reply() is None
+        async with asking(agent) as asker:
+            await asker.ask("acks", wait_ms=3_000_000)
+            assert len(agent.node.acks.questions()) == 1
+        await fleet.until(lambda: agent.node.acks.questions() == [])  # the asker has hung up
+
+
+async def test_acks_of_a_change_that_has_died_and_of_one_that_nobody_knows(site: Site, tmp_path: Path) -> None:
+    async with fleet_of(site, tmp_path) as fleet:
+        agent = await fleet.start("desk")
+        old = await publish(agent, "shop/price", b"1")
+        await publish(agent, "shop/price", b"2")
+        async with asking(agent) as asker:
+            await asker.ask("acks", wait_ms=60_000, change=old.id.hex())
+            event = await asker.reply()
+            assert event is not None
+            assert (event["applied"], event["done"]) == (1, True)
+        async with asking(agent) as asker:
+            refused = await asker.ask("acks", wait_ms=1, change="0123456789")
+            assert (refused["ok"], refused["error"]) == (False, "ControlError")
 
 
 async def test_history_and_status(site: Site, tmp_path: Path) -> None:

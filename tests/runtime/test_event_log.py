@@ -8,9 +8,15 @@ import pytest
 import trio
 
 from gossipconf.model.errors import JournalCorrupt, TransportError
-from gossipconf.protocol.events import ConnectFailed, DuplicateNode
+from gossipconf.protocol.events import ConnectFailed, DuplicateNode, ResolveFailed
 from gossipconf.runtime.error_group import one_error
-from gossipconf.runtime.event_log import DUPLICATE_EVERY_S, SUBJECTS_MAX, UNREACHABLE_EVERY_S, EventLog
+from gossipconf.runtime.event_log import (
+    DUPLICATE_EVERY_S,
+    SUBJECTS_MAX,
+    UNREACHABLE_EVERY_S,
+    UNRESOLVED_EVERY_S,
+    EventLog,
+)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -46,6 +52,15 @@ def test_an_address_that_cannot_be_reached_is_a_warning_once_in_a_while(caplog: 
         log.write(ConnectFailed("10.0.0.1:1", "connection refused"), at_s)
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.DEBUG, logging.WARNING]
     assert set(lines(caplog)) == {"cannot reach 10.0.0.1:1: connection refused"}
+
+
+def test_a_resolver_that_is_down_for_hours_is_a_warning_once_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    log = EventLog()
+    for at_s in (100.0, 130.0, 100.0 + UNRESOLVED_EVERY_S):
+        log.write(ResolveFailed("agents.svc:1", "no answer"), at_s)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.DEBUG, logging.WARNING]
+    assert set(lines(caplog)) == {"cannot resolve the seed agents.svc:1: no answer"}
 
 
 # -- errors in groups -----------------------------------------------------------------------------

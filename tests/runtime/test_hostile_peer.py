@@ -31,12 +31,13 @@ from gossipconf.model.limits import (
     VALUE_BYTES_MAX,
 )
 from gossipconf.protocol.broadcast import WAITING_BYTES_MAX
+from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.frames import FrameClass
+from gossipconf.protocol.frontier import START_BYTES
 from gossipconf.protocol.keepalive import HELLO_LIMIT_S, KEEPALIVE_S, SILENCES_MAX
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
     BATCH_CHANGES_MAX,
-    ITEM_BYTES,
     PRESENCES_MAX,
     TEXT_BYTES_MAX,
     WALK_NODES_MAX,
@@ -53,7 +54,6 @@ from gossipconf.protocol.messages import (
     Message,
     Ping,
     Pong,
-    Presence,
     Push,
     Root,
     Roster,
@@ -65,10 +65,11 @@ from gossipconf.protocol.messages import (
     encode_message,
 )
 from gossipconf.protocol.overlay import FAULTS_MAX
-from gossipconf.protocol.presence import MEMBERS_MAX
+from gossipconf.protocol.roster import UNCONFIRMED_MAX
+from gossipconf.protocol.sighting import Presence, Sighting
 from gossipconf.protocol.sync import REPLY_LIMIT_S, SESSION_LIMIT_S
 from gossipconf.runtime.settings import AgentSettings
-from gossipconf.store.hash_tree import FANOUT, NODE_HASH_BYTES, Inner, Leaf
+from gossipconf.store.hash_tree import FANOUT
 
 from .cluster import (
     ADMIN,
@@ -197,10 +198,13 @@ MALFORMED = [
     encode([10, 256, b"x"]),
     encode([20, bytes(15), 0]),
     encode([23, [b"x"] * (BATCH_CHANGES_MAX + 1)]),
-    encode([26, 1, [[[16], bytes(16)]]]),
-    encode([26, 1, [[[0] * 65, bytes(16)]]]),
-    encode([27, 1, [[[], True, [bytes(16)] * (FANOUT - 1)]]]),
-    encode([28, 1, [bytes(ITEM_BYTES)] * (WANTED_ITEMS_MAX + 1), 0]),
+    encode([26, 1, 4, 1, [[[16], bytes(4)]]]),
+    encode([26, 1, 4, 1, [[[0] * 65, bytes(4)]]]),
+    encode([26, 1, 3, 1, []]),
+    encode([26, 1, 4, 3, []]),
+    encode([27, 1, [[[], 3, bytes(16)]]]),
+    encode([28, 1, [bytes(4)] * (WANTED_ITEMS_MAX + 1), 0]),
+    encode([28, 1, [bytes(3)], 0]),
     encode([28, 1, [], SYNC_BUDGET_BYTES + 1]),
     b"\x81\x01\x02",
     b"\xcb" + bytes(8),
@@ -225,7 +229,7 @@ async def test_unknown_types_and_further_fields_are_skipped(
         hello = encode_message(peer.hello(version_max=9, capabilities=SEQ_MAX))
         assert hello[0] == 0x90 | 10
         await peer.send_payload(FrameClass.CONTROL, b"\x9c" + hello[1:] + encode("newer") + encode([1, [2]]))
-        for number in (0, 7, 99, SEQ_MAX):
+        for number in (0, 99, SEQ_MAX):
             await peer.send_payload(FrameClass.SYNC, encode([number, "of a newer version", [[b""]]]))
         await peer.send_payload(FrameClass.CONTROL, encode([2, 4711, "further", [1]]))
         assert await peer.expect(Pong, lambda pong: pong.token == 4711)
@@ -251,7 +255,7 @@ async def test_a_message_before_hello(site: Site, tmp_path: Path, caplog: pytest
         Root(bytes(16), 1),
         Push(1, 0, 0, b"x"),
         Roster(()),
-        Hints(1, bytes(16), 1, (), True, 9),
+        Hints(1, bytes(16), 1, (b"", ()), True, 9),
         Goodbye(0, "x"),
     ]
     async with siege_of(site, tmp_path, caplog) as siege:
@@ -444,11 +448,11 @@ async def test_tree_nodes_that_were_not_asked_for(site: Site, tmp_path: Path, ca
     async with siege_of(site, tmp_path, caplog) as siege:
         async with siege.attacker() as peer:
             walk = await walked(peer)
-            await peer.send(Walked(walk.request, (Told((1, 2, 3), Leaf(())),)))
+            await peer.send(Walked(walk.request, (Told((1, 2, 3), 0, b""),)))
             assert "not asked for" in await peer.end()
         async with siege.attacker() as peer:
             walk = await walked(peer)
-            twice = Told((), Inner((bytes(NODE_HASH_BYTES),) * FANOUT))
+            twice = Told((), 1, bytes(FANOUT * WIDTH_MIN))
             await peer.send(Walked(walk.request, (twice, twice)))
             assert "told already" in await peer.end()
 
@@ -457,10 +461,12 @@ async def test_answers_to_other_requests_are_skipped(
     site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
-        await peer.send(Hinted(1, bytes(16), 1, (), True), Given(5), Walked(9, ()), Checked(2, bytes(16), 1))
+        await peer.send(Hinted(1, bytes(16), 1, (), True), Given(5, bytes(16)), Walked(9, ()), Checked(2, bytes(16), 1))
         hints = await led(peer)
         for request in (0, hints.request + 1, SEQ_MAX):
-            await peer.send(Hinted(request, bytes(16), 1, (), True), Given(request), Checked(request, bytes(16), 1))
+            await peer.send(
+                Hinted(request, bytes(16), 1, (), True), Given(request, bytes(16)), Checked(request, bytes(16), 1)
+            )
         await peer.send(Ping(78))
         await peer.expect(Pong, lambda pong: pong.token == 78)
         await peer.send(Hinted(hints.request, siege.agent.node.root, 1, (), False))  # "equal"
@@ -474,7 +480,7 @@ async def test_an_answer_of_another_kind(
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
         hints = await led(peer)
         answers = {
-            Given: Given(hints.request),
+            Given: Given(hints.request, bytes(16)),
             Checked: Checked(hints.request, bytes(16), 1),
             Walked: Walked(hints.request, ()),
         }
@@ -508,9 +514,9 @@ async def test_a_peer_that_answers_for_ever_keeps_no_other_from_syncing(
         while walk is not None:
             assert len(walk.nodes) <= WALK_NODES_MAX
             told = [
-                Told(prefix, Inner((rng.randbytes(16), rng.randbytes(16), *(bytes(16),) * (FANOUT - 2))))
+                Told(prefix, 1, rng.randbytes(2 * walk.width) + bytes((FANOUT - 2) * walk.width))
                 if len(prefix) < 60
-                else Told(prefix, Leaf(()))
+                else Told(prefix, 0, b"")
                 for prefix, _ in walk.nodes
             ]
             await peer.send(Walked(walk.request, tuple(told)))
@@ -551,19 +557,20 @@ async def test_huge_frontiers_and_items_that_do_not_exist(
 ) -> None:
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker(LEADER) as peer:
         rng = random.Random(5)
-        frontier = tuple(sorted((rng.randbytes(16), SEQ_MAX) for _ in range(FRONTIER_WRITERS_MAX)))
+        starts = sorted(rng.randbytes(START_BYTES) for _ in range(FRONTIER_WRITERS_MAX))
+        frontier = (b"".join(starts), (SEQ_MAX,) * FRONTIER_WRITERS_MAX)
         await peer.send(Hints(1, bytes(16), 1, frontier, False, SYNC_BUDGET_BYTES))
         hinted = await peer.expect(Hinted)
         assert len(hinted.lacks) == FRONTIER_WRITERS_MAX
-        items = tuple(rng.randbytes(ITEM_BYTES) for _ in range(WANTED_ITEMS_MAX))
+        items = tuple(rng.randbytes(16) for _ in range(WANTED_ITEMS_MAX))
         await peer.send(Want(2, items, SYNC_BUDGET_BYTES), Want(3, (), 0), WantPolicies(1 << 30))
         assert (await peer.expect(Given)).request == 2
         assert (await peer.expect(Given)).request == 3
-        deep = tuple(((nibble,) * 64, rng.randbytes(16)) for nibble in range(16))
-        await peer.send(Walk(4, deep))
+        deep = tuple(((nibble,) * 64, rng.randbytes(4)) for nibble in range(16))
+        await peer.send(Walk(4, 4, 1, deep))
         answer = await peer.expect(Walked)
-        assert {told.summary for told in answer.nodes} == {Leaf(())}
-        over = encode([21, 5, bytes(16), 1, [*frontier, (b"\xff" * 16, 1)], False, 0])
+        assert {(told.levels, told.data) for told in answer.nodes} == {(0, b"")}
+        over = encode([21, 5, bytes(16), 1, [frontier[0] + b"\xff" * START_BYTES, [*frontier[1], 1]], False, 0])
         await peer.send_payload(FrameClass.SYNC, over)
         assert "malformed" in await peer.end()
 
@@ -588,12 +595,14 @@ async def test_a_roster_of_ten_thousand_names(site: Site, tmp_path: Path, caplog
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
         for first in range(0, 10_000, PRESENCES_MAX):
             names = [f"ghost-{number}" for number in range(first, first + PRESENCES_MAX)]
-            await peer.send(Roster(tuple(presence(name, address=f"127.0.0.1:{1 + first}") for name in names)))
+            ghosts = [presence(name, address=f"127.0.0.1:{1 + first}") for name in names]
+            await peer.send(Roster(tuple(map(Sighting, ghosts))))
         await peer.send(Ping(80))
         await peer.expect(Pong, lambda pong: pong.token == 80)
-        assert len(siege.agent.node.members()) <= MEMBERS_MAX
+        assert len(siege.agent.node.members()) <= UNCONFIRMED_MAX + 2
         assert len(siege.agent.node.overlay.book) <= ADDRESS_BOOK_MAX
-        assert len(siege.honest.node.members()) <= MEMBERS_MAX
+        assert len(siege.honest.node.members()) <= UNCONFIRMED_MAX + 2
+        assert {"mmm", "honest"} & {member.name for member in siege.honest.node.members()}
 
 
 async def test_records_of_extremes_and_of_the_agent_itself(
@@ -602,7 +611,9 @@ async def test_records_of_extremes_and_of_the_agent_itself(
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
         extreme = presence("z", started_ms=TIME_MS_MAX, count=SEQ_MAX, versions=SEQ_MAX, zone="\u2028" * 85)
         older = presence("mmm", boot=b"12345678", started_ms=1)
-        await peer.send(Roster((extreme, older)), Roster((extreme,) * PRESENCES_MAX), Ping(81))
+        await peer.send(
+            Roster((Sighting(extreme), Sighting(older))), Roster((Sighting(extreme),) * PRESENCES_MAX), Ping(81)
+        )
         await peer.expect(Pong, lambda pong: pong.token == 81)
         assert "mmm" not in {member.presence.node_id for member in siege.agent.node.members()}
 

@@ -8,6 +8,7 @@ import pytest
 
 from gossipconf.model.errors import ConfigError
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
+from gossipconf.protocol.tuning import LAN, WAN
 from gossipconf.runtime.node_files import NodeFiles
 from gossipconf.runtime.settings import HISTORY_DAYS, OPTIONS, SEEDS_MAX, ZONE_BYTES_MAX, AgentSettings, load
 
@@ -16,7 +17,7 @@ node = "checkout-7.eu-west"
 listen = "10.0.0.5:7000"
 advertise = "[2001:db8::1]:7000"
 zone = "eu-west/a"
-join = ["10.0.0.1:7946", "seed.example:7946", "[::1]:1"]
+join = ["10.0.0.1:7946", "seed.example:7946", "[::1]:1", "srv:_gossipconf._tcp.example.org"]
 cluster = "shop.gossipconf"
 certificate = "pki/node.crt"
 private_key = "/etc/gossipconf/node.key"
@@ -24,6 +25,8 @@ ca = "../ca.crt"
 data = "var"
 source_host = "10.0.0.5"
 history_days = 7
+preset = "wan"
+labels = { service = "checkout", release = "2026-03" }
 """
 
 
@@ -43,9 +46,11 @@ def test_every_option(tmp_path: Path) -> None:
         data=tmp_path / "var",
         advertise="[2001:db8::1]:7000",
         zone="eu-west/a",
-        join=("10.0.0.1:7946", "seed.example:7946", "[::1]:1"),
+        join=("10.0.0.1:7946", "seed.example:7946", "[::1]:1", "srv:_gossipconf._tcp.example.org"),
         source_host="10.0.0.5",
         history_days=7,
+        tuning=WAN,
+        labels=(("release", "2026-03"), ("service", "checkout")),
     )
 
 
@@ -59,6 +64,7 @@ def test_a_name_is_enough(tmp_path: Path) -> None:
         data=tmp_path / "data",
     )
     assert settings.history_days == HISTORY_DAYS
+    assert settings.tuning == LAN
     assert settings.control_socket == tmp_path / "data" / "control.sock"
 
 
@@ -103,12 +109,15 @@ def test_listen(tmp_path: Path, listen: str, expected: tuple[str, int]) -> None:
         ('node = "a"\ndata = true', ["'data' must be a string"]),
         ('node = "a"\njoin = "b:1"', ["'join' must be a list", "10.0.0.1:7946"]),
         ('node = "a"\njoin = [1]', ["'join' must be a list"]),
-        ('node = "a"\njoin = ["b"]', ["'b'", "host:port"]),
+        ('node = "a"\njoin = ["b"]', ["option 'join': 'b'", "host:port", "[IPv6 address]:port", "srv:NAME"]),
+        ('node = "a"\njoin = ["srv:_x._tcp.y:1"]', ["option 'join': 'srv:_x._tcp.y:1'", "srv:NAME", "SRV records"]),
         (f'node = "a"\njoin = {["b:1"] * (SEEDS_MAX + 1)}', ["'join'", str(SEEDS_MAX)]),
         ('node = "a"\nlisten = "7946"', ["'7946'"]),
         ('node = "a"\nlisten = "h:70000"', ["'h:70000'"]),
         ('node = "a"\nlisten = "::1:0"', ["::1"]),
         ('node = "a"\nadvertise = "host"', ["'host'"]),
+        ('node = "a"\npreset = "fast"', ["'preset' is 'fast'", "lan, wan, local"]),
+        ('node = "a"\npreset = 1', ["'preset' must be a string"]),
         ('node = "a"\nhistory_days = "30"', ["'history_days'", "whole number"]),
         ('node = "a"\nhistory_days = 1.5', ["'history_days'"]),
         ('node = "a"\nhistory_days = true', ["'history_days'"]),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gossipconf.store.hash_tree import EMPTY_HASH, LEAF_ITEMS_MAX, HashTree, Inner, Leaf
+from gossipconf.store.hash_tree import EMPTY_HASH, HashTree
 from tests.strategies import crowded_ids
 
 prefixes = st.one_of(
@@ -73,13 +73,11 @@ class AgainstASet(RuleBasedStateMachine):
         expected = under(self.items, prefix)
         assert self.tree.items(prefix) == expected
         assert self.tree.hash_at(prefix) == hash_by_definition(expected, len(prefix))
-        summary = self.tree.summary(prefix)
-        if isinstance(summary, Leaf):
-            assert list(summary.items) == expected
-            assert len(expected) <= LEAF_ITEMS_MAX
-        else:
-            assert len(expected) > LEAF_ITEMS_MAX
-            assert summary == Inner(tuple(self.tree.hash_at((*prefix, nibble)) for nibble in range(16)))
+        assert self.tree.count(prefix) == len(expected)
+        for levels in range(min(3, 65 - len(prefix))):
+            below = [tuple(number >> 4 * up & 15 for up in reversed(range(levels))) for number in range(16**levels)]
+            by_definition = [hash_by_definition(under(self.items, prefix + one), len(prefix) + levels) for one in below]
+            assert self.tree.row(prefix, levels) == by_definition
 
     @precondition(lambda self: self.items)
     @rule(data=st.data(), length=st.integers(0, 32), other=crowded_ids())
@@ -119,7 +117,7 @@ def test_one_id_more_or_less_changes_the_root(items, data):
 def test_the_empty_tree_has_the_empty_hash():
     tree = HashTree()
     assert tree.root == EMPTY_HASH == tree.hash_at((3, 4))
-    assert tree.summary(()) == Leaf(())
+    assert tree.row((), 2) == [EMPTY_HASH] * 256
     assert tree.starting_with(b"\x01") == []
 
 
@@ -127,19 +125,18 @@ def test_the_seventeenth_id_divides_a_leaf_and_its_removal_joins_it_again():
     items = [bytes([number << 4]) + bytes(31) for number in range(16)] + [b"\x01" + bytes(31)]
     tree = tree_of(items[:16])
     before = tree.root
-    assert isinstance(tree.summary(()), Leaf)
+    assert before == sha256(b"\x00" + b"".join(sorted(items[:16]))).digest()[:16]
     tree.add(items[16])
-    assert isinstance(tree.summary(()), Inner)
+    assert tree.root == sha256(b"\x01" + b"".join(tree.row((), 1))).digest()[:16]
     tree.remove(items[16])
-    assert isinstance(tree.summary(()), Leaf)
     assert tree.root == before
 
 
 def test_ids_that_differ_in_the_last_nibbles_only_make_a_deep_tree():
     items = {bytes(31) + bytes([number]) for number in range(256)}
     tree = tree_of(items)
-    assert isinstance(tree.summary((0,) * 62), Inner)
-    assert tree.summary((0,) * 63) == Leaf(tuple(sorted(items)[:16]))
+    assert tree.count((0,) * 62) == 256
+    assert tree.items((0,) * 63) == sorted(items)[:16]
     assert tree.root == hash_by_definition(sorted(items), 0)
     for item in items:
         tree.remove(item)

@@ -16,6 +16,7 @@ from typing import Final
 
 from gossipconf.model.limits import SEQ_MAX
 from gossipconf.protocol.environment import Send
+from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.messages import (
     Addresses,
     Batch,
@@ -23,15 +24,16 @@ from gossipconf.protocol.messages import (
     Hinted,
     Hints,
     Message,
-    Presence,
     Push,
     Root,
     Roster,
+    Signs,
     Walked,
     decode_message,
     encode_message,
 )
-from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, NODE_HASH_BYTES, Inner
+from gossipconf.protocol.sighting import Sighting
+from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, NODE_HASH_BYTES
 
 from ..network.wire import Wire
 from ..options import option
@@ -45,7 +47,7 @@ REPLAYED_MAX: Final = 100
 
 PAYLOADS: Final = frozenset((Push.TYPE, Batch.TYPE))
 """Types of messages that carry changes."""
-REPLAYABLE: Final = PAYLOADS | {Root.TYPE, Roster.TYPE, Addresses.TYPE}
+REPLAYABLE: Final = PAYLOADS | {Root.TYPE, Roster.TYPE, Signs.TYPE, Addresses.TYPE}
 """Types that are legal at any time: the others open, answer or close something."""
 CLAIMS: Final = frozenset((Root.TYPE, Hints.TYPE, Hinted.TYPE, Checked.TYPE))
 """Types in which a node says what it holds."""
@@ -208,18 +210,19 @@ class Lie(Adversary):
             case Root() | Checked():
                 return dataclasses.replace(message, root=self._root())
             case Hints():
-                frontier = tuple((writer, SEQ_MAX) for writer, _ in message.frontier)
-                return dataclasses.replace(message, frontier=frontier, root=self._root())
+                starts, seqs = message.frontier
+                return dataclasses.replace(message, frontier=(starts, (SEQ_MAX,) * len(seqs)), root=self._root())
             case Hinted():
-                lacks = tuple((writer, 0) for writer, _ in message.lacks)
+                lacks = tuple((place, SEQ_MAX) for place, _ in message.lacks)
                 return dataclasses.replace(message, lacks=lacks, root=self._root(), more=True)
             case Walked():
-                inner = Inner(tuple(self._root() for _ in range(FANOUT)))
-                nodes = (
-                    dataclasses.replace(told, summary=inner) if len(told.prefix) < DEPTH_MAX else told
+                nodes = tuple(
+                    dataclasses.replace(told, levels=1, data=self._rng.randbytes(FANOUT * WIDTH_MIN))
+                    if len(told.prefix) < DEPTH_MAX
+                    else told
                     for told in message.nodes
                 )
-                return dataclasses.replace(message, nodes=tuple(nodes))
+                return dataclasses.replace(message, nodes=nodes)
         return message
 
     def _root(self) -> bytes:
@@ -235,12 +238,15 @@ class Slander(Adversary):
             return ((0.0, send),)
         roster = decode_message(send.message)
         assert isinstance(roster, Roster)
-        turned = Roster(tuple(one if one.node_id == host.name else _gone(one) for one in roster.presences))
+        turned = Roster(
+            tuple(one if one.presence.node_id == host.name else _gone(one) for one in roster.sightings), roster.news
+        )
         return ((0.0, dataclasses.replace(send, message=encode_message(turned))),)
 
 
-def _gone(presence: Presence) -> Presence:
-    return dataclasses.replace(presence, stopped=True, count=presence.count + 1)
+def _gone(sighting: Sighting) -> Sighting:
+    presence = sighting.presence
+    return dataclasses.replace(sighting, presence=dataclasses.replace(presence, stopped=True, count=presence.count + 1))
 
 
 def copy_of(disk: Disk) -> Disk:

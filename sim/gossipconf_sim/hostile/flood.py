@@ -15,20 +15,23 @@ from typing import Final
 from gossipconf.model.change import Change
 from gossipconf.model.limits import SYNC_BUDGET_BYTES
 from gossipconf.protocol.environment import Send
+from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
-    ITEM_BYTES,
+    EPOCH_MAX,
+    LEASE_MS_MAX,
     NONCE_BYTES,
     PRESENCES_MAX,
     WALK_NODES_MAX,
     WANTED_ITEMS_MAX,
+    WIDTH_MAX,
     Addresses,
+    Ask,
     Batch,
     Check,
     Hints,
     Message,
     Ping,
-    Presence,
     Push,
     Root,
     Roster,
@@ -37,6 +40,8 @@ from gossipconf.protocol.messages import (
     WantPolicies,
     encode_message,
 )
+from gossipconf.protocol.sighting import Presence, Sighting
+from gossipconf.protocol.subject import Subject
 from gossipconf.store.hash_tree import FANOUT, NODE_HASH_BYTES
 
 from ..world.adversary import Adversary
@@ -92,16 +97,17 @@ class Flood(Adversary):
 
     def hints(self, host: Host) -> Message:
         """Wants everything, as if it had nothing: the answer is as long as what one answer may bring."""
-        return Hints(self._number(), self._bytes(NODE_HASH_BYTES), 0, (), True, SYNC_BUDGET_BYTES)
+        return Hints(self._number(), self._bytes(NODE_HASH_BYTES), 0, (b"", ()), True, SYNC_BUDGET_BYTES)
 
     def walk(self, host: Host) -> Message:
         """Wants many nodes of the tree."""
         prefixes = (tuple(self._rng.randrange(FANOUT) for _ in range(PREFIX_NIBBLES)) for _ in range(WALK_NODES_MAX))
-        return Walk(self._number(), tuple((prefix, self._bytes(NODE_HASH_BYTES)) for prefix in dict.fromkeys(prefixes)))
+        nodes = tuple((prefix, self._bytes(WIDTH_MIN)) for prefix in dict.fromkeys(prefixes))
+        return Walk(self._number(), WIDTH_MIN, 1, nodes)
 
     def want(self, host: Host) -> Message:
         """Wants all that it holds itself, item by item."""
-        items = tuple(item[:ITEM_BYTES] for item in host.running.replica.live.tree.items())
+        items = tuple(item[:WIDTH_MAX] for item in host.running.replica.live.tree.items())
         return Want(self._number(), items[:WANTED_ITEMS_MAX], SYNC_BUDGET_BYTES)
 
     def want_policies(self, host: Host) -> Message:
@@ -116,7 +122,7 @@ class Flood(Adversary):
     def presences(self, host: Host) -> Message:
         """Nodes that are not there, each seen just now."""
         own = host.running.presence.own()
-        return Roster(tuple(self._invent(own) for _ in range(PRESENCES_MAX)))
+        return Roster(tuple(Sighting(self._invent(own)) for _ in range(PRESENCES_MAX)))
 
     def push(self, host: Host) -> Message:
         """A change that everybody has."""
@@ -129,6 +135,11 @@ class Flood(Adversary):
         chosen = (self._rng.choice(found) for _ in range(min(PARTS_MAX, len(found))))
         cut = (one.restrict([index for index, _ in one.entries[: self._rng.randrange(2)]]) for one in chosen)
         return Batch(tuple(one.encode() for one in cut))
+
+    def ask(self, host: Host) -> Message:
+        """A question to all, for as long as there is one."""
+        subject = Subject(root=self._bytes(NODE_HASH_BYTES))
+        return Ask(self._bytes(NONCE_BYTES), EPOCH_MAX, 0, subject, LEASE_MS_MAX, LEASE_MS_MAX, True)
 
     # -- inventing --------------------------------------------------------------------------------
 
@@ -169,5 +180,6 @@ KINDS: Final[tuple[Maker, ...]] = (
     Flood.presences,
     Flood.push,
     Flood.parts,
+    Flood.ask,
 )
 """What is sent, in turn."""

@@ -191,7 +191,7 @@ class Network:
                 return True
             if wire.stalled_s[side] is None:
                 wire.stalled_s[side] = self.schedule.now_s
-        if not lane.queue.put(frame_class, message):
+        if not lane.queue.put(frame_class, message, self.schedule.now_s):
             self.ends.dropped(host, wire, frame_class)
             return False
         if not lane.busy and not wire.blocked[side]:

@@ -113,6 +113,15 @@ MISSING_BYTES: Final = Figure(
 )
 REPAIR_BYTES: Final = Figure("repair.bytes", "repair, sent", Unit.BYTES, "from then until all were equal")
 
+ACK_FIGURES: Final = (
+    Figure("acks.ack_ms", "all known", Unit.TIME_MS, "publish until somebody who asks knows that all have applied it"),
+    Figure("acks.by_delivery", "  by delivery", Unit.NUMBER, "the same by the change's last delivery"),
+)
+"""Spreads of questions."""
+ACK_ANSWERED: Final = Figure("acks.answered", "answered", Unit.SHARE, "of the questions who has applied a change")
+ACK_BYTES: Final = Figure("acks.bytes_per_node", "bytes/question", Unit.BYTES, "that a node receives for a question")
+ACK_LINK_BYTES: Final = Figure("acks.link_bytes_max", "bytes/link", Unit.BYTES, "of one question on one link, at most")
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -129,6 +138,10 @@ def spread_rows(result: Result) -> list[Row]:
         spread = getattr(result, figure.name)
         if spread is not None:
             rows.append(Row(figure, spread_cells(figure, spread)))
+    if result.acks is not None:
+        for figure, spread in zip(ACK_FIGURES, (result.acks.ack_ms, result.acks.by_delivery), strict=True):
+            if spread is not None:
+                rows.append(Row(figure, spread_cells(figure, spread)))
     return rows
 
 
@@ -150,8 +163,21 @@ def value_rows(result: Result) -> list[Row]:
     if result.repair is not None:
         rows.append(Row(MISSING_BYTES, (size(result.repair.missing_bytes),)))
         rows.append(Row(REPAIR_BYTES, (size(result.repair.bytes),)))
+    rows += ack_rows(result)
     rows.append(Row(VIOLATIONS, (number(len(result.violations)),)))
     return rows
+
+
+def ack_rows(result: Result) -> list[Row]:
+    """The single values of questions, where somebody asks."""
+    acks = result.acks
+    if acks is None or not acks.asked:
+        return []
+    return [
+        Row(ACK_ANSWERED, (share(acks.answered / acks.asked),)),
+        Row(ACK_BYTES, (shown(ACK_BYTES, acks.bytes_per_node),)),
+        Row(ACK_LINK_BYTES, (size(acks.link_bytes_max),)),
+    ]
 
 
 def _says_nothing(figure: Figure, result: Result) -> bool:

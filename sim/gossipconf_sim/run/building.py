@@ -9,17 +9,17 @@ from typing import Final
 
 from gossipconf.model.encoding import encode
 from gossipconf.model.entry import put
-from gossipconf.protocol.messages import NONCE_BYTES, Presence
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE
-from gossipconf.protocol.presence import MEMBERS_MAX, SAVED_MEMBERS
-from gossipconf.protocol.views import FAR, FAR_SMALL, NEAR, ONLY_NEAR, SMALL_ZONE
+from gossipconf.protocol.presence import SAVED_MEMBERS
+from gossipconf.protocol.roster import SavedMembers
+from gossipconf.protocol.tuning import Tuning
+from gossipconf.protocol.views import SMALL_ZONE, wanted
 from gossipconf.protocol.zone import tag_of
-from gossipconf.store.hash_tree import EMPTY_HASH
 from gossipconf.trust.signing import Reservation, compose
 
 from ..hostile.byzantine import hostile
 from ..network.zones import pair_delays, place
-from ..scenario.admins import ADMIN, FOUNDED_MS, cluster
+from ..scenario.admins import ADMIN, cluster
 from ..scenario.scenario import Scenario
 from ..world.host import Disk
 from ..world.world import MakeNode, World
@@ -82,17 +82,13 @@ def _preload(scenario: Scenario, world: World) -> dict[bytes, bytes]:
 
 
 def _earlier_life(scenario: Scenario, names: list[str]) -> dict[str, bytes]:
-    """What else is on a disk after an earlier life in a crowd: who was there, as far as a node remembers.
+    """What else is on a disk after an earlier life in a crowd: that there are too many for a roster.
 
-    Without it each of thousands of nodes would hear of the same crowd again, at once.
+    Without it each of thousands of nodes would count the same crowd again, at once.
     """
-    if scenario.start != "joined" or len(names) <= MEMBERS_MAX:
+    if scenario.start != "joined" or len(names) <= scenario.hosts.tuning().roster_members:
         return {}
-    members = [
-        Presence(name, bytes(NONCE_BYTES), FOUNDED_MS, 1, "", f"{name}:1", EMPTY_HASH, 1, 1, degraded=False)
-        for name in names[:MEMBERS_MAX]
-    ]
-    return {SAVED_MEMBERS: encode([member.to_wire() for member in members])}
+    return {SAVED_MEMBERS: SavedMembers(crowded=True).encode()}
 
 
 def _earlier_books(scenario: Scenario, zones: list[str], world: World) -> Callable[[int], dict[str, bytes]]:
@@ -117,7 +113,7 @@ def _earlier_books(scenario: Scenario, zones: list[str], world: World) -> Callab
     return book
 
 
-def earlier_links(zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
+def earlier_links(zones: list[str], tuning: Tuning, rng: Random) -> Iterator[tuple[int, int]]:
     """The links of hosts in these zones as overlays of an earlier life would have left them, each pair once.
 
     Inside each zone, and across zones, random regular graphs.
@@ -127,12 +123,13 @@ def earlier_links(zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
         members.setdefault(zone, []).append(host)
     seen: set[tuple[int, int]] = set()
     candidates: list[Iterator[tuple[int, int]]] = [
-        random_regular(hosts, NEAR if len(members) > 1 else ONLY_NEAR, rng) for hosts in members.values()
+        random_regular(hosts, wanted(len(hosts), knows_others=len(members) > 1, tuning=tuning).near, rng)
+        for hosts in members.values()
     ]
     if len(members) > 1:
-        everywhere = random_regular(list(range(len(zones))), FAR, rng)
+        everywhere = random_regular(list(range(len(zones))), tuning.far_links, rng)
         candidates.append((one, other) for one, other in everywhere if zones[one] != zones[other])
-        candidates.append(_few_far(members, zones, rng))
+        candidates.append(_few_far(members, zones, tuning.far_links, rng))
     for one, other in chain.from_iterable(candidates):
         pair = (min(one, other), max(one, other))
         if pair not in seen:
@@ -140,11 +137,11 @@ def earlier_links(zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
             yield one, other
 
 
-def _few_far(members: dict[str, list[int]], zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
+def _few_far(members: dict[str, list[int]], zones: list[str], more: int, rng: Random) -> Iterator[tuple[int, int]]:
     """More far links for the hosts of small zones."""
     for hosts in members.values():
         for one in hosts if len(hosts) < SMALL_ZONE else ():
-            for other in rng.sample(range(len(zones)), min(len(zones), FAR_SMALL - FAR)):
+            for other in rng.sample(range(len(zones)), min(len(zones), more)):
                 if zones[other] != zones[one]:
                     yield one, other
 

@@ -1,4 +1,4 @@
-"""The ten invariants of the design, each as a checker over a world.
+"""The ten invariants of the design, each as a checker over a world; and one more, of tallies.
 
 A checker looks at nodes from outside and returns what is wrong, in words; an empty
 list means that the invariant holds now. Hostile hosts are judged by nobody: what they
@@ -19,21 +19,30 @@ from gossipconf.model.entry import Slot
 from gossipconf.model.errors import GossipconfError
 from gossipconf.model.limits import ADDRESS_BOOK_MAX, FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
 from gossipconf.model.version import Version, versions_of
-from gossipconf.protocol.events import PublishFailed
+from gossipconf.protocol.acks import HELD_MAX, OWN_MAX
+from gossipconf.protocol.events import AckProgress, PublishFailed
 from gossipconf.protocol.frames import QUEUE_BYTES_MAX, FrameClass
 from gossipconf.protocol.node import Node
-from gossipconf.protocol.presence import MEMBERS_MAX
+from gossipconf.protocol.question import Question
+from gossipconf.protocol.roster import MEMBERS_MAX
+from gossipconf.protocol.tally import NAMES_MAX
 from gossipconf.protocol.views import LINKS_MAX
 from gossipconf.store.live_set import LiveSet
 from gossipconf.trust.policy import PolicyChain, policy_changes
 
+from ..world.host import Host
 from ..world.twin import Twin
 from ..world.world import World
 
 Checker = Callable[[World], list[str]]
 
-MEMBERS_HELD_MAX: Final = 2 * MEMBERS_MAX + LINKS_MAX
-"""A crowd's member, those it remembers from before a restart, and neighbours met since it last forgot some."""
+MEMBERS_HELD_MAX: Final = MEMBERS_MAX + 2 * LINKS_MAX
+"""A full roster, and neighbours met since it was last looked who is to be forgotten."""
+
+NOTICED_S: Final = 25.0
+"""After this time the peers of a machine that has vanished have noticed: three keepalives, and upkeep."""
+RESTS_S: Final = 5.0
+"""A tally that has not changed for this time is at rest: a new epoch and its answers take less."""
 
 FINDINGS_MAX: Final = 20
 """Findings of one checker that are told: ten thousand nodes with one fault are one fault."""
@@ -177,6 +186,7 @@ def bounded(world: World) -> list[str]:
         sizes = {
             "links": (len(node.links()), LINKS_MAX + 1),
             "members": (len(node.presence), MEMBERS_HELD_MAX),
+            "questions": (len(node.acks.questions()), HELD_MAX + OWN_MAX),
             "addresses": (len(node.overlay.book), ADDRESS_BOOK_MAX),
             "retired headers": (live.retired_count, RETIRED_HEADERS_MAX),
             "branches of a fork": (max(map(len, live.forks().values()), default=0), FORK_BRANCHES_MAX),
@@ -186,7 +196,7 @@ def bounded(world: World) -> list[str]:
             if lane is not None:
                 for one in FrameClass:
                     what = f"{one.name.lower()} bytes queued for {wire.other(host).name}"
-                    sizes[what] = (lane.queue.held_bytes(one), QUEUE_BYTES_MAX[one])
+                    sizes[what] = (lane.queue.bounded_bytes(one), QUEUE_BYTES_MAX[one])
         wrong += [f"{host.name}: {size} {what}" for what, (size, limit) in sizes.items() if size > limit]
     return wrong
 
@@ -209,6 +219,22 @@ def deterministic(world: World) -> list[str]:
     return [f"{name}: {words}" for name, node in nodes if isinstance(node, Twin) for words in node.differences]
 
 
+def counted(world: World) -> list[str]:
+    """A complete tally that rests counts each honest node that is connected once, and names those that lack the change.
+
+    Judged where nobody is hostile, since liars can lie, and once nothing has happened to hosts for as long as it takes
+    to notice a machine that is gone.
+    """
+    if any(not host.honest for host in world.hosts.values()) or world.now_s - world.shaken_s < NOTICED_S:
+        return []
+    wrong = []
+    for host in world.honest():
+        for asker in host.running.acks.askers():
+            if asker.told is not None and asker.told.complete and world.now_s - asker.told_s > RESTS_S:
+                wrong += _miscounted(world, host, asker.question, asker.told)
+    return wrong
+
+
 CHECKERS: Final[dict[str, Checker]] = {
     "authentic": authentic,
     "convergent": convergent,
@@ -220,8 +246,9 @@ CHECKERS: Final[dict[str, Checker]] = {
     "bounded": bounded,
     "heals": heals,
     "deterministic": deterministic,
+    "counted": counted,
 }
-"""Every checker, by the name of its invariant, in the design's order."""
+"""Every checker, by the name of its invariant, in the design's order; then that of tallies."""
 
 
 def violations(world: World) -> Iterator[str]:
@@ -229,6 +256,26 @@ def violations(world: World) -> Iterator[str]:
     for name, checker in CHECKERS.items():
         for finding in islice(checker(world), FINDINGS_MAX):
             yield f"{name}: {finding}"
+
+
+def _miscounted(world: World, host: Host, question: Question, told: AckProgress) -> list[str]:
+    """What is wrong with a complete tally, compared with the nodes themselves."""
+    connected = [host]
+    names = {host.name}
+    for one in connected:
+        for link in one.running.links():
+            if link.node_id not in names:
+                names.add(link.node_id)
+                connected.append(world.hosts[link.node_id])
+    missing = sorted(one.name for one in connected if not question.subject.is_met(one.running.replica.live))
+    truth = (len(connected) - len(missing), len(connected))
+    wrong = []
+    if (told.applied, told.total) != truth:
+        wrong.append(f"{host.name} counts {told.applied} of {told.total} and {truth[0]} of {truth[1]} have applied it")
+    is_exact = len(missing) <= NAMES_MAX
+    if (is_exact and list(told.missing) != missing) or not names.issuperset(told.missing):
+        wrong.append(f"{host.name} misses {', '.join(told.missing)} and it is {', '.join(missing)} who lack it")
+    return wrong
 
 
 class _Judge:

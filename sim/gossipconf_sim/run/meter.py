@@ -7,12 +7,13 @@ given. Knows nothing of scenarios.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gossipconf.model.change import Change
 from gossipconf.model.version import versions_of
 from gossipconf.protocol.events import Applied, Event, PeerUp, Published, PublishFailed
-from gossipconf.protocol.messages import Batch, Push
+from gossipconf.protocol.messages import Batch, Bundle, Push
 
 from ..network.wire import Wire
 from ..world.host import Host
@@ -62,6 +63,7 @@ class Meter:
     def __init__(self, world: World) -> None:
         self.tracked: dict[bytes, Tracked] = {}
         self.linked_s: dict[int, float] = {}
+        self.on_acknowledged: Callable[[Tracked], None] | None = None
         self._world = world
         self._payloads: dict[bytes, Tracked] = {}
         self._tokens: dict[int, Tracked] = {}
@@ -123,6 +125,8 @@ class Meter:
         if host.index == tracked.origin and tracked.published_s is None:
             tracked.published_s = now_s
             tracked.receivers_due = self._world.census()[0] - 1
+            if self.on_acknowledged is not None:
+                self.on_acknowledged(tracked)
             return
         if tracked.published_s is None or host.started_s > tracked.published_s or not host.honest:
             return
@@ -142,6 +146,11 @@ class Meter:
             message = self._world.interning.message(data)
             assert isinstance(message, Push)
             self._copy(host, message.change, wire)
+        elif kind == Bundle.TYPE:
+            bundle = self._world.interning.message(data)
+            assert isinstance(bundle, Bundle)
+            for one in bundle.messages:
+                self._arrival(host, wire, one)
         elif kind == Batch.TYPE:
             batch = self._world.interning.message(data)
             assert isinstance(batch, Batch)

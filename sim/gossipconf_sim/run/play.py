@@ -24,6 +24,7 @@ from .checkers import violations
 from .meter import Meter, Tracked
 from .moments import moments
 from .publisher import Publisher, Traffic, honest_traffic
+from .questions import Questions
 from .result import Repair, Result, Spread
 
 JOIN_STEP_S: Final = 0.25
@@ -113,6 +114,7 @@ class _Play:
         self._found: list[str] = []
         self._missing: list[int] = []
         self._joined_s: float | None = None
+        self._questions: Questions | None = None
 
     def run(self) -> Run:
         """All phases, in order."""
@@ -120,6 +122,8 @@ class _Play:
         world, options = self._world, self._scenario.measure
         stage = Stage(world, world.random("stage"))
         publisher = Publisher(self._scenario.publish, stage, self._meter)
+        if self._scenario.publish.ask:
+            self._questions = Questions(stage, self._meter)
         for fault in self._scenario.faults:
             fault.plan(stage)
         for host in world.hosts.values():
@@ -178,7 +182,9 @@ class _Play:
             world.schedule.at(scenario.start_within_s * number / len(hosts), world.start, host.name)
         world.run(scenario.start_within_s)
         if scenario.start == "joined":
-            for one, other in earlier_links([host.zone for host in hosts], world.random("links")):
+            for one, other in earlier_links(
+                [host.zone for host in hosts], scenario.hosts.tuning(), world.random("links")
+            ):
                 world.link(hosts[one].name, hosts[other].name)
             for host in hosts:
                 host.seeds = tuple(seed for seed in seeds if seed != host.address)
@@ -318,6 +324,7 @@ class _Play:
             joined_s=self._joined_s,
             convergence_ms=convergence_ms,
             repair=repair if scenario.faults else None,
+            acks=None if self._questions is None else self._questions.figures(),
             violations=self._found,
             events=world.events_run,
             virtual_s=world.now_s,

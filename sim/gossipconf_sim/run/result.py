@@ -42,6 +42,25 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
+class Acks:
+    """What it took to know who has applied a change, asked by another host as the change was acknowledged.
+
+    asked, answered:  questions; and those whose asker came to know that all have applied it
+    ack_ms:           from the acknowledgement until then
+    by_delivery:      the same by the change's last delivery
+    bytes_per_node:   received by a node for a question
+    link_bytes_max:   of one question on one link, both ways together
+    """
+
+    asked: int
+    answered: int
+    ack_ms: Spread | None
+    by_delivery: Spread | None
+    bytes_per_node: float | None
+    link_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The figures of one run. Times are virtual; a change is measured unless it belongs to the warm-up.
 
@@ -65,6 +84,7 @@ class Result:
     joined_s:               of a cold start: from the last start until all had links and held the same; None: never
     convergence_ms:         from the last fault's end or publish, whichever is later, until all were equal; None: never
     repair:                 see `Repair`; None without faults
+    acks:                   see `Acks`; None if nobody asks
     violations:             what the checkers found
     events:                 arrivals, timers, writes and dials
     wall_s, events_per_s:   of real time, for all of the run
@@ -93,6 +113,7 @@ class Result:
     joined_s: float | None
     convergence_ms: float | None
     repair: Repair | None
+    acks: Acks | None
     violations: list[str]
     events: int
     virtual_s: float

@@ -43,6 +43,7 @@ class Publishing:
         0.0, "reads that count as operations beside each change; they are local and cost nothing", least=0
     )
     deletes: float = option(0.0, "share of the changes that delete", least=0, most=1)
+    ask: bool = option(False, "whether another host asks after each measured change who has applied it, until all have")
 
 
 @dataclass(frozen=True, slots=True)

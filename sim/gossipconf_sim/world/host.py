@@ -74,6 +74,8 @@ class Disk:
 class Host:
     """One machine with one agent.
 
+    seeds:       addresses that its node dials as they are
+    seed_names:  names that its node has resolved; see `World.names`
     boot:        starts so far
     returned:    of each slot the newest versions that readers were given since the disk was new
     reads:       what readers see now
@@ -92,6 +94,7 @@ class Host:
     index: int
     address: str
     seeds: tuple[str, ...]
+    seed_names: tuple[str, ...] = ()
     zone: str = ""
     disk: Disk = field(default_factory=Disk)
     node: Node | None = None

@@ -11,16 +11,17 @@ from typing import Final
 
 from gossipconf.model.change import Change
 from gossipconf.protocol.decoders import Decoders
-from gossipconf.protocol.messages import Addresses, Message, Presence, Roster, decode_message
+from gossipconf.protocol.messages import Addresses, Message, Roster, decode_message
 from gossipconf.protocol.overlay import decode_saved_addresses
-from gossipconf.protocol.presence import decode_saved_members
+from gossipconf.protocol.roster import SavedMembers
+from gossipconf.protocol.sighting import Presence
 from gossipconf.protocol.zone import ZoneTag
 from gossipconf.trust.keys import verify
 
 MESSAGES_REMEMBERED_MAX: Final = 1 << 14
 """Decoded messages kept. Copies of one are under way for less than a second of virtual time."""
 PRESENCES_REMEMBERED_MAX: Final = 1 << 18
-"""Presence records kept: a node makes a new one every ten seconds, and old ones are forgotten by the nodes too."""
+"""Presence records kept: a node makes one when it starts, and few after that."""
 
 
 class Interning:
@@ -33,8 +34,8 @@ class Interning:
         self._messages: dict[bytes, Message | None] = {}
         self._forms: dict[bytes, bytes] = {}
         self._addresses: dict[str, str] = {}
-        self._presences: dict[Presence, Presence] = {}
-        self._saved_members: tuple[bytes | None, tuple[Presence, ...]] = (None, ())
+        self._presences: dict[bytes, Presence] = {}
+        self._saved_members: tuple[bytes | None, SavedMembers] = (None, SavedMembers())
 
     def verify(self, public: bytes, signature: bytes, message: bytes) -> None:
         """Raise BadSignature unless ``signature`` is ``public``'s over ``message``."""
@@ -68,7 +69,8 @@ class Interning:
         if isinstance(message, Roster):
             if len(self._presences) >= PRESENCES_REMEMBERED_MAX:
                 self._presences.clear()
-            return Roster(tuple(self._presences.setdefault(one, one) for one in message.presences))
+            for one in message.sightings:
+                one.presence = self._presences.setdefault(one.presence.wire, one.presence)
         return message
 
     def _address(self, address: str) -> str:
@@ -78,10 +80,10 @@ class Interning:
         """The address book that was saved as ``data``."""
         return tuple((self._address(address), zone) for address, zone in decode_saved_addresses(data))
 
-    def members(self, data: bytes | None) -> tuple[Presence, ...]:
+    def members(self, data: bytes | None) -> SavedMembers:
         """The members that were saved as ``data``; the latest such bytes are remembered."""
         if data is None or data != self._saved_members[0]:
-            self._saved_members = (data, decode_saved_members(data))
+            self._saved_members = (data, SavedMembers.decode(data))
         return self._saved_members[1]
 
     def form(self, data: bytes) -> bytes:

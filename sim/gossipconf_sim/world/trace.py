@@ -34,6 +34,10 @@ class Input(enum.IntEnum):
     PERSISTED = 8
     PUBLISH = 9
     STOP = 10
+    RESOLVED = 11
+    RESOLVE_FAILED = 12
+    ASK = 13
+    CANCEL = 14
 
 
 class Trace:
@@ -44,7 +48,7 @@ class Trace:
         self._buffer = bytearray()
 
     def note(self, now_s: float, kind: Input, host: int, data: bytes = b"", about: int = 0) -> None:
-        """Take in one input of host number ``host``; ``about``: the link, or the number of the write or publish."""
+        """Take in one input of host number ``host``; ``about``: the link, or the number of what else."""
         self._buffer += _RECORD.pack(now_s, kind, host, about, len(data), crc32(data))
         if len(self._buffer) >= BUFFER_BYTES:
             self._hash.update(self._buffer)
@@ -84,7 +88,7 @@ class TraceFile(Trace):
         elif data:
             line["about"] = data.hex() if kind is Input.PUBLISH else data.decode(errors="replace")
         if about:
-            line["number" if kind in {Input.PUBLISH, Input.PERSISTED} else "link"] = about
+            line["number" if kind in {Input.PUBLISH, Input.PERSISTED, Input.ASK, Input.CANCEL} else "link"] = about
         self._file.write(json.dumps(line) + "\n")
 
     def close(self) -> None:

@@ -17,8 +17,9 @@ from gossipconf.protocol.node import Node
 
 INPUTS: Final = frozenset(
     (
-        *("start", "connected", "connect_failed", "disconnected", "received", "dropped"),
-        *("timer", "reserve", "publish", "persisted", "stop"),
+        *("start", "connected", "connect_failed", "resolved", "resolve_failed"),
+        *("disconnected", "received", "dropped"),
+        *("timer", "reserve", "publish", "persisted", "ask", "cancel", "stop"),
     )
 )
 DIFFERENCES_MAX: Final = 10

@@ -16,11 +16,12 @@ from typing import Any, Final, cast
 
 from gossipconf import __version__
 from gossipconf.model.change import Change
+from gossipconf.model.encoding import encode
 from gossipconf.model.entry import Entry, Slot
 from gossipconf.model.errors import InvalidInput, Rejected
 from gossipconf.model.limits import FORK_BRANCHES_MAX
 from gossipconf.model.version import Version
-from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Send, Show
+from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Resolve, Send, Show
 from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.link import Identity
@@ -29,6 +30,7 @@ from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_zone
 from gossipconf.protocol.presence import SAVED_MEMBERS
 from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
+from gossipconf.protocol.subject import Subject
 from gossipconf.trust.cluster import Cluster
 from gossipconf.trust.keys import Signer
 from gossipconf.trust.signing import compose
@@ -69,12 +71,15 @@ class World:
     on_arrival:     told of every message that a node is given, before it is
     on_visible:     told of the id of every change that readers of a host come to see
     handling:       the message that a node is dealing with now, or None
+    names:          addresses that each name stands for; any other name has none
+    names_are_down: whether nothing is resolved
     acknowledged:   (host, virtual s, change) of every publish that an agent has acknowledged
     mutilated:      ids of changes of which strangers have handed out parts
     forks_found:    (writer id, seq) of every fork that an honest node has told of: hosts, and when
     whole_since_s:  since when nothing is wrong and nobody publishes, if whoever drives the world says so
     heal_limit_s:   how long honest nodes then may differ
     unequal_s:      when the fingerprints of honest nodes last differed
+    shaken_s:       when something last happened to a host: a start, an end, a pause, another fingerprint; or to a cut
     hostile_traffic: bytes and messages by frame class that hostile hosts have sent, of all that was
 
     ``make_node`` is called as `Node` is; ``twin`` names a host that gets two nodes (see `twin`).
@@ -105,6 +110,8 @@ class World:
         self.on_arrival: Callable[[Host, Wire, bytes], None] | None = None
         self.on_visible: Callable[[Host, bytes], None] | None = None
         self.handling: bytes | None = None
+        self.names: dict[str, tuple[str, ...]] = {}
+        self.names_are_down = False
         self.mutilated: dict[bytes, None] = {}
         self.acknowledged: list[tuple[str, float, Change]] = []
         self.submitted: dict[int, tuple[str, int, Change]] = {}
@@ -112,6 +119,7 @@ class World:
         self.whole_since_s: float | None = None
         self.heal_limit_s = 0.0
         self.unequal_s = 0.0
+        self.shaken_s = 0.0
         self.hostile_traffic = ([0] * len(FrameClass), [0] * len(FrameClass))
         self._zone_delays_s = zone_delays_s or {}
         self._make_node = make_node
@@ -119,6 +127,7 @@ class World:
         self._keep_events = keep_events
         self._rng = self.random("world")
         self._disk_rng = self.random("disks")
+        self._tuning = self.conditions.tuning()
         self._tokens = itertools.count(1)
         self._outcomes: dict[int, Event] = {}
         self._roots: dict[bytes, int] = {}
@@ -128,6 +137,7 @@ class World:
         self._carry: dict[type[Any], Callable[[Host, Any], None]] = {
             Send: self._send,
             Connect: self._connect,
+            Resolve: self._resolve,
             Disconnect: self._disconnect,
             Persist: self._persist,
             Show: self._shown,
@@ -154,6 +164,7 @@ class World:
         name: str,
         seeds: Sequence[str] = (),
         *,
+        seed_names: Sequence[str] = (),
         zone: str = "",
         disk: Disk | None = None,
         adversary: Adversary | None = None,
@@ -161,7 +172,8 @@ class World:
     ) -> Host:
         """A new host; its node starts at once, or by a later `start`.
 
-        seeds:      names of other hosts
+        seeds:      names of other hosts, whose addresses it knows
+        seed_names: what it must have resolved; see `names`
         disk:       what it has from before
         adversary:  what stands between its node and the network, if it is hostile
         """
@@ -170,6 +182,7 @@ class World:
             len(self.hosts),
             f"{name}:1",
             tuple(f"{seed}:1" for seed in seeds),
+            tuple(seed_names),
         )
         host.zone = zone
         host.adversary = adversary
@@ -217,9 +230,11 @@ class World:
             self.cluster.chain(self.verify),
             rng=self.random(host.name, host.boot),
             seeds=host.seeds,
+            seed_names=host.seed_names,
             policies=self.cluster.policies,
             restored=restored,
             decoders=self.interning.decoders,
+            tuning=self._tuning,
         )
 
     def _restored(self, host: Host) -> Restored:
@@ -279,6 +294,7 @@ class World:
         """Let a paused process go on with what has come meanwhile."""
         host = self.hosts[name]
         waiting, host.paused = host.paused or [], None
+        self.shaken_s = self.now_s
         for action, arguments in waiting:
             action(*arguments)
 
@@ -395,6 +411,23 @@ class World:
         """`Published`, `PublishFailed`, or None while it is open or after a crash."""
         return self._outcomes.get(token)
 
+    # -- asking -----------------------------------------------------------------------------------
+
+    def ask(self, name: str, subject: Subject, lease_s: float) -> int:
+        """Ask at a host who has applied ``subject``; the number of the question, whose `AckProgress` are events."""
+        host = self.hosts[name]
+        question = host.running.ask(self._clock(host), subject, lease_s)
+        self._note(Input.ASK, host, encode(subject.to_wire()), question)
+        self._settle(host)
+        return question
+
+    def cancel(self, name: str, question: int) -> None:
+        """End a question of a host that runs."""
+        host = self.hosts[name]
+        self._note(Input.CANCEL, host, about=question)
+        host.running.cancel(self._clock(host), question)
+        self._settle(host)
+
     # -- time -------------------------------------------------------------------------------------
 
     @property
@@ -491,6 +524,18 @@ class World:
         host.node.connect_failed(self._clock(host), address, reason)
         self._settle(host)
 
+    def _looked_up(self, host: Host, boot: int, name: str) -> None:
+        if host.node is None or host.boot != boot or self._waits(host, self._looked_up, host, boot, name):
+            return
+        if self.names_are_down:
+            self._note(Input.RESOLVE_FAILED, host, name.encode())
+            host.node.resolve_failed(self._clock(host), name, "no resolver answers")
+        else:
+            addresses = self.names.get(name, ())
+            self._note(Input.RESOLVED, host, " ".join((name, *addresses)).encode())
+            host.node.resolved(self._clock(host), name, addresses)
+        self._settle(host)
+
     def lost(self, host: Host, wire: Wire, reason: str) -> None:
         """The host's end of a connection is gone."""
         boot = wire.boots[wire.side_of(host)]
@@ -579,6 +624,9 @@ class World:
 
     def _connect(self, host: Host, connect: Connect) -> None:
         self.network.dial(host, connect.address)
+
+    def _resolve(self, host: Host, resolve: Resolve) -> None:
+        self.schedule.later(0.0, self._looked_up, host, host.boot, resolve.name)
 
     def _disconnect(self, host: Host, disconnect: Disconnect) -> None:
         wire = host.links.get(disconnect.link)
@@ -685,12 +733,14 @@ class World:
             return
         self._uncount_root(host)
         host.root = root
+        self.shaken_s = self.now_s
         self._roots[root] = self._roots.get(root, 0) + 1
 
     def _uncount_root(self, host: Host) -> None:
         if host.root in self._roots and host.adversary is None:
             if len(self._roots) > 1:
                 self.unequal_s = self.now_s
+            self.shaken_s = self.now_s
             self._roots[host.root] -= 1
             if not self._roots[host.root]:
                 del self._roots[host.root]

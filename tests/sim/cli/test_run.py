@@ -240,7 +240,7 @@ def test_a_full_disk_is_told_with_the_file(run, tmp_path, option):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["lam"], "no scenario is named 'lam' (did you mean lan?); there are burst, "),
+        (["lam"], "no scenario is named 'lam' (did you mean lan?); there are acks, burst, "),
         (["nowhere.toml"], "scenario file nowhere.toml cannot be read: No such file or directory"),
         (["lan", "--nodes", "0"], "scenario lan: nodes is 0; allowed: 1 to 1000000"),
         (["lan", "--nodes", "3", "--set", "nodes=4"], "nodes is given twice: by --nodes and by --set"),

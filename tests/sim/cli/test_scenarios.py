@@ -88,7 +88,7 @@ def test_tables_fit_the_terminal(run, monkeypatch, columns, options):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["lam"], "no scenario is named 'lam' (did you mean lan?); there are burst, "),
+        (["lam"], "no scenario is named 'lam' (did you mean lan?); there are acks, burst, "),
         (["lan", "--options"], "--options shows those of all scenarios; leave out the name"),
         (["--json", "/no/where"], "the file '/no/where' cannot be written: there is no directory /no"),
     ],

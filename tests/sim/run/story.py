@@ -44,7 +44,7 @@ from tests.runtime.memory_network import Delay, MemoryNetwork, PatientClock
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A new node, with the names of its seeds."""
+    """A new node, with the names of its seeds, which it has resolved as an agent does."""
 
     name: str
     seeds: tuple[str, ...] = ()
@@ -126,6 +126,7 @@ UNTOLD: Final = frozenset(
         (ev.PeerDown, "link"),
         (ev.PeerDown, "reason"),
         (ev.ConnectFailed, "reason"),
+        (ev.ResolveFailed, "reason"),
         (ev.Published, "token"),
         (ev.PublishFailed, "token"),
         (ev.DiskFailed, "reason"),
@@ -187,7 +188,8 @@ def simulate(story: Sequence[Step], world: World) -> Account:
     for step in story:
         match step:
             case Start():
-                world.add(step.name, step.seeds)
+                world.names |= {address: (address,) for address in map(address_of, step.seeds)}
+                world.add(step.name, seed_names=list(map(address_of, step.seeds)))
             case Kill():
                 world.crash(step.name)
             case Restart():
@@ -256,7 +258,7 @@ class Troupe:
         """Act one step, to the end of all that follows from it at once."""
         match step:
             case Start():
-                self._seeds[step.name] = tuple(f"{seed}:1" for seed in step.seeds)
+                self._seeds[step.name] = tuple(map(address_of, step.seeds))
                 self.account.events[step.name] = []
                 self._start(step.name)
             case Kill():
@@ -297,6 +299,7 @@ class Troupe:
             rng=Random(f"{self._seed}/{name}/{self._boots[name]}"),
             wall_ms=wall_ms,
             make_transport=self._network.transport_of(name),
+            look_up=_look_up,
         )
         self._nursery.start_soon(agent.live)
 
@@ -334,8 +337,18 @@ class Troupe:
         )
 
 
+async def _look_up(name: str) -> tuple[str]:
+    """To the network of a story, names are addresses."""
+    return (name,)
+
+
 async def _ready(change: Change) -> Change:
     return change
+
+
+def address_of(name: str) -> str:
+    """Where a node listens."""
+    return f"{name}:1"
 
 
 def wall_ms() -> int:

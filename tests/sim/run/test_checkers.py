@@ -13,12 +13,14 @@ from gossipconf.model.entry import Entry, put
 from gossipconf.model.limits import ADDRESS_BOOK_MAX, FORK_BRANCHES_MAX
 from gossipconf.model.version import versions_of
 from gossipconf.protocol.address_book import AddressBook
+from gossipconf.protocol.asker import Asker
 from gossipconf.protocol.frames import FrameClass, FrameQueue
+from gossipconf.protocol.subject import Subject
 from gossipconf.store.hash_tree import HashTree
 from gossipconf.store.journal_ops import DropChange
 from gossipconf.store.live_set import LiveSet, fork_item
 from gossipconf_sim.network.wire import Lane
-from gossipconf_sim.run.checkers import CHECKERS, violations
+from gossipconf_sim.run.checkers import CHECKERS, NOTICED_S, violations
 from gossipconf_sim.world.world import World
 from tests.protocol.wire import Tapped, change, second_policy
 from tests.strategies import signed, signer
@@ -167,7 +169,7 @@ def queue_without_end(world: Tapped) -> None:
     wire = next(wire for wire in world.hosts["b"].links.values() if wire.other(world.hosts["b"]).name == "c")
     lane = wire.lanes[wire.side_of(world.hosts["b"])] = Lane()
     lane.queue = FrameQueue(dict.fromkeys(FrameClass, 1 << 60))
-    for _ in range(65):
+    for _ in range(67):  # the first and the last do not count
         world.network.send(world.hosts["b"], wire, FrameClass.ACK, bytes(1024))
 
 
@@ -188,6 +190,24 @@ def draw_from_the_global_generator(world: Tapped) -> None:
     for node in world.twins_of("b").both:
         node.environment.jittered = lambda period_s: period_s * random.random()  # type: ignore[method-assign]
     world.run(15.0)
+
+
+def count_somebody_twice(world: Tapped) -> None:
+    told = tally_at_rest(world)
+    told.told = dataclasses.replace(told.told, applied=4, total=4)  # type: ignore[type-var]
+
+
+def name_the_wrong_one(world: Tapped) -> None:
+    told = tally_at_rest(world)
+    told.told = dataclasses.replace(told.told, missing=("b",))  # type: ignore[type-var]
+
+
+def tally_at_rest(world: Tapped) -> Asker:
+    world.ask("a", Subject(), 60.0)
+    world.run(NOTICED_S + 1.0)
+    assert CHECKERS["counted"](world) == []
+    (asker,) = world.node("a").acks.askers()
+    return asker
 
 
 BUGS: list[tuple[str, Callable[[Tapped], None]]] = [
@@ -211,6 +231,8 @@ BUGS: list[tuple[str, Callable[[Tapped], None]]] = [
     ("bounded", queue_without_end),
     ("heals", give_up_on_who_cannot_be_reached),
     ("deterministic", draw_from_the_global_generator),
+    ("counted", count_somebody_twice),
+    ("counted", name_the_wrong_one),
 ]
 
 

@@ -238,6 +238,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lan": {"nodes": 60, "publish.changes": 10},
     "mass-crash": {"nodes": 60},
     "churn": {"nodes": 30, "faults.0.for_s": 30.0, "publish.changes": 60},
+    "acks": {"nodes": 60, "publish.changes": 4},
     "burst": {"publish.changes": 200, "nodes": 20},
     "byzantine": {"nodes": 20, "publish.changes": 10},
     "cold-start": {"nodes": 40},

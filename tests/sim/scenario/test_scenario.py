@@ -157,7 +157,7 @@ def test_each_mistake_is_named_with_what_is_allowed(values: dict[str, Any], word
 
 def test_a_scenario_that_is_not_there_is_told_with_those_that_are() -> None:
     said = refused("lna")
-    assert said.startswith("no scenario is named 'lna' (did you mean lan?); there are burst, ")
+    assert said.startswith("no scenario is named 'lna' (did you mean lan?); there are acks, burst, ")
     assert said.endswith(", and files (.toml)")
     assert "did you mean" not in refused("x" * 40)
 
