@@ -224,7 +224,7 @@ def test_replayed_changes_reach_others_and_change_nothing() -> None:
         arena.world.run(1.0)
     arena.world.run(30.0)
     pushes = Counter(message.change for message in arena.heard("b", Push) if isinstance(message, Push))
-    assert max(pushes.values()) > 2
+    assert max(pushes.values()) > 1, "nobody honest sends one twice to the same"
     assert arena.world.hosts["b"].reads["k", ""][0].entry.value == b"9"
     assert list(violations(arena.world)) == []
 
