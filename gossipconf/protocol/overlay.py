@@ -114,6 +114,7 @@ class Link:
     is_probe: bool = False
     closing: bool = False
     lost: bool = False
+    equal: bool = False
 
     @property
     def ready(self) -> bool:
@@ -139,6 +140,7 @@ class Overlay:
         self.identity = identity
         self.book = book
         self.health = 0
+        self.is_needed: Callable[[Link], bool] = lambda link: False
         self.boot = environment.rng.randbytes(NONCE_BYTES)
         self._environment = environment
         self._cluster_id = cluster_id
@@ -281,7 +283,12 @@ class Overlay:
 
     def compared_equal(self, link: Link) -> None:
         """A link that was opened only to see whether its node holds the same has served; a full view needs no other."""
-        if link.is_probe and len(self.ready_links()) > ACTIVE_TARGET:
+        link.equal = True
+        self.close_probe(link)
+
+    def close_probe(self, link: Link) -> None:
+        """Close such a link once nothing is left to compare (see `is_needed`)."""
+        if link.is_probe and link.equal and not self.is_needed(link) and len(self.ready_links()) > ACTIVE_TARGET:
             self.close(link, "it holds the same, and the view is full", GoodbyeCode.LEAVING)
 
     def fault(self, link: Link, reason: str) -> None:
