@@ -52,6 +52,7 @@ class Link:
     agreeing:     how many of the latest round trips were about as long as the shortest
     asked:        whether it owes addresses that it was asked for
     doubts:       pulls that it has not answered, since it last brought something new
+    equal:        whether its peer was found to hold the same
     lost:         whether it has ended by silence, error or reset, and by no goodbye of either side
     """
 
@@ -83,6 +84,7 @@ class Link:
     is_probe: bool = False
     closing: bool = False
     lost: bool = False
+    equal: bool = False
 
     @property
     def ready(self) -> bool:

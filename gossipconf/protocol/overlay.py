@@ -119,6 +119,7 @@ class Overlay:
     ) -> None:
         self.identity = identity
         self.book = book
+        self.is_needed: Callable[[Link], bool] = lambda link: False
         self.boot = environment.rng.randbytes(NONCE_BYTES)
         self._environment = environment
         self._cluster_id = cluster_id
@@ -347,7 +348,12 @@ class Overlay:
 
     def compared_equal(self, link: Link) -> None:
         """A link that was opened only to see whether its node holds the same has served; a full view needs no other."""
-        if link.is_probe and len(self.ready_links()) > self.wanted().links:
+        link.equal = True
+        self.close_probe(link)
+
+    def close_probe(self, link: Link) -> None:
+        """Close such a link once nothing is left to compare (see `is_needed`)."""
+        if link.is_probe and link.equal and not self.is_needed(link) and len(self.ready_links()) > self.wanted().links:
             self.close(link, "it holds the same, and the view is full", GoodbyeCode.LEAVING)
 
     def fault(self, link: Link, reason: str) -> None:
