@@ -309,13 +309,13 @@ class Overlay:
         """A round trip was measured: it may show where the peer is."""
         if not link.ready:
             return
-        was_far = link.is_far
+        before = link.near
         self.neighbourhood.measured(link)
         unsure = link.is_far and link.agreeing < FAR_AGREEING and link.pongs < PONGS_MAX
         if link.near is None or (unsure and not self.neighbourhood.knows_label(link)):
             pause_s = 0.0 if link.pongs < FAR_AGREEING else PLACING_S if link.near is None else REPLACING_S
             self._environment.call_later(pause_s, lambda: self._measure_again(link))
-        if link.is_far != was_far:  # it counts among others now
+        if link.near is not before:  # it counts among others now
             if link.is_far:
                 self._on_placed(link)
             self._make_room(link)

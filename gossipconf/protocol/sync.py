@@ -42,6 +42,9 @@ IN_FLIGHT_S: Final = 0.3
 PATIENCE_S: Final = 10.0
 """Under steady publishing there is always something in flight: roots that differ for so long are synced anyway, in case
 that something was lost, which broadcast repairs nearly always."""
+SETTLED_S: Final = 60.0
+"""How long that is not repeated with a peer with which a sync has shown nothing but what was on its way: its hints name
+every writer of late, ten kilobytes for a thousand."""
 WALK_PATIENCE_S: Final = 60.0
 """And so long before the trees are walked for it: hints have shown nothing then but what was on its way."""
 BATCHED_HOPS: Final = 4
@@ -78,6 +81,7 @@ class _Peer:
     not_before_s: float = float("-inf")
     show_s: float = float("inf")
     awaits_quiet: bool = False
+    settled_s: float = float("-inf")
     budget: int = SYNC_BUDGET_BYTES
 
 
@@ -222,7 +226,9 @@ class Sync:
     def _landed_s(self, peer: _Peer) -> float:
         """The same, or when patience with this peer is over, if that is sooner."""
         since_s = peer.unequal_since_s
-        return self._quiet_s() if since_s is None else min(self._quiet_s(), since_s + PATIENCE_S)
+        if since_s is None:
+            return self._quiet_s()
+        return min(self._quiet_s(), max(since_s + PATIENCE_S, peer.settled_s + SETTLED_S))
 
     def _show_root_once_quiet(self, peer: _Peer) -> None:
         """Compare again once nothing has come for a moment, or patience is over; nothing is sent until then."""
@@ -311,10 +317,13 @@ class Sync:
             if equal:
                 peer.budget = min(SYNC_BUDGET_BYTES, peer.budget * BUDGET_STEP)
                 peer.unequal_since_s = None
+                peer.settled_s = self._environment.now.monotonic_s
                 peer.retry_s = RETRY_FIRST_S
                 peer.not_before_s = float("-inf")
                 self._overlay.compared_equal(peer.link)
-            elif reason != ON_ITS_WAY:
+            elif reason == ON_ITS_WAY:
+                peer.settled_s = self._environment.now.monotonic_s
+            else:
                 if session.news:
                     peer.retry_s = RETRY_FIRST_S  # it has brought something: there is no reason to shun it
                 peer.not_before_s = self._environment.now.monotonic_s + peer.retry_s
