@@ -53,11 +53,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The figures of gossipconf, of the peers, and the ratios. Ends the program with one line where it cannot."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended, as with Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))  # so that what was started is ended, as with Ctrl-C
     try:
         return _measure(options)
     except BenchmarkError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("error: interrupted; what was started has been ended")
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Agents:
     def __init__(self, plan: Plan, processes: Processes) -> None:
         self.processes = processes
         self.version = __version__
+        self.agent_kind = "agent"
         self._plan = plan
         self._home = plan.directory / "cluster"
         self._nodes = [f"n{number:03d}" for number in range(plan.agents)]

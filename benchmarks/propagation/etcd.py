@@ -35,6 +35,7 @@ class Etcd:
         self._plan = plan
         self._server, self._client = programs()
         self.version = _version(self._server)
+        self.agent_kind = "watcher"
         self._pipes: list[int] = []
         self._publishers: list[http.client.HTTPConnection] = []
 

@@ -58,7 +58,7 @@ def measure_system(system: System, plan: Plan, *, own_network: bool) -> dict[str
         "acknowledged_ms": spread_ms([acknowledged_s[number] - at_s for number, at_s in published_s.items()]),
         "per_change_per_agent": _cost_of_changes(first, second, third, plan),
         "idle_per_agent": _cost_of_idling(first, second, plan) if plan.reports_idle else None,
-        "memory_per_agent": next(iter(memory.values())),
+        "memory_per_agent": memory[system.agent_kind],
         "memory_by_kind": memory,
         "processes": {kind: sum(one.kind == kind for one in system.processes.started) for kind in memory},
     }

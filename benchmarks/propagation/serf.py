@@ -37,6 +37,7 @@ class Serf:
         self._plan = plan
         self._program = program()
         self.version = _version(self._program)
+        self.agent_kind = "agent"
         self._streams: list[Rpc] = []
         self._publishers: list[Rpc] = []
 

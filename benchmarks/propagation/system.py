@@ -14,6 +14,8 @@ class System(Protocol):
 
     processes: Processes
     version: str
+    agent_kind: str
+    """The kind of process (see `Processes`) of which there is one for each agent."""
 
     def start(self) -> None:
         """Start and form the cluster, and begin to listen at every agent. Raises BenchmarkError."""

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..model.errors import InvalidInput
-from ..runtime.control_request import WAIT_S_MAX
+from ..runtime.control_socket import WAIT_S_MAX
 from . import exits
 from .output import count, escaped, print_json, print_table, say, stdout
 from .session import Session, Tally, open_session

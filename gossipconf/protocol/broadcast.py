@@ -43,12 +43,27 @@ RETRY_RTTS: Final = 1.15
 """Round trips after which a pull without an answer is sent to the next who has it,"""
 RETRY_S: Final = 0.003
 """and what is added for that peer's own work."""
+RETRY_SLACK_S: Final = 0.06
+"""How much longer than its shortest round trip a peer is waited for at most: where packets are lost the usual round
+trip is the wait for them, and another peer is faster."""
+LATE_GAIN: Final = 0.05
+"""Weight of the newest pull in the share of those that came late: about the last forty count."""
+LATE_SHARE: Final = 0.2
+"""Share of late pulls above which a zone is flooded: with three of ten packets lost, or peers silent, a push over all
+links comes ten times sooner than an announcement, a question and an answer over one."""
+FLOOD_S: Final = 20.0
+"""How long then, before pulling is tried again."""
+DOUBTS_MAX: Final = 4
+"""Unanswered pulls that are held against a peer; others are asked before it, and one answer clears it."""
 PULLS_MAX: Final = 12
 """Pulls of one change; then it is left to sync."""
 NEIGHBOUR_RTTS: Final = 1.3
 """A copy from a near peer so many round trips after one from afar, or fewer, was sent before that peer could know."""
 NEAR_ENOUGH: Final = 2
 """Near links with which a node can do without pushes from afar: what its neighbours get they announce."""
+COLLECTING_KEPT: Final = 4
+"""And so many pushing peers such a node keeps where changes are collected: who is first is chance there, and a copy
+more in a message that is sent anyway costs bytes only."""
 RECAP_S: Final = 2.0
 """How late the announcements are that far peers only learn from: they cost bytes, and together hardly any."""
 PRUNE_S: Final = 0.2
@@ -86,6 +101,8 @@ class Broadcast:
         self._outbox = Outbox(environment, overlay)
         self._far: dict[LinkId, Eagerness] = {}
         self._outcomes = 0
+        self._late_pulls = 0.0
+        self._flood_until_s = float("-inf")
         self._slow_until_s: dict[LinkId, float] = {}
         self._waiting: dict[bytes, tuple[Link, Push]] = {}
         self._asked: dict[LinkId, None] = {}
@@ -127,7 +144,7 @@ class Broadcast:
     def link_up(self, link: Link) -> None:
         """A new peer: tell it what is under way, and if it is far what to push."""
         if link.is_far:
-            self._eagerness(link)
+            self._ask_at_first(link)
         since_s = self._now_s - CATCH_UP_S
         digests = tuple(self._latest.held_since(since_s, DIGESTS_MAX))
         if digests:
@@ -135,7 +152,7 @@ class Broadcast:
 
     def link_placed(self, link: Link) -> None:
         """A peer has turned out to be far."""
-        self._eagerness(link)
+        self._ask_at_first(link)
 
     def link_down(self, link: Link) -> None:
         """What waited for this peer's policy is dropped; sync brings it back."""
@@ -197,7 +214,12 @@ class Broadcast:
         news.known_to(link.id)
         news.arrived(self._now_s, link, push.change if outcome.is_news else None, hops=hops, zone=push.zone)
         self._latest.hold(news)
-        self._learn_from_first(link, news, pulled=push.zone_hops == HOPS_MAX)
+        pulled = push.zone_hops == HOPS_MAX
+        link.doubts = 0
+        if pulled and news.pulls == 1:
+            link.measured(self._now_s - news.pulled_s)
+            self._pull_ended(late=False)
+        self._learn_from_first(link, news, pulled=pulled)
         if outcome.is_news:
             self._forward(news, link, 0 if link.is_far else min(push.zone_hops + 1, HOPS_MAX))
 
@@ -217,6 +239,8 @@ class Broadcast:
         own_zone = self._overlay.zone
         links = self._overlay.ready_links()
         depth = self._depth(links) if zone == own_zone else 1
+        if self._now_s < self._flood_until_s:
+            depth = HOPS_MAX
         known = news.known
         near: list[Link] = []
         far: list[Link] = []
@@ -226,9 +250,9 @@ class Broadcast:
                 continue
             if not link.is_far:
                 (near if zone_hops < depth and not self._is_slow(link) else told).append(link)
-            elif link.zone != zone:
-                if self._eagerness(link).pushes(zone) and not self._is_slow(link):
-                    far.append(link)
+            elif not zone or link.zone != zone:
+                if self._eagerness(link).pushes(zone):
+                    (told if self._is_slow(link) else far).append(link)
                 elif (news.digest[0] + link.id) % ANNOUNCED_OF == 0:
                     self._recap_later(link, news)
         if near:
@@ -260,6 +284,7 @@ class Broadcast:
             if not news.here:
                 if not news.refused and not news.pulling:
                     news.announced_by(link)
+                    news.pulling = True
                     missing.append(news)
             elif link.is_far and news.zone is not None:
                 self._score(link, news.zone, won=self._now_s - age_ms / 1000 + RECAP_MARGIN_S < news.arrived_s)
@@ -278,7 +303,7 @@ class Broadcast:
         degree = sum(not link.is_far for link in links)
         share = FLOODED_SHARE * self._overlay.zone_nodes
         depth, reached, shell = 1, degree, degree
-        while shell and (reached := reached + (shell := shell * (degree - 1))) <= share:
+        while shell and depth < HOPS_MAX and (reached := reached + (shell := shell * (degree - 1))) <= share:
             depth += 1
         return depth
 
@@ -286,58 +311,75 @@ class Broadcast:
 
     def _announced(self, link: Link, digests: Iterable[bytes]) -> None:
         wanted: list[News] = []
+        late: list[News] = []
         for digest in digests:
             news = self._latest.add(digest, self._now_s)
             news.known_to(link.id)
             if news.here:
-                if link.is_far and news.zone is not None:
+                if link.is_far and news.zone is not None and news.arrived_s > link.opened_s:
                     self._score(link, news.zone, won=False)
             elif not news.refused:
                 news.announced_by(link)
-                if not link.is_far and not news.pulling:
+                asked = news.asked_last
+                if not link.is_far and (not news.pulling or (asked and asked.doubts > link.doubts)):
+                    news.pulling = True  # though it may be named once more
                     wanted.append(news)
                 elif link.is_far and not news.pulling and not news.patient:
-                    self._pull_later(link, news)
+                    news.patient = True
+                    late.append(news)
         if wanted:
             self._pull(link, wanted)
+        if late:
+            self._pull_later(link, late)
 
-    def _pull_later(self, link: Link, news: News) -> None:
-        """Give a push the time to come first."""
-        news.patient = True
+    def _pull_later(self, link: Link, late: list[News]) -> None:
+        """Give pushes the time to come first."""
         one_way_s = (link.rtt_s or RTT_UNKNOWN_S) / 2
         self._environment.call_later(
-            FAR_PATIENCE_S + FAR_PATIENCE_DELAYS * one_way_s, lambda: None if news.pulling else self._pull_next(news)
+            FAR_PATIENCE_S + FAR_PATIENCE_DELAYS * one_way_s,
+            lambda: self._pull_next([news for news in late if not news.pulling]),
         )
 
-    def _pull_next(self, news: News) -> None:
-        """Ask the next peer that has announced it, if it has not come."""
-        if news.here or news.refused:
-            return
-        link = news.next_announcer()
-        if link is None or news.pulls >= PULLS_MAX:
+    def _pull_next(self, wanted: list[News]) -> None:
+        """Ask the next peers that have announced them for those that have not come: each peer at once for all that is
+        its turn, for one that announces what does not exist must not get a message for each."""
+        turns: dict[LinkId, tuple[Link, list[News]]] = {}
+        for news in wanted:
+            if news.here or news.refused:
+                continue
+            if news.asked_last is not None:
+                news.asked_last.doubts = min(DOUBTS_MAX, news.asked_last.doubts + 1)
+                self._pull_ended(late=True)
+            link = news.next_announcer()
+            if link is not None and news.pulls < PULLS_MAX:
+                turns.setdefault(link.id, (link, []))[1].append(news)
+                continue
             news.pulling = news.patient = False
             if link is not None:
                 self._give_up(link)
-            return
-        self._pull(link, [news])
+        for link, missing in turns.values():
+            self._pull(link, missing)
+
+    def _pull_ended(self, *, late: bool) -> None:
+        """Where many pulls come late, because packets are lost or peers withhold, more is pushed for a while."""
+        self._late_pulls += LATE_GAIN * (late - self._late_pulls)
+        if self._late_pulls > LATE_SHARE and not self._overlay.health:
+            self._late_pulls = LATE_SHARE / 2
+            self._flood_until_s = self._now_s + FLOOD_S
 
     def _pull(self, link: Link, wanted: list[News]) -> None:
         for news in wanted:
             news.pulling = True
             news.pulls += 1
+            news.pulled_s = self._now_s
             news.asked(link)
         self._overlay.send(link, Pull(tuple(news.digest for news in wanted)))
         self._overlay.pushed((link,))
-        rtt_s = RTT_UNKNOWN_S if link.rtt_s is None else link.rtt_s + 4 * link.rtt_dev_s
-        self._environment.call_later(RETRY_RTTS * rtt_s + RETRY_S, lambda: self._pull_again(wanted))
-
-    def _pull_again(self, wanted: list[News]) -> None:
-        for news in wanted:
-            self._pull_next(news)
+        self._environment.call_later(_patience_s(link), lambda: self._pull_next(wanted))
 
     def _answer(self, link: Link, digests: Iterable[bytes]) -> None:
         """Push what a peer asks for, as far as it is still held."""
-        for digest in digests:
+        for digest in dict.fromkeys(digests):  # whoever names one twice gets it once
             news = self._latest.get(digest)
             if news is None or news.change is None:
                 continue
@@ -355,9 +397,12 @@ class Broadcast:
         if known is None:
             eager = wants_pushes_at_first(self._outcomes, len(self._far), self._environment.rng)
             known = self._far[link.id] = Eagerness(eager)
-            if eager and link.is_far:
-                self._overlay.send(link, Graft(()))
         return known
+
+    def _ask_at_first(self, link: Link) -> None:
+        """Ask a new far peer to push everything, if that is wanted. It may itself have asked long before."""
+        if self._eagerness(link).eager_in:
+            self._overlay.send(link, Graft(()))
 
     def _learn_from_first(self, link: Link, news: News, *, pulled: bool) -> None:
         zone = news.zone or 0
@@ -370,6 +415,7 @@ class Broadcast:
             if announcer.is_far and announcer is not link and announcer.ready:
                 self._score(announcer, zone, won=True)
         news.announcers.clear()
+        news.unasked = 0
 
     def _learn_from_duplicate(self, link: Link, news: News) -> None:
         if news.zone is None:
@@ -420,7 +466,7 @@ class Broadcast:
         if sum(not one.is_far for one in links) >= NEAR_ENOUGH:
             return False
         pushing = sum(one is not link and one.is_far and self._eagerness(one).is_asked_for(zone) for one in links)
-        return pushing < (2 if self._environment.tuning.batching_s else 1)
+        return pushing < (COLLECTING_KEPT if self._environment.tuning.batching_s else 1)
 
     def _replace(self, link: Link, lost: Eagerness) -> None:
         """A far link is lost: where this node relied on it, the next best is to push."""
@@ -430,3 +476,11 @@ class Broadcast:
             if self._relies_on(link, zone):
                 best = max(others, key=lambda one: (self._eagerness(one).wins(zone), -one.id))
                 self._ask(best, zone, True)
+
+
+def _patience_s(link: Link) -> float:
+    """How long the answer to a pull is waited for: RFC 6298's timeout, but hardly longer than without a queue."""
+    if link.rtt_s is None or link.rtt_least_s is None:
+        return RTT_UNKNOWN_S
+    usual_s = RETRY_RTTS * (link.rtt_s + 4 * link.rtt_dev_s) + RETRY_S
+    return min(usual_s, RETRY_RTTS * link.rtt_least_s + RETRY_SLACK_S)

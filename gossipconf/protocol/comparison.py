@@ -64,6 +64,8 @@ class _Peer:
     crowded: bool = False
     members: int = 1
     pause_s: float = SHOW_S
+    due_s: float = float("inf")
+    compared: bool = False
     not_before_s: float = float("-inf")
     answered_s: float = float("-inf")
 
@@ -92,8 +94,10 @@ class Comparison:
         self._turn = 0
         self._learned = False
         self._wake_s = float("inf")
+        self._regular_s = float("inf")
         self._sources: dict[LinkId, None] = {}
         self._showing = False
+        overlay.is_needed = self._is_needed
 
     # -- links ------------------------------------------------------------------------------------
 
@@ -101,6 +105,17 @@ class Comparison:
     def peers_crowded(self) -> bool:
         """Whether most peers know of too many members for a roster."""
         return 2 * sum(peer.crowded for peer in self._peers.values()) > len(self._peers)
+
+    def _is_needed(self, link: Link) -> bool:
+        """Whether a new link must stay until rosters have been compared: it may be the only one into another half."""
+        peer = self._peers.get(link.id)
+        young = self._environment.now.monotonic_s < link.opened_s + 2 * LIMIT_S
+        return peer is not None and young and not peer.compared
+
+    def _compared(self, peer: _Peer) -> None:
+        if not peer.compared:
+            peer.compared = True
+            self._overlay.close_probe(peer.link)
 
     def members_of(self, link: Link) -> int:
         """How many members a peer says it knows, as far as that can be."""
@@ -111,10 +126,8 @@ class Comparison:
         """Compare with a new peer at once, and now and then."""
         peer = self._peers[link.id] = _Peer(link, leads=self._overlay.identity.node_id > link.node_id)
         if peer.leads:
+            self._plan_regular(peer)
             self._want(peer)
-            self._environment.call_later(
-                self._environment.jittered(COMPARE_S, self._rng), lambda: self._regularly(peer)
-            )
 
     def link_down(self, link: Link) -> None:
         """Forget a peer."""
@@ -130,12 +143,25 @@ class Comparison:
             peer.not_before_s = self._environment.now.monotonic_s + LIMIT_S
             self.learned(link, from_it=False)
 
-    def _regularly(self, peer: _Peer) -> None:
-        if self._peers.get(peer.link.id) is peer:
-            self._environment.call_later(
-                self._environment.jittered(COMPARE_S, self._rng), lambda: self._regularly(peer)
-            )
-            self._want(peer)
+    def _plan_regular(self, peer: _Peer) -> None:
+        """Have the next comparison that nobody asks for, of those that this node leads."""
+        peer.due_s = self._environment.now.monotonic_s + self._environment.jittered(COMPARE_S, self._rng)
+        if peer.due_s < self._regular_s:
+            self._regular_s = peer.due_s
+            self._environment.call_at(peer.due_s, self._regularly)
+
+    def _regularly(self) -> None:
+        now_s = self._environment.now.monotonic_s
+        if now_s < self._regular_s:
+            return  # an earlier one was planned meanwhile, and has planned anew
+        self._regular_s = float("inf")
+        for peer in [one for one in self._peers.values() if one.leads]:
+            if peer.due_s <= now_s:
+                self._plan_regular(peer)
+                self._want(peer)
+            elif peer.due_s < self._regular_s:
+                self._regular_s = peer.due_s
+                self._environment.call_at(peer.due_s, self._regularly)
 
     # -- showing ----------------------------------------------------------------------------------
 
@@ -233,6 +259,8 @@ class Comparison:
             self._ask(peer, message.buckets)
         else:
             self._end(equal=equal, again=compares)
+        if not compares:
+            self._compared(peer)
         return equal
 
     def _ask(self, peer: _Peer, buckets: bytes) -> None:

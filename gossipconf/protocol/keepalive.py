@@ -28,7 +28,7 @@ KEEPALIVE_S: Final = 5.0
 SILENCES_MAX: Final = 3
 """Keepalives without a sign of life after which a link is closed."""
 QUIET_S: Final = 1.0
-"""A link on which nothing was heard for so long is asked when something is pushed over it."""
+"""A link on which nothing is heard for so long after something was pushed over it is asked."""
 URGENT_S: Final = 3.0
 """How long the answer to that is waited for: TCP's retransmissions of one lost packet fit in several times."""
 SLOW_S: Final = 1.0
@@ -73,10 +73,10 @@ class Keepalive:
         return True
 
     def pushed(self, link: Link) -> bool:
-        """Something was sent that gets no answer; whether the link was asked for a sign of life."""
-        if self._environment.now.monotonic_s - link.heard_s < QUIET_S or link.urgent:
+        """Something was sent that gets no answer: a sign of life is awaited; whether none was before."""
+        if link.awaited_s is not None:
             return False
-        self.ping(link, urgent=True)
+        link.awaited_s = self._environment.now.monotonic_s
         return True
 
     def look(self, links: Collection[Link], close: Callable[[Link, str], None]) -> float:
@@ -89,19 +89,32 @@ class Keepalive:
                 link.ping_s, link.urgent = None, False
         patience = 1 + self.health
         next_s = float("inf")
+        alone = self._is_alone(links, now_s - URGENT_S * patience)
         for link in links:
             if link.closing:
                 continue
+            link.urgent |= alone and link.ping_s is not None
             reason = _verdict(link, now_s, patience)
             if reason is not None:
                 link.lost = link.ready
                 close(link, reason)
                 continue
-            if link.ready and link.heard_s + KEEPALIVE_S < now_s:
+            if link.awaited_s is not None and link.heard_s > link.awaited_s:
+                link.awaited_s = None
+            if link.awaited_s is not None and link.awaited_s + QUIET_S <= now_s:
+                self.ping(link, urgent=True)
+            elif link.ready and link.heard_s + KEEPALIVE_S < now_s:
                 self.ping(link)
             next_s = min(next_s, look_s(link, now_s, patience))
         self._planned_s = next_s + LOOK_S
         return next_s
+
+    def _is_alone(self, links: Collection[Link], asked_before_s: float) -> bool:
+        """Whether most peers have been asked before then and none has said anything since: they, or this node, are cut
+        off, and there is nothing to be lost by looking for others at once."""
+        ready = [link for link in links if link.ready]
+        silent = sum(link.ping_s is not None and max(link.ping_s, link.heard_s) < asked_before_s for link in ready)
+        return 2 * silent > len(ready)
 
     def _judge_oneself(self, step: int) -> None:
         self.health = min(HEALTH_MAX, max(0, self.health + step))
@@ -122,9 +135,11 @@ def look_s(link: Link, now_s: float, patience: int = 1) -> float:
     if link.hello is None:
         return link.opened_s + HELLO_LIMIT_S
     closing_s = link.heard_s + KEEPALIVE_S * (SILENCES_MAX + patience - 1)
+    if link.awaited_s is not None and not link.urgent:
+        return min(closing_s, link.awaited_s + QUIET_S)
     if link.ping_s is None:
         return link.heard_s + KEEPALIVE_S
     if link.urgent:
         return min(closing_s, max(link.heard_s, link.ping_s) + URGENT_S * patience)
-    quiet_s = max(link.heard_s, link.ping_s) + KEEPALIVE_S
-    return quiet_s if quiet_s >= now_s else closing_s
+    asked_s = max(link.heard_s, link.ping_s)
+    return next((at_s for at_s in (asked_s + URGENT_S, asked_s + KEEPALIVE_S) if at_s >= now_s), closing_s)

@@ -52,9 +52,13 @@ class Neighbourhood:
             return zone in (0, self.zone)
         return zone == self.zone or zone not in self._far_tags
 
+    def knows_label(self, link: Link) -> bool:
+        """Whether labels tell where a peer is: both ends have one."""
+        return self.labelled and link.hello is not None and bool(link.hello.zone)
+
     def _place(self, link: Link) -> None:
         assert link.hello is not None
-        link.place(self.zone, labelled=self.labelled and bool(link.hello.zone))
+        link.place(self.zone, labelled=self.knows_label(link))
         if link.is_far:
             self._note_far(link.zone)
             if not self.zone:

@@ -31,8 +31,12 @@ class News:
     zone:         tag of the zone of its origin; None if it came by sync
     source:       the link over which it came first
     known:        links whose peers have it
-    announcers:   links whose peers have announced it, before it came
+    announcers:   links whose peers have announced it, before it came: those that were not asked, in the order in which
+                  they have announced it, then the others, in the order in which they were asked last
+    unasked:      how many of these were not asked
+    asked_last:   the peer that was asked for it last
     pulls:        how often it was asked for
+    pulled_s:     when it was last asked for
     pulling:      whether an answer is being waited for
     patient:      whether a far peer will be asked if no push comes
     refused:      it came, and was not valid here
@@ -49,7 +53,10 @@ class News:
     arrived_s: float = 0.0
     known: list[LinkId] = field(default_factory=list)
     announcers: list[Link] = field(default_factory=list)
+    unasked: int = 0
     pulls: int = 0
+    asked_last: Link | None = None
+    pulled_s: float = 0.0
     pulling: bool = False
     patient: bool = False
     refused: bool = False
@@ -72,18 +79,24 @@ class News:
     def announced_by(self, link: Link) -> None:
         """The peer of this link has it, and can be asked."""
         if link not in self.announcers and len(self.announcers) < ANNOUNCERS_MAX:
-            self.announcers.append(link)
+            self.announcers.insert(self.unasked, link)
+            self.unasked += 1
 
     def next_announcer(self) -> Link | None:
-        """Whom to ask next: near peers before far ones, and whoever was asked longest ago."""
-        able = [link for link in self.announcers if link.ready]
-        return min(able, key=lambda link: link.is_far, default=None)
+        """Whom to ask next: of those that were not asked near peers before far ones, then whoever was asked longest
+        ago."""
+        fresh = [link for link in self.announcers[: self.unasked] if link.ready]
+        if fresh:
+            return min(fresh, key=lambda link: (link.doubts, link.is_far))
+        return next((link for link in self.announcers[self.unasked :] if link.ready), None)
 
     def asked(self, link: Link) -> None:
         """This peer was asked: the others come first now."""
+        self.asked_last = link
         if link in self.announcers:
-            self.announcers.remove(link)
-            self.announcers.append(link)
+            position = self.announcers.index(link)
+            self.unasked -= position < self.unasked
+            self.announcers.append(self.announcers.pop(position))
 
 
 class Latest:

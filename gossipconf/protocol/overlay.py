@@ -27,7 +27,7 @@ from .environment import Connect, Disconnect, Environment, LinkId
 from .events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
 from .frames import FrameClass
 from .keepalive import LOOK_S, Keepalive, look_s
-from .link import FIRST_PINGS, Identity, Link
+from .link import FAR_AGREEING, Identity, Link
 from .messages import (
     ADDRESSES_MAX,
     NONCE_BYTES,
@@ -76,7 +76,19 @@ ASKED_MAX: Final = 3
 """Peers that are asked at a time."""
 ASK_CAP_S: Final = 60.0
 """A zone of three nodes never has six near links: asking must cost nothing then."""
-EXCESS_MAX: Final = 4
+LOSSES_S: Final = 15.0
+"""Time within which links are lost at once: as long as the slowest notice takes."""
+SHAKEN_S: Final = 60.0
+"""How long a node that has lost half of its links looks for others at full pace."""
+PLACING_S: Final = 0.2
+"""Pause between two measurements of a link that is not placed yet, so that one lost packet does not spoil several."""
+REPLACING_S: Final = 2.0
+"""And of one without label that was found far: it may have met a bad time."""
+PONGS_MAX: Final = 24
+"""Round trips after which a far link is believed to be one."""
+EXCESS_STEP: Final = 4
+"""Dials in a row that must fail before one more is made at once for each link that is wanted."""
+EXCESS_MAX: Final = 8
 """Dials at once for each link that is wanted, when nearly all fail and the node is nearly alone: after a mass crash
 most addresses are dead."""
 MESSAGES: Final = (Hello, Ping, Pong, Addresses, WantAddresses, ZoneTold, Goodbye)
@@ -107,6 +119,7 @@ class Overlay:
     ) -> None:
         self.identity = identity
         self.book = book
+        self.is_needed: Callable[[Link], bool] = lambda link: False
         self.boot = environment.rng.randbytes(NONCE_BYTES)
         self._environment = environment
         self._cluster_id = cluster_id
@@ -121,6 +134,8 @@ class Overlay:
         self._ready: list[Link] | None = None
         self._dialling: dict[str, bool] = {}
         self._failures = 0
+        self._losses: list[float] = []
+        self._shaken_until_s = float("-inf")
         self._ask_s = 0.0
         self._ask_pause_s = ASK_S
         self._probing: dict[str, None] = {}
@@ -157,7 +172,8 @@ class Overlay:
     def wanted(self) -> Wanted:
         """The links that this node looks for."""
         knows_others = self.book.knows_other_than(self.zone) or any(link.is_far for link in self.ready_links())
-        return wanted(self.zone_nodes, knows_others=bool(self.zone) and knows_others)
+        tuning = self._environment.tuning
+        return wanted(self.zone_nodes, knows_others=bool(self.zone) and knows_others, tuning=tuning)
 
     def pushed(self, links: Iterable[Link]) -> None:
         """Something that gets no answer was sent on ``links``: see that their peers live."""
@@ -295,12 +311,18 @@ class Overlay:
             return
         was_far = link.is_far
         self.neighbourhood.measured(link)
-        if not link.near and link.pongs < FIRST_PINGS:
-            self.keepalive.ping(link)
+        unsure = link.is_far and link.agreeing < FAR_AGREEING and link.pongs < PONGS_MAX
+        if link.near is None or (unsure and not self.neighbourhood.knows_label(link)):
+            pause_s = 0.0 if link.pongs < FAR_AGREEING else PLACING_S if link.near is None else REPLACING_S
+            self._environment.call_later(pause_s, lambda: self._measure_again(link))
         if link.is_far != was_far:  # it counts among others now
             if link.is_far:
                 self._on_placed(link)
             self._make_room(link)
+
+    def _measure_again(self, link: Link) -> None:
+        if link.ready:
+            self.keepalive.ping(link)
 
     def _tell_zone(self, told: ZoneTold) -> None:
         self.send_all(self.ready_links(), told)
@@ -326,7 +348,12 @@ class Overlay:
 
     def compared_equal(self, link: Link) -> None:
         """A link that was opened only to see whether its node holds the same has served; a full view needs no other."""
-        if link.is_probe and len(self.ready_links()) > self.wanted().links:
+        link.equal = True
+        self.close_probe(link)
+
+    def close_probe(self, link: Link) -> None:
+        """Close such a link once nothing is left to compare (see `is_needed`)."""
+        if link.is_probe and link.equal and not self.is_needed(link) and len(self.ready_links()) > self.wanted().links:
             self.close(link, "it holds the same, and the view is full", GoodbyeCode.LEAVING)
 
     def fault(self, link: Link, reason: str) -> None:
@@ -343,6 +370,7 @@ class Overlay:
         if goodbye is not None:
             self.send(link, Goodbye.saying(goodbye, reason))
         was_ready = link.ready
+        self._note_loss(link)
         link.closing = True
         self._ready = None
         self._upkeep_soon()
@@ -350,6 +378,17 @@ class Overlay:
         if was_ready:
             self._on_down(link)
             self._environment.emit(PeerDown(link.id, link.node_id, reason))
+
+    def _note_loss(self, link: Link) -> None:
+        """A link has ended. Who loses most of its links at once may be part of a small rest that knows nobody else of
+        the others: it looks around at full pace for a while, whatever its share."""
+        if not link.lost:
+            return
+        now_s = self._environment.now.monotonic_s
+        self._losses = [at_s for at_s in self._losses if at_s > now_s - LOSSES_S] + [now_s]
+        if 2 * len(self._losses) >= self.wanted().links:
+            self._shaken_until_s = now_s + SHAKEN_S
+            self._upkeep_soon()
 
     # -- hello ------------------------------------------------------------------------------------
 
@@ -431,8 +470,9 @@ class Overlay:
 
     def _lose(self, link: Link, reason: str) -> None:
         if link.ready:
-            link.closing = True
             link.lost = True
+            self._note_loss(link)
+            link.closing = True
             self._on_down(link)
             self._environment.emit(PeerDown(link.id, link.node_id, reason))
 
@@ -470,6 +510,8 @@ class Overlay:
         """Dial as many as there is room for, or at times one for whom there is none; return when to do so again."""
         open_links = [link for link in self._links.values() if not link.closing]
         lacking = self._lacking(open_links)
+        if sum(not link.is_far for link in self.ready_links()) >= self.wanted().near:
+            self._ask_pause_s = ASK_S
         if lacking.links > 0:
             self._probe_share = 0
         elif not self._draw_probe(now_s) or self._dialling:
@@ -510,7 +552,7 @@ class Overlay:
         """How many to dial for each link that is missing: more than one if nearly all links are and all dials fail."""
         if 2 * lacking.links <= self.wanted().links:
             return 1
-        return min(EXCESS_MAX, 1 + self._failures // (2 * EXCESS_MAX))
+        return min(EXCESS_MAX, 1 + self._failures // EXCESS_STEP)
 
     def _dial(self, due: list[str], count: int, *, near: bool) -> int:
         """Dial up to ``count`` of the addresses ``due`` that may be of the kind; return how many there were too few."""
@@ -534,9 +576,9 @@ class Overlay:
 
     def _ask_for_near(self, now_s: float) -> None:
         """Ask peers for addresses in this node's zone, the less often the longer it has not helped."""
-        if not self.zone or now_s < self._ask_s:
-            return
         links = self.ready_links()
+        if not self.zone or not links or now_s < self._ask_s:
+            return
         for link in self._environment.rng.sample(links, min(len(links), ASKED_MAX)):
             link.asked = True
             self.send(link, WantAddresses(self.zone))
@@ -551,7 +593,7 @@ class Overlay:
         second. How long one has waited does not matter to what is still to come, so a turn can
         be drawn anew as soon as the share is another one.
         """
-        share = min(PROBE_SHARE_MAX, max(1, self._member_count()))
+        share = 1 if now_s < self._shaken_until_s else min(PROBE_SHARE_MAX, max(1, self._member_count()))
         drawn = self._probe_share > 0 and now_s >= self._probe_s  # a turn that has come is not drawn anew
         if drawn or share != self._probe_share:
             self._probe_share = share

@@ -22,8 +22,8 @@ RELAY_S: Final = 0.2
 """News of this time is passed on together: a crowd that starts at once is told in few messages."""
 TELL_MIN_S: Final = 1.0
 """Records of one member are passed on at most once a second, however fast somebody raises their counts."""
-BEAT_RELAY_S: Final = 20.0
-"""Signs of life of this time are passed on together; over six links they are two minutes under way."""
+BEAT_RELAY_S: Final = 30.0
+"""Signs of life of this time are passed on together; over four links they are two minutes under way."""
 FLUSH_BYTES: Final = 32 << 10
 """Records passed on at once: half of what a link's queue holds; the rest waits for the next turn."""
 

@@ -31,8 +31,9 @@ CROWD_KEPT_MAX: Final = 128
 """Members that a node goes on to know when they have become too many: all of those it has links with, eight times."""
 SAVED_BYTES_MAX: Final = 512 << 10
 """Saved records: 2,000 usual ones, and few enough to be written again whenever somebody joins."""
-SUSPECTED: Final = int.from_bytes(b"gone".rjust(TAG_BYTES))
-"""What a suspicion changes in a member's item."""
+SUSPECTED: Final = 0x9E3779B97F4A7C15
+"""Factor by which a suspicion changes a member's item: odd, so that items stay different. A summand would not do: of an
+even number of suspicions nothing would remain in a sum without carry."""
 
 
 @dataclass(slots=True)
@@ -78,7 +79,8 @@ class Member:
 
 def item_of(presence: Presence, suspected: bool) -> int:
     """What stands for a record in a digest."""
-    return int.from_bytes(presence.tag) ^ (SUSPECTED if suspected else 0)
+    item = int.from_bytes(presence.tag)
+    return item * SUSPECTED % (1 << 8 * TAG_BYTES) if suspected else item
 
 
 class Roster:

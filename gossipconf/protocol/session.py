@@ -48,6 +48,9 @@ nothing."""
 
 Reply = Hinted | Checked | Walked | Given
 
+ON_ITS_WAY: Final = "what differs is on its way"
+"""Why a session ends without a walk while changes are being published."""
+
 
 class _Step(enum.Enum):
     """What the leader is waiting for."""
@@ -75,6 +78,7 @@ class Session:
         *,
         budget: int,
         next_request: Callable[[], int],
+        may_walk: Callable[[], bool],
         end: Callable[[bool, str], None],
     ) -> None:
         self.link = link
@@ -87,6 +91,7 @@ class Session:
         self._exchange = exchange
         self._budget = budget
         self._next_request = next_request
+        self._may_walk = may_walk
         self._end = end
         self._step = _Step.HINTED
         self._request = 0
@@ -153,6 +158,8 @@ class Session:
         """All is said for now: equal, or another walk, or enough."""
         if their_root == self._replica.root:
             self._end(True, "equal")
+        elif self.walks == 0 and not self._may_walk():
+            self._end(False, ON_ITS_WAY)
         elif self.walks == 0 or (self.walks == 1 and not self._found) or (self._progress and self.walks < WALKS_MAX):
             self.walks += 1
             self._found = False

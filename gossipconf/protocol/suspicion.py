@@ -26,10 +26,10 @@ LIFE_MARGIN_S: Final = 10
 """A sign of life ends a suspicion only if it is so much younger: ages are whole seconds, rounded at each relay."""
 BEAT_MIN_S: Final = 60.0
 """How often a node gives a sign of life at most."""
-BEAT_PER_MEMBER_S: Final = 4.0
-"""Interval of signs of life by the number of members N, so that their traffic stays flat. In a time of 4 N s each of N
-members is told of with 16 bytes over each of about 4 N links once: 4 N × 16 / 4 N = 16 bytes a second at each node,
-and as much again for headers where there are few members and each message carries one."""
+BEAT_PER_MEMBER_S: Final = 5.0
+"""Interval of signs of life by the number of members N, so that their traffic stays flat. In a time of 5 N s each of N
+members is told of once over each of about 4 N links, with 16 bytes: each node sends 64 bytes in 5 s, 13 a second, and
+as much again for the headers of messages that carry one or two where members are few."""
 MISSED: Final = 3.5
 """Intervals without a sign of life after which a member is silent though nobody has missed it: three were lost, or
 all that had links with it vanished together."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ..model.limits import SYNC_BUDGET_BYTES
@@ -32,7 +33,7 @@ from .link import Link
 from .messages import Batch, Check, Checked, Given, Hinted, Hints, Message, Root, Walk, Walked, Want, WantPolicies
 from .overlay import Overlay
 from .replica import Replica
-from .session import Session
+from .session import ON_ITS_WAY, Session
 
 COMPARE_S: Final = 10.0
 """How often the leader of a link shows its root: 22 bytes, and the longest that a lost push stays unnoticed."""
@@ -41,6 +42,8 @@ IN_FLIGHT_S: Final = 0.3
 PATIENCE_S: Final = 10.0
 """Under steady publishing there is always something in flight: roots that differ for so long are synced anyway, in case
 that something was lost, which broadcast repairs nearly always."""
+WALK_PATIENCE_S: Final = 60.0
+"""And so long before the trees are walked for it: hints have shown nothing then but what was on its way."""
 BATCHED_HOPS: Final = 4
 """Nodes on a change's way that collect before they pass it on (`Tuning.batching_s`), nearly always at most."""
 NEWS_S: Final = 0.05
@@ -200,6 +203,13 @@ class Sync:
         """Whether roots may differ just because something is on its way."""
         return self._environment.now.monotonic_s < self._landed_s(peer)
 
+    def _may_walk(self, peer: _Peer) -> bool:
+        """Whether to look for differences that hints do not show: not for what is just on its way."""
+        now_s = self._environment.now.monotonic_s
+        since_s = now_s if peer.unequal_since_s is None else peer.unequal_since_s
+        is_new = now_s - peer.link.opened_s < PATIENCE_S
+        return is_new or not self._is_busy() or now_s - since_s > WALK_PATIENCE_S
+
     def _is_busy(self) -> bool:
         """Whether a change has come so lately that others may be on their way."""
         return self._environment.now.monotonic_s < self._quiet_s()
@@ -264,6 +274,7 @@ class Sync:
                 self._exchange,
                 budget=peer.budget,
                 next_request=self._next_request,
+                may_walk=partial(self._may_walk, peer),
                 end=self._end,
             )
             self._heard_s = now_s
@@ -303,13 +314,13 @@ class Sync:
                 peer.retry_s = RETRY_FIRST_S
                 peer.not_before_s = float("-inf")
                 self._overlay.compared_equal(peer.link)
-            else:
+            elif reason != ON_ITS_WAY:
                 if session.news:
                     peer.retry_s = RETRY_FIRST_S  # it has brought something: there is no reason to shun it
                 peer.not_before_s = self._environment.now.monotonic_s + peer.retry_s
                 self._show_root_later(peer, peer.retry_s)
                 peer.retry_s = min(RETRY_CAP_S, 2 * peer.retry_s)
-        if session.received or session.sent or not equal:
+        if session.received or session.sent or (not equal and reason != ON_ITS_WAY):
             self._environment.emit(
                 Synced(session.link.node_id, equal, reason, session.received, session.sent, session.walks > 0)
             )

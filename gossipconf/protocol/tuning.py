@@ -36,20 +36,20 @@ class Tuning:
     """The pace of one node. Each field's meaning, formula and trade-off is in its metadata; see `tunables`."""
 
     near_links: int = _tunable(
-        "links that a node looks for among the nodes nearest to it by round trip",
+        "links that a node looks for inside its own zone",
         "links",
-        formula="With k = near_links + far_links, a change is at all N nodes of a zone after about "
-        "⌈log N / log (k + 1)⌉ hops and at most 2 more. A node accepts up to 2 k links, so that newcomers find room.",
-        trade_off="More: fewer hops, and more of them over short ways. Fewer: fewer connections, keepalives and "
-        "announcements.",
+        formula="Where there is one zone only, k = near_links + far_links / 2 of them. A change is at all N nodes of a "
+        "zone after about ⌈log N / log (k + 1)⌉ hops and at most 2 more. Of each kind a node accepts 4 links more, so "
+        "that newcomers find room.",
+        trade_off="More: fewer hops, and half of a zone may vanish at once without parting the rest. Fewer: fewer "
+        "connections, keepalives and announcements.",
     )
     far_links: int = _tunable(
-        "links that a node looks for among all other nodes, at random",
+        "links that a node looks for in other zones, at random; twice as many in a zone of fewer than 60 nodes",
         "links",
-        formula="A zone of n nodes has about n × far_links ways out. Random links keep the graph connected: of 8 "
-        "links in all half of the nodes may vanish at once.",
-        trade_off="More: zones and survivors stay connected, and a change finds short ways across. Fewer: less "
-        "traffic between zones.",
+        formula="A zone of n nodes has about n × far_links ways out, of which a change takes the fastest few.",
+        trade_off="More: zones stay connected, and a change finds shorter ways across. Fewer: less to learn from, and "
+        "fewer messages.",
     )
     keepalive_s: float = _tunable(
         "a link on which nothing was heard for so long is pinged",
@@ -122,11 +122,11 @@ class Tuning:
 
 
 LAN: Final = Tuning(
-    near_links=4,
+    near_links=6,
     far_links=4,
     keepalive_s=5.0,
     silences_max=3,
-    refill_s=0.5,
+    refill_s=0.3,
     dial_s=3.0,
     retry_cap_s=3.0,
     shuffle_s=30.0,
@@ -140,7 +140,7 @@ WAN: Final = Tuning(
     far_links=4,
     keepalive_s=10.0,
     silences_max=3,
-    refill_s=0.5,
+    refill_s=0.3,
     dial_s=3.0,
     retry_cap_s=3.0,
     shuffle_s=60.0,
@@ -150,7 +150,7 @@ WAN: Final = Tuning(
 )
 """Regions around the world, with zones named: patient with loss, sparing between regions."""
 LOCAL: Final = Tuning(
-    near_links=4,
+    near_links=6,
     far_links=4,
     keepalive_s=1.0,
     silences_max=3,

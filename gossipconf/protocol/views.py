@@ -12,22 +12,20 @@ from random import Random
 from typing import Final
 
 from .link import Link
+from .tuning import LAN, Tuning
 
-ONLY_NEAR: Final = 8
+NEAR: Final = LAN.near_links
+FAR: Final = LAN.far_links
+ONLY_NEAR: Final = NEAR + FAR // 2
 """Near links where there is one zone: a random graph of this degree stays connected when half of the nodes vanish."""
-NEAR: Final = 6
-"""Near links where there are other zones: with 8 a change comes half a millisecond earlier, in more copies
-(docs/decisions/011)."""
-FAR: Final = 4
-"""Far links of a node in a large zone; together its nodes have hundreds."""
-FAR_SMALL: Final = 8
+FAR_SMALL: Final = 2 * FAR
 """Far links of a node in a small zone, whose nodes have few together."""
 SMALL_ZONE: Final = 60
 """Nodes of a zone below which it is small."""
 SLACK: Final = 4
 """Links of each kind beyond those wanted that a node accepts, so that newcomers find room."""
 LINKS_MAX: Final = NEAR + FAR_SMALL + 2 * SLACK
-"""Links of a node at most, whatever its zone."""
+"""Links of a node at most, whatever its zone, by the presets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +41,12 @@ class Wanted:
         return self.near + self.far
 
 
-def wanted(zone_nodes: int, *, knows_others: bool) -> Wanted:
+def wanted(zone_nodes: int, *, knows_others: bool, tuning: Tuning = LAN) -> Wanted:
     """What a node looks for whose zone has ``zone_nodes`` nodes that it knows of."""
+    near, far = tuning.near_links, tuning.far_links
     if not knows_others:
-        return Wanted(ONLY_NEAR, 0)
-    return Wanted(NEAR, FAR_SMALL if zone_nodes < SMALL_ZONE else FAR)
+        return Wanted(near + far // 2, 0)
+    return Wanted(near, 2 * far if zone_nodes < SMALL_ZONE else far)
 
 
 def surplus(links: Sequence[Link], newest: Link, view: Wanted, rng: Random) -> Link | None:

@@ -15,14 +15,12 @@ from ..model.errors import InvalidInput
 from ..model.hashing import HASH_BYTES
 from ..model.key import check_key, check_variant
 from ..model.limits import ENTRIES_MAX
-from .control_socket import LENGTH_BYTES, REQUEST_BYTES_MAX, body_bytes, unframed
+from .control_socket import LENGTH_BYTES, REQUEST_BYTES_MAX, WAIT_S_MAX, body_bytes, unframed
 
 PAGE_ITEMS_MAX: Final = 1_000
 """Keys or versions in one reply; the asker comes again for more."""
 ID_DIGITS_MIN: Final = 4
 """Fewer name too many changes to be meant."""
-WAIT_S_MAX: Final = 3_000
-"""How long a tally may be waited for: a rollout before lunch."""
 SKIP_MAX: Final = 10_000
 """How far back into history an asker may go: each page reads all the rows before it again."""
 

@@ -18,6 +18,8 @@ from ..model.limits import MESSAGE_BYTES_MAX
 
 LENGTH_BYTES: Final = 4
 """A request or reply is a msgpack map behind its length, big-endian."""
+WAIT_S_MAX: Final = 3_000
+"""Seconds for which a tally may be waited for: a rollout before lunch."""
 REQUEST_BYTES_MAX: Final = MESSAGE_BYTES_MAX
 """A publish of the largest change."""
 SOCKET_PATH_BYTES_MAX: Final = 107

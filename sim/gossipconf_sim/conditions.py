@@ -7,6 +7,7 @@ moment of the run is a fault (`faults`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gossipconf.protocol.tuning import DEFAULT_PRESET, PRESETS, Tuning
 
@@ -71,9 +72,16 @@ class HostConditions:
         0, "members up to which a node keeps a roster of all; 0: as the preset says", least=0, most=2_000
     )
 
+    near_links: int = option(0, "links that a node looks for in its own zone; 0: as the preset says", least=0, most=64)
+    far_links: int = option(0, "links that it looks for in other zones; 0: as the preset says", least=0, most=64)
+
     def tuning(self) -> Tuning:
         """The pace of every node."""
         tuning = PRESETS[self.preset]
-        if self.batching_ms:
-            tuning = replace(tuning, batching_s=self.batching_ms / 1000)
-        return replace(tuning, roster_members=self.roster_members) if self.roster_members else tuning
+        asked: dict[str, Any] = {
+            "batching_s": self.batching_ms / 1000,
+            "roster_members": self.roster_members,
+            "near_links": self.near_links,
+            "far_links": self.far_links,
+        }
+        return replace(tuning, **{name: value for name, value in asked.items() if value})

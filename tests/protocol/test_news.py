@@ -156,16 +156,25 @@ def asked_in_turn(news: News, count: int) -> list[int]:
     return found
 
 
-def test_near_peers_are_asked_in_turn_and_far_ones_when_there_is_no_near_one() -> None:
+def test_near_peers_are_asked_first_and_then_all_in_turn() -> None:
     news = News(digest(1), 0.0)
     links = [peer(1, far=True), peer(2), peer(3), peer(4, far=True)]
     for link in links:
         news.announced_by(link)
-    assert asked_in_turn(news, 5) == [2, 3, 2, 3, 2]
+    assert asked_in_turn(news, 9) == [2, 3, 1, 4, 2, 3, 1, 4, 2]
     links[1].closing = links[2].closing = True
     assert asked_in_turn(news, 3) == [1, 4, 1]
     links[0].closing = links[3].closing = True
     assert news.next_announcer() is None
+
+
+def test_who_announces_it_later_is_asked_before_those_that_were() -> None:
+    news = News(digest(1), 0.0)
+    news.announced_by(peer(1))
+    assert asked_in_turn(news, 1) == [1]
+    news.announced_by(peer(2, far=True))
+    news.announced_by(peer(3))
+    assert asked_in_turn(news, 4) == [3, 2, 1, 3]
 
 
 def test_so_many_announcers_are_remembered_each_once() -> None:

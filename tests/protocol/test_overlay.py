@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
@@ -18,7 +18,7 @@ from gossipconf.protocol.address_book import RETRY_CAP_S, AddressBook
 from gossipconf.protocol.environment import Connect, Disconnect, Now, Persist, Send
 from gossipconf.protocol.events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
 from gossipconf.protocol.keepalive import HELLO_LIMIT_S, KEEPALIVE_S, LOOK_S, SILENCES_MAX
-from gossipconf.protocol.link import Identity
+from gossipconf.protocol.link import FIRST_PINGS, Identity
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
     Addresses,
@@ -29,19 +29,28 @@ from gossipconf.protocol.messages import (
     Pong,
     Root,
     Roster,
+    WantAddresses,
+    ZoneTold,
     decode_message,
 )
+from gossipconf.protocol.neighbourhood import TELL_S
 from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import (
     ALIAS_REST_S,
+    ASK_CAP_S,
+    ASK_S,
+    EXCESS_MAX,
     FULL_REST_S,
     SAVE_S,
     SAVED_ADDRESSES,
+    SAVED_ZONE,
     TOLD_ADDRESSES_MAX,
     decode_saved_addresses,
+    decode_saved_zone,
 )
 from gossipconf.protocol.sighting import Sighting
-from gossipconf.protocol.views import ONLY_NEAR, SLACK
+from gossipconf.protocol.views import FAR, FAR_SMALL, LINKS_MAX, NEAR, ONLY_NEAR, SLACK, SMALL_ZONE, Wanted
+from gossipconf.protocol.zone import FAR_RTT_S, NEAR_RTT_S, TAG_MAX, ZoneTag, tag_of
 from gossipconf.store.journal_ops import PutMeta
 from gossipconf.trust.policy import PolicyChain
 from tests.protocol.wire import Bench
@@ -486,6 +495,291 @@ def test_one_message_for_many_is_encoded_once() -> None:
     assert all(one.message is rosters[0].message for one in rosters)
 
 
+# -- near and far ---------------------------------------------------------------------------------
+
+HERE, THERE, YONDER = map(tag_of, ("here", "there", "yonder"))
+
+
+def saved_in(zone: ZoneTag, count: int) -> tuple[tuple[str, ZoneTag], ...]:
+    return tuple((f"z{zone}-{number}:1", zone) for number in range(count))
+
+
+def of_zones(bench: Bench, addresses: Sequence[str]) -> Counter[ZoneTag]:
+    return Counter(map(bench.node.overlay.book.zone, addresses))
+
+
+@pytest.mark.parametrize(("own", "far"), [(20, FAR_SMALL), (SMALL_ZONE + 10, FAR)])
+def test_so_many_near_and_far_addresses_are_dialled_as_links_are_wanted(own: int, far: int) -> None:
+    addresses = (*saved_in(THERE, 20), *saved_in(HERE, own), *saved_in(YONDER, 20), *saved_in(0, 20))
+    bench = Bench(zone="here", restored=Restored(addresses=addresses))
+    zones = of_zones(bench, bench.dialled())
+    assert zones[HERE] == NEAR
+    assert zones.total() == NEAR + far
+
+
+def test_where_too_few_near_addresses_are_known_those_of_unknown_zones_are_tried_and_no_far_ones() -> None:
+    addresses = (*saved_in(THERE, 40), *saved_in(HERE, 2), *saved_in(0, 1))
+    bench = Bench(zone="here", restored=Restored(addresses=addresses))
+    zones = of_zones(bench, bench.dialled())
+    assert (zones[HERE], zones[0], zones[THERE]) == (2, 1, FAR_SMALL)
+    bench.wait(10.0)
+    assert bench.dialled() == []
+
+
+def test_a_link_of_another_kind_than_was_hoped_leaves_its_place_open() -> None:
+    """Addresses of unknown zones are dialled in the hope of somebody near; those who are far fill the far places."""
+    bench = Bench(zone="here", restored=Restored(addresses=(*saved_in(0, NEAR), *saved_in(THERE, FAR_SMALL))))
+    dialled = bench.dialled()
+    assert len(dialled) == NEAR + FAR_SMALL
+    for number, address in enumerate(dialled[:NEAR]):
+        bench.connect(f"f{number}", outbound=True, address=address, zone="there")
+    assert [(link.is_far, link.wanted_near) for link in bench.links()] == [(True, True)] * NEAR
+    bench.node.overlay.book.learn("new:1", Random(0))
+    bench.wait(2 * LOOK_S)
+    assert bench.dialled() == ["new:1"], "somebody near is still looked for"
+
+
+def test_a_far_peer_that_was_hoped_near_goes_when_the_far_view_is_full() -> None:
+    bench = Bench(zone="here", restored=Restored(addresses=saved_in(0, 4)))
+    for number in range(FAR_SMALL):
+        bench.connect(f"f{number}", zone="there")
+    bench.wait(2 * LOOK_S)
+    address = bench.dialled()[0]
+    link = bench.connect("g", outbound=True, address=address, zone="there")
+    assert bench.closed(link) == "too many links"
+    assert len(bench.links()) == FAR_SMALL
+
+
+def lonely(*, far: int = 1) -> tuple[Bench, list[int]]:
+    """A node that has far links, and knows nobody near."""
+    bench = Bench(zone="here")
+    links = [bench.connect(f"f{number}", zone="there") for number in range(far)]
+    for link in links:
+        bench.said(link)
+    return bench, links
+
+
+ASKS_STEP_S = 0.1
+
+
+def asks_of(bench: Bench, links: Sequence[int], duration_s: float) -> list[float]:
+    """When the node asks its peers for near addresses; all at once."""
+    times_s = []
+    end_s = bench.now_s + duration_s
+    while bench.now_s < end_s:
+        bench.wait(ASKS_STEP_S)
+        asks = [bench.said(link, WantAddresses) for link in links]
+        if asks[0]:
+            assert asks == [[WantAddresses(HERE)]] * len(links)
+            times_s.append(bench.now_s)
+        for link in links:
+            bench.tell(link, Ping(1))
+        bench.drain(Send)
+    return times_s
+
+
+def test_who_lacks_near_peers_asks_for_them_the_less_often_the_longer_it_is_in_vain() -> None:
+    bench, links = lonely(far=2)
+    begin_s = bench.now_s
+    times_s = asks_of(bench, links, 400.0)
+    pauses_s = [later - earlier for earlier, later in zip([begin_s, *times_s], times_s, strict=False)]
+    assert pauses_s[0] <= 1.25 * LOOK_S + ASKS_STEP_S
+    for number, pause_s in enumerate(pauses_s[1:]):
+        full_s = min(ASK_CAP_S, ASK_S * 2**number)
+        assert 0.75 * full_s <= pause_s <= 1.25 * (full_s + LOOK_S) + 2 * ASKS_STEP_S
+    assert len(pauses_s) > 8, "and it never gives up"
+
+
+def test_a_node_alone_asks_nobody_and_loses_no_time_by_that() -> None:
+    bench = Bench(zone="here", seeds=["f:1"])
+    bench.wait(100.0)
+    link = bench.connect("f", zone="there")
+    assert asks_of(bench, [link], 1.5 * LOOK_S) != []
+
+
+def test_near_addresses_that_were_asked_for_are_dialled_and_do_not_count_as_told_by_itself() -> None:
+    bench, (link,) = lonely()
+    asks_of(bench, [link], 1.5 * LOOK_S)
+    near = tuple(f"n{number}:1" for number in range(NEAR + 2))
+    bench.tell(link, Addresses(near, (HERE,) * len(near)))
+    bench.wait(2 * LOOK_S)
+    dialled = bench.dialled()
+    assert len(dialled) == NEAR
+    assert set(dialled) < set(near)
+    overlay_link = bench.node.overlay.link(link)
+    assert overlay_link is not None
+    assert overlay_link.told == 0
+    bench.tell(link, Addresses(("x:1",), (THERE,)))
+    assert overlay_link.told == 1
+
+
+def test_asking_begins_anew_once_the_near_view_was_full() -> None:
+    bench, (far,) = lonely()
+    asks_of(bench, [far], 100.0)
+    near = [bench.connect(f"n{number}", zone="here") for number in range(NEAR)]
+    assert asks_of(bench, [far, *near], 100.0) == []
+    for link in near:
+        bench.lose(link)
+    bench.wait(2 * LOOK_S)
+    for address in bench.dialled():
+        bench.node.connect_failed(bench.now(), address, "refused")
+        bench.node.overlay.book.forget(address)
+    assert len(asks_of(bench, [far], 10.0)) >= 3
+
+
+def test_addresses_in_a_zone_are_told_to_whoever_wants_them() -> None:
+    bench = Bench(zone="here", restored=Restored(addresses=(*saved_in(YONDER, 3), *saved_in(0, 5))))
+    link = bench.connect("f", zone="there")
+    bench.said(link)
+    bench.tell(link, WantAddresses(YONDER), WantAddresses(THERE), WantAddresses(1))
+    first, second, third = bench.said(link, Addresses)
+    assert sorted(zip(first.addresses, first.zones, strict=True)) == list(saved_in(YONDER, 3))
+    assert (second, third) == (Addresses(("f:1",), (THERE,)), Addresses((), ()))
+
+
+def fail_dials(bench: Bench) -> int:
+    """Let a look for peers come, and every dial fail at once; how many there were."""
+    dialled = bench.dialled()
+    for address in dialled:
+        bench.node.connect_failed(bench.now(), address, "refused")
+    bench.wait(1.25 * LOOK_S)
+    return len(dialled)
+
+
+def test_who_is_nearly_alone_dials_more_at_once_the_more_dials_fail() -> None:
+    """After a mass crash most addresses are dead."""
+    bench = Bench(restored=Restored(addresses=saved_in(0, 900)))
+    counts = [fail_dials(bench) for _ in range(8)]
+    failures = [sum(counts[:number]) for number in range(8)]
+    assert counts == [ONLY_NEAR * min(EXCESS_MAX, 1 + failed // (2 * EXCESS_MAX)) for failed in failures]
+    assert counts[-1] == ONLY_NEAR * EXCESS_MAX
+
+
+def test_one_that_answers_ends_that() -> None:
+    bench = Bench(restored=Restored(addresses=saved_in(0, 900)))
+    for _ in range(6):
+        fail_dials(bench)
+    address, *others = bench.dialled()
+    bench.connect("a", outbound=True, address=address)
+    for other in others:
+        bench.node.connect_failed(bench.now(), other, "refused")
+    failures = len(others)
+    bench.wait(1.25 * LOOK_S)
+    assert len(bench.dialled()) == (ONLY_NEAR - 1) * min(EXCESS_MAX, 1 + failures // (2 * EXCESS_MAX))
+
+
+def test_who_has_half_of_its_links_dials_one_for_each_that_is_missing() -> None:
+    bench = Bench(restored=Restored(addresses=saved_in(0, 900)))
+    for number in range(ONLY_NEAR // 2):
+        bench.connect(f"p{number}")
+    bench.drain(Connect)
+    for address in [f"z0-{number}:1" for number in range(100)]:
+        bench.node.connect_failed(bench.now(), address, "refused")
+    bench.wait(1.25 * LOOK_S)
+    open_dials = len(bench.dialled())
+    assert open_dials <= ONLY_NEAR // 2
+
+
+# -- peers without labels -------------------------------------------------------------------------
+
+
+def test_a_peer_without_label_is_near_after_one_short_round_trip() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    bench.answer(link, NEAR_RTT_S)
+    assert [one.near for one in bench.links()] == [True]
+    assert bench.said(link, Ping) == []
+
+
+def test_it_is_far_only_after_several_long_ones_that_follow_each_other() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    for _ in range(FIRST_PINGS):
+        assert [one.near for one in bench.links()] == [None]
+        assert (bench.node.overlay.zone, bench.node.overlay.wanted().far) == (0, 0)
+        bench.answer(link, 2 * FAR_RTT_S)
+    assert [one.near for one in bench.links()] == [False]
+    assert bench.said(link, Ping) == []
+    assert bench.node.overlay.wanted() == Wanted(NEAR, FAR_SMALL)
+
+
+def test_a_busy_moment_at_the_start_makes_no_zone() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    bench.answer(link, 0.5, FIRST_PINGS - 1)
+    bench.answer(link, 0.001)
+    bench.wait(10 * TELL_S)
+    assert (bench.node.overlay.zone, bench.said(link, ZoneTold)) == (0, [])
+
+
+def test_a_tag_is_drawn_told_saved_and_kept_over_a_restart() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    bench.wait(SAVE_S + 1.0)
+    bench.drain(Persist)
+    bench.answer(link, 2 * FAR_RTT_S, FIRST_PINGS)
+    drawn = bench.node.overlay.zone
+    assert 0 < drawn <= TAG_MAX
+    bench.wait(TELL_S)
+    assert bench.said(link, ZoneTold) == [ZoneTold(drawn)]
+    bench.wait(SAVE_S)
+    (saved,) = meta_writes(bench, SAVED_ZONE)
+    assert decode_saved_zone(saved.value) == drawn
+    again = Bench(restored=Restored(zone=drawn))
+    link = again.connect("a")
+    assert again.said(link, ZoneTold) == [ZoneTold(drawn)], "right after the hello"
+
+
+def test_a_labelled_node_tells_and_saves_no_tag() -> None:
+    bench = Bench(zone="here")
+    link = bench.connect("a", zone="there")
+    bench.answer(link, 2 * FAR_RTT_S, FIRST_PINGS)
+    bench.wait(SAVE_S + 1.0)
+    assert bench.said(link, ZoneTold) == []
+    assert meta_writes(bench, SAVED_ZONE) == []
+
+
+def test_addresses_are_placed_by_what_their_nodes_tell() -> None:
+    bench = Bench()
+    link = bench.connect("a")
+    book = bench.node.overlay.book
+    assert book.zone("a:1") == 0
+    bench.tell(link, ZoneTold(7))
+    assert book.zone("a:1") == 7
+    labelled = bench.connect("b", zone="there")
+    bench.tell(labelled, ZoneTold(7))
+    assert book.zone("b:1") == THERE
+    bench.tell(link, Addresses(("x:1", "a:1", "b:1"), (9, 9, 9)))
+    assert [book.zone(address) for address in ("x:1", "a:1", "b:1")] == [9, 9, 9], "nobody was met there by a dial"
+    assert bench.said(bench.connect("c"), Addresses)[0].zones.count(9) == 2
+
+
+def test_links_that_turn_from_far_to_near_stay_within_the_view() -> None:
+    bench = Bench(restored=Restored(zone=7))
+    far: list[int] = []
+    for number in range(3 * LINKS_MAX):
+        link = bench.connect(f"p{number}")
+        if not bench.closed(link):
+            bench.answer(link, 2 * FAR_RTT_S, FIRST_PINGS)
+            far.append(link)
+        assert len(bench.links()) <= LINKS_MAX
+        if number % 5 == 4:  # a long first moment is over
+            for one in bench.links():
+                if one.is_far and one.ping_s is None:
+                    bench.node.overlay.keepalive.ping(one)
+                    bench.answer(one.id, 0.0)
+            near = sum(not one.is_far for one in bench.links())
+            assert near <= ONLY_NEAR + SLACK
+        for one in bench.links():
+            bench.tell(one.id, Ping(1))
+    assert len(far) > LINKS_MAX
+
+
+@pytest.mark.parametrize("data", [None, b"", b"\xff", encode("7"), encode(-1), encode(TAG_MAX + 1)])
+def test_a_saved_tag_that_cannot_be_read_is_no_tag(data: bytes | None) -> None:
+    assert decode_saved_zone(data) == 0
+
+
 # -- addresses ------------------------------------------------------------------------------------
 
 
@@ -512,26 +806,27 @@ def test_the_book_is_bounded_whatever_peers_tell() -> None:
     assert not any(bench.closed(link) for link in links)
 
 
-def meta_writes(bench: Bench) -> list[PutMeta]:
+def meta_writes(bench: Bench, name: str) -> list[PutMeta]:
     ops = [op for one in bench.drain(Persist) for op in one.ops if isinstance(op, PutMeta)]
-    return [op for op in ops if op.name == SAVED_ADDRESSES]
+    return [op for op in ops if op.name == name]
 
 
 def test_a_burst_of_joins_is_saved_in_one_write() -> None:
     bench = Bench()
     for number in range(10):
         bench.connect(f"p{number}")
-    assert meta_writes(bench) == []
+    assert meta_writes(bench, SAVED_ADDRESSES) == []
     bench.wait(SAVE_S + 0.1)
-    (saved,) = meta_writes(bench)
+    (saved,) = meta_writes(bench, SAVED_ADDRESSES)
     assert saved.name == SAVED_ADDRESSES
     assert decode_saved_addresses(saved.value) == [(f"p{number}:1", 0) for number in range(10)]
     bench.wait(60.0)
-    assert meta_writes(bench) == []
+    assert meta_writes(bench, SAVED_ADDRESSES) == []
 
 
 @pytest.mark.parametrize(
-    "data", [None, b"", b"\xff", encode([1]), encode("a:1"), encode(["a:1"]), encode([("x" * 300, 0)])]
+    "data",
+    [None, b"", b"\xff", encode([1]), encode("a:1"), encode(["a:1"]), encode([["a:1"]]), encode([["x" * 300, 0]])],
 )
 def test_a_saved_book_that_cannot_be_read_is_no_book(data: bytes | None) -> None:
     assert decode_saved_addresses(data) == []

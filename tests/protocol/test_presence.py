@@ -696,6 +696,17 @@ def test_of_different_rosters_only_the_difference_is_sent() -> None:
     assert world.node("m").presence._roster.digest == world.node("n").presence._roster.digest
 
 
+def test_rosters_that_differ_by_suspicions_only_have_other_digests() -> None:
+    bench, source, _ = between()
+    many = [record(f"x{number}") for number in range(PRESENCES_MAX)]
+    bench.tell(source, told(*many))
+    digests = {bench.node.presence._roster.digest}
+    for one in many:
+        bench.tell(source, suspected(one))
+        digests.add(bench.node.presence._roster.digest)
+    assert len(digests) == PRESENCES_MAX + 1
+
+
 def test_a_newcomer_is_told_a_large_roster_once() -> None:
     world = Tapped("a", "b", "c", "d", dials=False)
     for one, other in combinations("abc", 2):

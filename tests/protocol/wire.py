@@ -17,7 +17,7 @@ from gossipconf.model.entry import Entry, put
 from gossipconf.protocol.decoders import Decoders
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send
 from gossipconf.protocol.link import Identity, Link
-from gossipconf.protocol.messages import Hello, Message, decode_message, encode_message
+from gossipconf.protocol.messages import Hello, Message, Ping, Pong, decode_message, encode_message
 from gossipconf.protocol.node import Node, Restored
 from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.policy import Policy, PolicyChain, Role
@@ -59,6 +59,7 @@ class Bench:
         twin: str | None = None,
         seed: int = 0,
         address: str | None = None,
+        zone: str = "",
         decoders: Decoders | None = None,
     ) -> None:
         self.cluster = of or cluster()
@@ -67,7 +68,7 @@ class Bench:
         self.outputs: list[Output] = []
         self._last_link = 0
         self.node = Node(
-            Identity(name, f"{name}:1" if address is None else address),
+            Identity(name, f"{name}:1" if address is None else address, zone),
             PolicyChain(self.cluster.genesis),
             rng=Random(seed),
             seeds=seeds,
@@ -141,16 +142,25 @@ class Bench:
 
     # -- inputs -----------------------------------------------------------------------------------
 
-    def connect(self, peer: str, *, outbound: bool = False, address: str = "", hello: bool = True) -> int:
+    def connect(
+        self, peer: str, *, outbound: bool = False, address: str = "", zone: str = "", hello: bool = True
+    ) -> int:
         """Open a link to a scripted peer that says hello at once."""
         self._last_link += 1
         link = self._last_link
         address = address or f"{peer}:1"
         self.node.connected(self.now(), link, peer, outbound=outbound, address=address)
         if hello:
-            self.tell(link, self.hello(peer))
+            self.tell(link, self.hello(peer, zone=zone))
         self.collect()
         return link
+
+    def answer(self, link: int, after_s: float, times: int = 1) -> None:
+        """Let the peer answer so many pings, the first of which is out, each after ``after_s``."""
+        for _ in range(times):
+            (ping,) = self.said(link, Ping)
+            self.wait(after_s)
+            self.tell(link, Pong(ping.token))
 
     def hello(self, peer: str, **fields: Any) -> Hello:
         known = {
@@ -198,13 +208,15 @@ class Sent:
 
 
 class Tapped(World):
-    """A world that notes every message. With ``dials=False`` no dial succeeds: links are those made by `wire`."""
+    """A world that notes every message. With ``dials=False`` no dial succeeds: links are those made by `wire`, and
+    everybody knows all addresses if ``acquainted``."""
 
     def __init__(
         self,
         *names: str,
         seed: int = 0,
         dials: bool = True,
+        acquainted: bool = False,
         network: NetworkConditions | None = None,
         hosts: HostConditions | None = None,
         of: Cluster | None = None,
@@ -214,7 +226,8 @@ class Tapped(World):
         self.sent: list[Sent] = []
         self.dials = dials
         for name in names:
-            self.add(name, [other for other in names if other != name][:3] if dials else (), start=False)
+            others = [other for other in names if other != name]
+            self.add(name, others[:3] if dials else others if acquainted else (), start=False)
         for name in names:
             self.start(name)
 

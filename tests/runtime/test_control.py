@@ -33,8 +33,8 @@ from gossipconf.protocol.node import Node
 from gossipconf.protocol.subject import AskedChange, Subject
 from gossipconf.runtime.agent import JOURNAL_FILE
 from gossipconf.runtime.control import HISTORY_ROWS, PAGE_BYTES_MAX, ControlServer
-from gossipconf.runtime.control_request import SKIP_MAX, WAIT_S_MAX
-from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX, short_path
+from gossipconf.runtime.control_request import SKIP_MAX
+from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX, WAIT_S_MAX, short_path
 from gossipconf.runtime.transport import Transport
 from gossipconf.store.journal import Journal
 from gossipconf.store.journal_ops import JournalOp, Retire

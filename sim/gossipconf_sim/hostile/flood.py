@@ -18,12 +18,15 @@ from gossipconf.protocol.environment import Send
 from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
+    EPOCH_MAX,
+    LEASE_MS_MAX,
     NONCE_BYTES,
     PRESENCES_MAX,
     WALK_NODES_MAX,
     WANTED_ITEMS_MAX,
     WIDTH_MAX,
     Addresses,
+    Ask,
     Batch,
     Check,
     Hints,
@@ -38,6 +41,7 @@ from gossipconf.protocol.messages import (
     encode_message,
 )
 from gossipconf.protocol.sighting import Presence, Sighting
+from gossipconf.protocol.subject import Subject
 from gossipconf.store.hash_tree import FANOUT, NODE_HASH_BYTES
 
 from ..world.adversary import Adversary
@@ -132,6 +136,11 @@ class Flood(Adversary):
         cut = (one.restrict([index for index, _ in one.entries[: self._rng.randrange(2)]]) for one in chosen)
         return Batch(tuple(one.encode() for one in cut))
 
+    def ask(self, host: Host) -> Message:
+        """A question to all, for as long as there is one."""
+        subject = Subject(root=self._bytes(NODE_HASH_BYTES))
+        return Ask(self._bytes(NONCE_BYTES), EPOCH_MAX, 0, subject, LEASE_MS_MAX, LEASE_MS_MAX, True)
+
     # -- inventing --------------------------------------------------------------------------------
 
     def _parts(self, host: Host) -> list[Change]:
@@ -171,5 +180,6 @@ KINDS: Final[tuple[Maker, ...]] = (
     Flood.presences,
     Flood.push,
     Flood.parts,
+    Flood.ask,
 )
 """What is sent, in turn."""

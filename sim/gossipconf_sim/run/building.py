@@ -12,7 +12,8 @@ from gossipconf.model.entry import put
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE
 from gossipconf.protocol.presence import SAVED_MEMBERS
 from gossipconf.protocol.roster import SavedMembers
-from gossipconf.protocol.views import FAR, FAR_SMALL, NEAR, ONLY_NEAR, SMALL_ZONE
+from gossipconf.protocol.tuning import Tuning
+from gossipconf.protocol.views import SMALL_ZONE, wanted
 from gossipconf.protocol.zone import tag_of
 from gossipconf.trust.signing import Reservation, compose
 
@@ -27,6 +28,8 @@ BOOK_NEAR: Final = 100
 """Addresses in a host's own zone that it remembers from an earlier life,"""
 BOOK_FAR: Final = 100
 """and anywhere."""
+BOOK_NODES_MAX: Final = 20_000
+"""Nodes of a world up to which they do: an address takes 200 bytes at each."""
 PRELOAD_INCARNATION: Final = b"preload_"
 
 
@@ -91,11 +94,11 @@ def _earlier_life(scenario: Scenario, names: list[str]) -> dict[str, bytes]:
 
 
 def _earlier_books(scenario: Scenario, zones: list[str], world: World) -> Callable[[int], dict[str, bytes]]:
-    """What each host remembers of the others' addresses from an earlier life, where there are zones.
+    """What each host remembers of the others' addresses from an earlier life.
 
-    Without it all would have to find out at once who is near.
+    Without it all would have to find out at once who is near, and who is left after a crash of most.
     """
-    if scenario.start != "joined" or len(set(zones)) < 2:
+    if scenario.start != "joined" or not 1 < len(zones) <= BOOK_NODES_MAX:
         return lambda number: {}
     rng = world.random("books")
     members: dict[str, list[int]] = {}
@@ -112,7 +115,7 @@ def _earlier_books(scenario: Scenario, zones: list[str], world: World) -> Callab
     return book
 
 
-def earlier_links(zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
+def earlier_links(zones: list[str], tuning: Tuning, rng: Random) -> Iterator[tuple[int, int]]:
     """The links of hosts in these zones as overlays of an earlier life would have left them, each pair once.
 
     Inside each zone, and across zones, random regular graphs.
@@ -122,12 +125,13 @@ def earlier_links(zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
         members.setdefault(zone, []).append(host)
     seen: set[tuple[int, int]] = set()
     candidates: list[Iterator[tuple[int, int]]] = [
-        random_regular(hosts, NEAR if len(members) > 1 else ONLY_NEAR, rng) for hosts in members.values()
+        random_regular(hosts, wanted(len(hosts), knows_others=len(members) > 1, tuning=tuning).near, rng)
+        for hosts in members.values()
     ]
     if len(members) > 1:
-        everywhere = random_regular(list(range(len(zones))), FAR, rng)
+        everywhere = random_regular(list(range(len(zones))), tuning.far_links, rng)
         candidates.append((one, other) for one, other in everywhere if zones[one] != zones[other])
-        candidates.append(_few_far(members, zones, rng))
+        candidates.append(_few_far(members, zones, tuning.far_links, rng))
     for one, other in chain.from_iterable(candidates):
         pair = (min(one, other), max(one, other))
         if pair not in seen:
@@ -135,11 +139,11 @@ def earlier_links(zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
             yield one, other
 
 
-def _few_far(members: dict[str, list[int]], zones: list[str], rng: Random) -> Iterator[tuple[int, int]]:
+def _few_far(members: dict[str, list[int]], zones: list[str], more: int, rng: Random) -> Iterator[tuple[int, int]]:
     """More far links for the hosts of small zones."""
     for hosts in members.values():
         for one in hosts if len(hosts) < SMALL_ZONE else ():
-            for other in rng.sample(range(len(zones)), min(len(zones), FAR_SMALL - FAR)):
+            for other in rng.sample(range(len(zones)), min(len(zones), more)):
                 if zones[other] != zones[one]:
                     yield one, other
 

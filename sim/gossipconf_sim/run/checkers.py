@@ -19,6 +19,7 @@ from gossipconf.model.entry import Slot
 from gossipconf.model.errors import GossipconfError
 from gossipconf.model.limits import ADDRESS_BOOK_MAX, FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
 from gossipconf.model.version import Version, versions_of
+from gossipconf.protocol.acks import HELD_MAX, OWN_MAX
 from gossipconf.protocol.events import AckProgress, PublishFailed
 from gossipconf.protocol.frames import QUEUE_BYTES_MAX, FrameClass
 from gossipconf.protocol.node import Node
@@ -185,6 +186,7 @@ def bounded(world: World) -> list[str]:
         sizes = {
             "links": (len(node.links()), LINKS_MAX + 1),
             "members": (len(node.presence), MEMBERS_HELD_MAX),
+            "questions": (len(node.acks.questions()), HELD_MAX + OWN_MAX),
             "addresses": (len(node.overlay.book), ADDRESS_BOOK_MAX),
             "retired headers": (live.retired_count, RETIRED_HEADERS_MAX),
             "branches of a fork": (max(map(len, live.forks().values()), default=0), FORK_BRANCHES_MAX),

@@ -182,7 +182,9 @@ class _Play:
             world.schedule.at(scenario.start_within_s * number / len(hosts), world.start, host.name)
         world.run(scenario.start_within_s)
         if scenario.start == "joined":
-            for one, other in earlier_links([host.zone for host in hosts], world.random("links")):
+            for one, other in earlier_links(
+                [host.zone for host in hosts], scenario.hosts.tuning(), world.random("links")
+            ):
                 world.link(hosts[one].name, hosts[other].name)
             for host in hosts:
                 host.seeds = tuple(seed for seed in seeds if seed != host.address)

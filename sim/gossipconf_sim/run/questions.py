@@ -100,7 +100,7 @@ class Questions:
         asked = self._asked.get((host.name, told.question))
         if asked is None or asked.answered_s is not None:
             return
-        if told.complete and told.applied == told.total == self._world.census()[0]:
+        if told.complete and told.applied == told.total == len(self._world.running()):
             assert asked.tracked.published_s is not None
             asked.answered_s = self._world.now_s - asked.tracked.published_s
             if asked is not self._latest:

@@ -16,6 +16,7 @@ from gossipconf.protocol.events import ChangeRejected, PeerDown
 from gossipconf.protocol.frontier import START_BYTES
 from gossipconf.protocol.messages import (
     Addresses,
+    Ask,
     Batch,
     Check,
     Checked,
@@ -223,7 +224,7 @@ def test_replayed_changes_reach_others_and_change_nothing() -> None:
         arena.world.run(1.0)
     arena.world.run(30.0)
     pushes = Counter(message.change for message in arena.heard("b", Push) if isinstance(message, Push))
-    assert max(pushes.values()) > 2
+    assert max(pushes.values()) > 1, "nobody honest sends one twice to the same"
     assert arena.world.hosts["b"].reads["k", ""][0].entry.value == b"9"
     assert list(violations(arena.world)) == []
 
@@ -296,7 +297,7 @@ def test_slander_calls_all_others_gone() -> None:
 
 
 def test_a_flood_says_each_kind_in_turn_on_every_link_at_its_rate() -> None:
-    arena = Arena(Flood(World(cluster()).random("flood"), 33.0), "a", "b")
+    arena = Arena(Flood(World(cluster()).random("flood"), 36.0), "a", "b")
     arena.publish("a")
     arena.world.run(1.0)
     since = len(arena.said)
@@ -304,11 +305,11 @@ def test_a_flood_says_each_kind_in_turn_on_every_link_at_its_rate() -> None:
     arena.world.run(10.0)
     added = [message for _, name, message in arena.said[since:] if name == "a"]
     kinds = Counter(type(message) for message in added)
-    flood = (Root, Check, Hints, Walk, Want, WantPolicies, Addresses, Roster, Push, Batch, Ping)
-    assert len(KINDS) == len(flood) == 11
+    flood = (Root, Check, Hints, Walk, Want, WantPolicies, Addresses, Roster, Push, Batch, Ping, Ask)
+    assert len(KINDS) == len(flood) == 12
     assert all(kinds[kind] >= 30 for kind in flood)
-    assert 330 <= len(added) < 1.8 * 330
-    assert 660 <= arena.world.hostile_messages - said_before < 1.8 * 660
+    assert 360 <= len(added) < 1.8 * 360
+    assert 720 <= arena.world.hostile_messages - said_before < 1.8 * 720
 
 
 def test_a_flood_is_legal() -> None:

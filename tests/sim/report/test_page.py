@@ -146,7 +146,13 @@ def test_every_figure_is_that_of_the_result(run, shown_page):
 
 def test_every_field_of_a_result_is_on_the_page():
     """On that of a run that has something to say by each of them."""
-    run = play(start="cold", zones=ZONES, faults=[PARTITION], publish={"changes": 6, "reads_per_change": 2.0, "ask": True}, nodes=8)
+    run = play(
+        start="cold",
+        zones=ZONES,
+        faults=[PARTITION],
+        publish={"changes": 6, "reads_per_change": 2.0, "ask": True},
+        nodes=8,
+    )
     run.result = dataclasses.replace(run.result, joined_s=1.5)
     shown_page = page(run)
     identities = {row[0] for row in shown_page.rows if len(row) == 3}

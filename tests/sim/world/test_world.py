@@ -16,9 +16,11 @@ def test_time_goes_forward_and_stops_where_it_was_told_to() -> None:
     world = Tapped("a", "b")
     world.run(3.0)
     assert world.now_s == 3.0
-    assert world.run_until(lambda: world.now_s > 3.5, 10.0)
-    assert 3.5 < world.now_s < 5.0
+    assert world.run_until(lambda: world.now_s > 3.5, 100.0)
+    stopped_s = world.now_s
+    assert 3.5 < stopped_s < 103.0
     assert not world.run_until(lambda: False, 1.0)
+    assert world.now_s == stopped_s + 1.0
 
 
 def test_messages_keep_their_order_on_a_link_however_their_delays_vary() -> None:
