@@ -221,7 +221,7 @@ class Broadcast:
         self._latest.hold(news)
         pulled = push.zone_hops == HOPS_MAX
         link.doubts = 0
-        if pulled and news.pulls == 1:
+        if pulled and news.pulls == 1 and news.asked_last is link:
             link.measured(self._now_s - news.pulled_s)
             self._pull_ended(late=False)
         self._learn_from_first(link, news, pulled=pulled)

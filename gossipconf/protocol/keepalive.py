@@ -142,4 +142,4 @@ def look_s(link: Link, now_s: float, patience: int = 1) -> float:
     if link.urgent:
         return min(closing_s, max(link.heard_s, link.ping_s) + URGENT_S * patience)
     asked_s = max(link.heard_s, link.ping_s)
-    return next((at_s for at_s in (asked_s + URGENT_S, asked_s + KEEPALIVE_S) if at_s >= now_s), closing_s)
+    return min(at_s for at_s in (asked_s + URGENT_S * patience, asked_s + KEEPALIVE_S, closing_s) if at_s >= now_s)

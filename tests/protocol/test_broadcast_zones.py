@@ -19,7 +19,7 @@ from gossipconf.protocol.broadcast import (
 from gossipconf.protocol.eagerness import EAGER_SHARE, LEARNED, Eagerness
 from gossipconf.protocol.environment import Send
 from gossipconf.protocol.frames import FrameClass
-from gossipconf.protocol.link import FIRST_PINGS
+from gossipconf.protocol.link import FAR_AGREEING
 from gossipconf.protocol.messages import (
     AGE_MS_MAX,
     HOPS_MAX,
@@ -108,10 +108,8 @@ def border(
     for link in near_links:
         bench.answer(link, 0.0)
     bench.wait(FAR_RTT_S - NEAR_RTT_S)
-    for _ in range(FIRST_PINGS):
-        for link in far_links:
-            bench.answer(link, 0.0)
-        bench.wait(FAR_RTT_S)
+    for link in far_links:
+        bench.answer(link, 0.0)
     made = Border(bench, near_links, far_links)
     assert [link.near for link in bench.links()] == [True] * len(near) + [False] * len(far)
     made.forget()
@@ -146,7 +144,7 @@ def test_a_peer_without_label_is_asked_once_it_has_turned_out_to_be_far(asks_bef
     link = bench.connect("f")
     if asks_before:  # it has found out first
         bench.tell(link, Graft(()))
-    bench.answer(link, FAR_RTT_S, FIRST_PINGS - 1)
+    bench.answer(link, FAR_RTT_S, FAR_AGREEING - 1)
     assert bench.said(link, Graft) == []
     bench.answer(link, FAR_RTT_S)
     assert bench.said(link, Graft) == [Graft(())]
@@ -198,7 +196,7 @@ def test_what_is_from_nowhere_goes_to_far_peers_of_unknown_zones_too() -> None:
     """Its origin knows nobody far, and they have not told their tags."""
     made = border(far=("there",))
     bare = made.bench.connect("g", zone="")
-    made.bench.answer(bare, FAR_RTT_S, FIRST_PINGS)
+    made.bench.answer(bare, FAR_RTT_S, FAR_AGREEING)
     grafted(made, *made.far, bare)
     made.bench.said(bare)
     data = made.comes(made.near[0], zone=0)
@@ -257,7 +255,7 @@ def test_of_what_is_not_pushed_a_share_is_told_later_in_one_message_with_its_age
     assert isinstance(recap, Recap)
     assert recap.digests == tuple(digest for digest, _ in expected)
     ages_ms = [1000 * (begin_s + RECAP_S - at_s) for _, at_s in expected]
-    assert list(recap.ages_ms) == pytest.approx(ages_ms, abs=0.51)
+    assert list(recap.ages_ms) == pytest.approx(ages_ms, abs=1.01)
     made.bench.wait(3 * RECAP_S)
     assert made.spoken(link) == []
 

@@ -11,7 +11,7 @@ from gossipconf.protocol.broadcast import PULLS_MAX
 from gossipconf.protocol.environment import Send
 from gossipconf.protocol.fields import DIGESTS_MAX
 from gossipconf.protocol.frames import FrameClass
-from gossipconf.protocol.link import FIRST_PINGS
+from gossipconf.protocol.link import FAR_AGREEING
 from gossipconf.protocol.messages import (
     AGE_MS_MAX,
     DIGEST_BYTES,
@@ -44,7 +44,7 @@ def besieged(*, label: str = "here", far: bool = True) -> tuple[Bench, int, int]
     honest = bench.connect("a", zone=label)
     bench.answer(honest, NEAR_S)
     liar = bench.connect("f", zone="there" if far and label else label)
-    bench.answer(liar, FAR_S if far else NEAR_S, FIRST_PINGS if far else 1)
+    bench.answer(liar, FAR_S if far else NEAR_S)
     for link in (liar, honest):
         bench.said(link)
     return bench, liar, honest
@@ -132,7 +132,7 @@ def test_changes_of_thousands_of_zones_teach_a_bounded_number() -> None:
 def test_tags_without_end_are_told_on_slowly_and_remembered_to_a_bound(label: str) -> None:
     bench, liar, honest = besieged(label=label, far=False)
     far = bench.connect("far", zone="there" if label else "")
-    bench.answer(far, FAR_S, FIRST_PINGS)
+    bench.answer(far, FAR_S, 1 if label else FAR_AGREEING)
     bench.said(honest)
     begin_s, drawn = bench.now_s, bench.node.overlay.zone
     for step in range(1_000):

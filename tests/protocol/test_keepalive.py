@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from random import Random
 
 import pytest
@@ -32,12 +33,16 @@ SILENT_S = KEEPALIVE_S * SILENCES_MAX
 class Watch:
     """A keepalive by itself. Links are the test's to make, and time its to set."""
 
-    def __init__(self) -> None:
+    def __init__(self, lively: int = 3) -> None:
         self.environment = Environment(Random(0))
         self.keepalive = Keepalive(self.environment, self.send)
         self.links: list[Link] = []
+        self.lively: list[Link] = []
         self.sent: list[tuple[Link, Message]] = []
         self.closed: list[tuple[int, str]] = []
+        for _ in range(lively):  # always heard just now, so that it is not alone whoever else falls silent
+            self.lively.append(dataclasses.replace(self.link(), heard_s=1e9))
+            self.links.clear()
 
     def send(self, link: Link, message: Message) -> None:
         self.sent.append((link, message))
@@ -63,12 +68,15 @@ class Watch:
     def look_after(self, duration_s: float) -> float:
         """Let time pass without a look, then look; when one is due again."""
         self.wait(duration_s)
-        return self.keepalive.look(self.links, self.close)
+        return self.look()
+
+    def look(self) -> float:
+        return self.keepalive.look([*self.lively, *self.links], self.close)
 
     def live_for(self, duration_s: float) -> None:
         """Look whenever it is due."""
         end_s = self.now_s + duration_s
-        due_s = self.keepalive.look(self.links, self.close)
+        due_s = self.look()
         while due_s + A_MOMENT_S <= end_s:
             due_s = self.look_after(due_s + A_MOMENT_S - self.now_s)
         self.look_after(end_s - self.now_s)
@@ -172,8 +180,8 @@ def test_nothing_is_due_before_the_time_that_a_look_tells(data: st.DataObject) -
         if link.greeted and data.draw(st.booleans(), "pinged"):
             watch.wait(data.draw(st.sampled_from((0.0, QUIET_S, 2.0)), "pause"))
             watch.keepalive.ping(link, urgent=data.draw(st.booleans(), "urgent"))
-    due_s = watch.keepalive.look(watch.links, watch.close)
-    while due_s < float("inf"):
+    due_s = watch.look()
+    while len(watch.closed) < len(watch.links):
         watch.sent.clear()
         done = len(watch.closed)
         between_s = (due_s - watch.now_s) * data.draw(st.floats(0, 1), "between")
@@ -183,17 +191,16 @@ def test_nothing_is_due_before_the_time_that_a_look_tells(data: st.DataObject) -
         waits = any(link.ping_s is not None for link in watch.links if not link.closing)
         due_s = watch.look_after(due_s + A_MOMENT_S - watch.now_s)
         assert watch.sent or len(watch.closed) > done or waits, "then something is, or would be if the answer had come"
-    assert len(watch.closed) == len(watch.links)
 
 
 # -- what is pushed asks too ----------------------------------------------------------------------
 
 
-def test_a_push_on_a_quiet_link_asks_and_waits_but_briefly() -> None:
+def test_a_peer_that_says_nothing_after_a_push_is_asked_and_waited_for_but_briefly() -> None:
     watch = Watch()
     link = watch.link()
-    watch.wait(QUIET_S)
     assert watch.keepalive.pushed(link)
+    watch.live_for(QUIET_S)
     assert watch.asked() == [link.id]
     watch.live_for(URGENT_S)
     assert watch.closed == []
@@ -202,32 +209,34 @@ def test_a_push_on_a_quiet_link_asks_and_waits_but_briefly() -> None:
     assert link.lost
 
 
-def test_a_push_on_a_link_just_heard_asks_nothing() -> None:
+def test_a_peer_that_says_anything_after_a_push_is_not_asked() -> None:
     watch = Watch()
     link = watch.link()
-    watch.wait(QUIET_S - A_MOMENT_S)
-    assert not watch.keepalive.pushed(link)
+    watch.keepalive.pushed(link)
+    watch.wait(QUIET_S / 2)
+    link.heard_s = watch.now_s
+    watch.live_for(KEEPALIVE_S)
     assert watch.asked() == []
+    assert watch.keepalive.pushed(link), "a sign of life is awaited anew"
 
 
 def test_many_pushes_ask_once_and_do_not_put_the_end_off() -> None:
     watch = Watch()
     link = watch.link()
-    watch.wait(QUIET_S)
     for step in range(10):
         assert watch.keepalive.pushed(link) == (step == 0)
-        watch.live_for(URGENT_S / 10)
-    watch.live_for(2 * A_MOMENT_S)
+        watch.live_for((QUIET_S + URGENT_S) / 10)
+    watch.live_for(4 * A_MOMENT_S)
     assert watch.asked() == [link.id]
     assert len(watch.closed) == 1
 
 
-def test_an_answer_or_any_word_ends_the_urgency() -> None:
+def test_an_answer_ends_the_urgency_and_any_word_puts_the_end_off() -> None:
     watch = Watch()
     answered, heard = watch.link(), watch.link()
-    watch.wait(QUIET_S)
     for link in (answered, heard):
         watch.keepalive.pushed(link)
+    watch.live_for(QUIET_S)
     watch.answer(answered, 0.1)
     watch.live_for(URGENT_S - 0.2)
     heard.heard_s = watch.now_s
@@ -243,9 +252,34 @@ def test_a_push_makes_a_ping_that_is_out_urgent() -> None:
     watch.live_for(KEEPALIVE_S + A_MOMENT_S)
     assert watch.asked() == [link.id]
     assert watch.keepalive.pushed(link)
+    watch.live_for(QUIET_S)
     assert watch.asked() == []
-    watch.live_for(URGENT_S + 2 * A_MOMENT_S)
+    watch.live_for(URGENT_S - QUIET_S + 2 * A_MOMENT_S)
     assert len(watch.closed) == 1
+
+
+# -- most peers silent ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("health", [0, 2])
+def test_whoever_most_peers_have_left_does_not_wait_for_the_others(health: int) -> None:
+    """It is cut off, or they are; there is nothing to be lost by looking for others at once."""
+    watch = Watch(lively=0).doubting(health)
+    watch.lively = []
+    for _ in range(4):
+        watch.link()
+    watch.live_for(KEEPALIVE_S + URGENT_S * (1 + health) + A_MOMENT_S)
+    assert watch.closed == []
+    watch.live_for(3 * A_MOMENT_S)
+    assert [reason for _, reason in watch.closed] == [f"no answer within {URGENT_S * (1 + health):g} s"] * 4
+
+
+def test_half_of_the_peers_are_not_most() -> None:
+    watch = Watch(lively=2)
+    for _ in range(2):
+        watch.link()
+    watch.live_for(SILENT_S - A_MOMENT_S)
+    assert watch.closed == []
 
 
 # -- local health ---------------------------------------------------------------------------------
@@ -275,13 +309,11 @@ def test_health_is_bounded() -> None:
 def test_every_wait_is_longer_by_its_base_for_each_step(health: int) -> None:
     watch = Watch().doubting(health)
     silent, urgent = watch.link(), watch.link()
-    watch.wait(QUIET_S)
-    silent.heard_s = watch.now_s
-    watch.keepalive.pushed(urgent)
     begin_s = watch.now_s
-    watch.live_for(URGENT_S * (1 + health))
+    watch.keepalive.pushed(urgent)
+    watch.live_for(QUIET_S + URGENT_S * (1 + health))
     assert watch.closed == []
-    watch.live_for(2 * A_MOMENT_S)
+    watch.live_for(4 * A_MOMENT_S)
     assert watch.closed == [(urgent.id, f"no answer within {URGENT_S * (1 + health):g} s")]
     watch.live_for(begin_s + KEEPALIVE_S * (SILENCES_MAX + health) - watch.now_s)
     assert len(watch.closed) == 1
@@ -301,7 +333,7 @@ def test_peers_that_are_gone_raise_no_doubt() -> None:
 
 def stopped(watch: Watch, duration_s: float) -> None:
     """The process stands still from now until well after its next look was due."""
-    due_s = watch.keepalive.look(watch.links, watch.close)
+    due_s = watch.look()
     watch.look_after(due_s + duration_s - watch.now_s)
 
 
@@ -346,8 +378,11 @@ def test_when_a_link_must_be_looked_at() -> None:
     link = watch.link()
     assert look_s(link, 0.0) == KEEPALIVE_S
     link.ping_s, link.heard_s = 6.0, 0.5
-    assert look_s(link, 7.0) == 6.0 + KEEPALIVE_S
+    assert look_s(link, 7.0) == 6.0 + URGENT_S, "it may be alone then"
+    assert look_s(link, 10.0) == 6.0 + KEEPALIVE_S, "or the answer may have come, and it be quiet again"
     assert look_s(link, 12.0) == 0.5 + SILENT_S
+    link.awaited_s = 7.0
+    assert look_s(link, 7.0) == 7.0 + QUIET_S
     link.urgent = True
     assert look_s(link, 7.0) == 6.0 + URGENT_S
     assert look_s(link, 7.0, patience=2) == 6.0 + 2 * URGENT_S

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipconf.protocol.environment import Environment, Now
-from gossipconf.protocol.link import FIRST_PINGS, Link
+from gossipconf.protocol.link import FAR_AGREEING, Link
 from gossipconf.protocol.messages import Hello, ZoneTold
 from gossipconf.protocol.neighbourhood import FAR_TAGS_MAX, TELL_S, Neighbourhood
 from gossipconf.protocol.zone import FAR_RTT_S, NEAR_RTT_S, TAG_MAX, ZoneTag, tag_of
@@ -65,7 +65,7 @@ class One:
         self.environment.run_due()
 
 
-FAR_RTTS_S = (FAR_S,) * FIRST_PINGS
+FAR_RTTS_S = (FAR_S,) * FAR_AGREEING
 
 # -- where a peer is ------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ def test_labels_of_one_region_are_near_and_others_far_whatever_the_round_trips()
     same, other = one.meet("x", label="eu/b"), one.meet("y", label="us/a")
     assert (same.near, other.near) == (True, False)
     assert (same.zone, other.zone) == (tag_of("eu"), tag_of("us"))
-    for _ in range(FIRST_PINGS):
+    for _ in range(FAR_AGREEING):
         one.answer(same, FAR_S)
         one.answer(other, NEAR_S)
     assert (same.near, other.near) == (True, False)
@@ -90,7 +90,7 @@ def test_without_labels_at_both_ends_round_trips_tell(mine: str, its: str) -> No
     assert (near.near, far.near) == (None, None), "unknown"
     one.answer(near, NEAR_S)
     assert near.near is True
-    for _ in range(FIRST_PINGS - 1):
+    for _ in range(FAR_AGREEING - 1):
         one.answer(far, FAR_S)
         assert far.near is None, "one long round trip alone may have met a busy moment"
     one.answer(far, FAR_S)
@@ -99,7 +99,7 @@ def test_without_labels_at_both_ends_round_trips_tell(mine: str, its: str) -> No
 
 def test_the_shortest_round_trip_counts() -> None:
     one = One()
-    late = one.meet("x", rtts_s=(FAR_S,) * (FIRST_PINGS - 1))
+    late = one.meet("x", rtts_s=(FAR_S,) * (FAR_AGREEING - 1))
     one.answer(late, NEAR_S)
     assert late.near is True
     one.answer(late, FAR_S)
@@ -115,7 +115,7 @@ def test_the_shortest_round_trip_counts() -> None:
 def test_a_node_that_knows_nobody_far_has_no_tag() -> None:
     one = One()
     one.meet("x", rtts_s=(NEAR_S,))
-    one.meet("y", rtts_s=(FAR_S,) * (FIRST_PINGS - 1))
+    one.meet("y", rtts_s=(FAR_S,) * (FAR_AGREEING - 1))
     one.wait(10 * TELL_S)
     assert (one.zone, one.told) == (0, [])
 
@@ -243,7 +243,7 @@ class Crowd:
     def possible(self) -> list[Event]:
         """What can happen next: at an end of a link something told arrives, or a pong, or a node's timer is due."""
         told: list[Event] = [("told", pair) for pair, queue in self.queues.items() if queue]
-        pongs: list[Event] = [("pong", pair) for pair in self.greeted if self.ends[pair].pongs < FIRST_PINGS]
+        pongs: list[Event] = [("pong", pair) for pair in self.greeted if self.ends[pair].pongs < FAR_AGREEING]
         due = [number for number, one in enumerate(self.environments) if one.next_timer_s is not None]
         return told + pongs + [("timer", (number, number)) for number in due]
 

@@ -33,6 +33,6 @@ def test_a_node_has_the_tuning_that_it_was_given() -> None:
 
 
 def test_nodes_of_a_world_have_that_of_its_hosts() -> None:
-    assert Tapped("a").node("a").environment.tuning is LAN
+    assert Tapped("a").node("a").environment.tuning == LAN
     tuning = Tapped("a", hosts=HostConditions(preset="wan", batching_ms=250)).node("a").environment.tuning
     assert (tuning.keepalive_s, tuning.batching_s) == (WAN.keepalive_s, 0.25)

@@ -158,6 +158,7 @@ class Bench:
     def answer(self, link: int, after_s: float, times: int = 1) -> None:
         """Let the peer answer so many pings, the first of which is out, each after ``after_s``."""
         for _ in range(times):
+            self.wait(0.0)
             (ping,) = self.said(link, Ping)
             self.wait(after_s)
             self.tell(link, Pong(ping.token))
