@@ -270,7 +270,7 @@ class Broadcast:
             self._outbox.send(told, Announce((news.digest,)))
 
     def _has_neighbours(self, link: Link) -> bool:
-        """Whether a far peer has others near it, so that together they hear at once of what nobody has pushed to any."""
+        """Whether a far peer has others near it, so that together they hear at once of what nobody pushed to any."""
         return self._overlay.book.count_in(link.zone) >= NEIGHBOURS_LEAST
 
     def _recap_later(self, link: Link, news: News) -> None:
