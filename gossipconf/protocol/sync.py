@@ -35,8 +35,6 @@ from .overlay import Overlay
 from .replica import Replica
 from .session import ON_ITS_WAY, Session
 
-COMPARE_S: Final = 10.0
-"""How often the leader of a link shows its root: 22 bytes, and the longest that a lost push stays unnoticed."""
 IN_FLIGHT_S: Final = 0.3
 """Roots that differ this soon after a change are likely to be equal again once pushes have landed."""
 PATIENCE_S: Final = 10.0
@@ -121,7 +119,9 @@ class Sync:
         peer = self._peers[link.id] = _Peer(link, leads=self._overlay.identity.node_id > link.node_id)
         self._show_root(link)
         if peer.leads:
-            self._environment.call_later(self._environment.jittered(COMPARE_S), lambda: self._compare_regularly(peer))
+            self._environment.call_later(
+                self._environment.jittered(self._environment.tuning.compare_s), lambda: self._compare_regularly(peer)
+            )
 
     def link_down(self, link: Link) -> None:
         """Forget a peer; a session with it ends."""
@@ -179,7 +179,9 @@ class Sync:
     def _compare_regularly(self, peer: _Peer) -> None:
         if self._peers.get(peer.link.id) is peer:
             self._show_root(peer.link)
-            self._environment.call_later(self._environment.jittered(COMPARE_S), lambda: self._compare_regularly(peer))
+            self._environment.call_later(
+                self._environment.jittered(self._environment.tuning.compare_s), lambda: self._compare_regularly(peer)
+            )
 
     def _compare(self, peer: _Peer, shown: Root) -> None:
         now_s = self._environment.now.monotonic_s

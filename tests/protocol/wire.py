@@ -66,6 +66,7 @@ class Bench:
         self.now_s = 0.0
         self.disk = Disk()
         self.outputs: list[Output] = []
+        self.written: set[int] = set()
         self._last_link = 0
         self.node = Node(
             Identity(name, f"{name}:1" if address is None else address, zone),
@@ -102,6 +103,7 @@ class Bench:
                 if error is None:
                     self.disk.write(persist.ops)
                 self.node.persisted(self.now(), persist.token, error)
+                self.written.add(persist.token)
                 done.append(persist)
 
     def drain(self, kind: type[Kind]) -> list[Kind]:

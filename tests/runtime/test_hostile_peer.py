@@ -34,7 +34,7 @@ from gossipconf.protocol.broadcast import CATCH_UP_S, WAITING_BYTES_MAX
 from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.frontier import START_BYTES
-from gossipconf.protocol.keepalive import HELLO_LIMIT_S, KEEPALIVE_S, SILENCES_MAX
+from gossipconf.protocol.keepalive import HELLO_LIMIT_S
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
     BATCH_CHANGES_MAX,
@@ -70,6 +70,7 @@ from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.protocol.roster import UNCONFIRMED_MAX
 from gossipconf.protocol.sighting import Presence, Sighting
 from gossipconf.protocol.sync import REPLY_LIMIT_S, SESSION_LIMIT_S
+from gossipconf.protocol.tuning import LAN
 from gossipconf.runtime.settings import AgentSettings
 from gossipconf.store.hash_tree import FANOUT
 
@@ -341,7 +342,7 @@ async def test_a_peer_that_falls_silent_is_closed(
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
         await peer.expect(Ping)
         await siege.fleet.until(lambda: LED in {link.node_id for link in siege.agent.node.links()})
-        mock_clock.jump(KEEPALIVE_S * SILENCES_MAX + 2)
+        mock_clock.jump(LAN.keepalive_s * LAN.silences_max + 2)
         await peer.end()
         await siege.gone(LED)
 
