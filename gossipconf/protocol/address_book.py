@@ -14,11 +14,10 @@ from random import Random
 from typing import Final
 
 from ..model.limits import ADDRESS_BOOK_MAX
+from .tuning import LAN
 from .zone import ZoneTag
 
 RETRY_FIRST_S: Final = 0.25
-RETRY_CAP_S: Final = 3.0
-"""A healed partition is found within the cap; 8 unreachable peers then cost 3 dials a second at most."""
 LOST_SHARE: Final = 0.75
 """Share of dials and probes that go where a node was met and is no more, or to seeds; the rest look elsewhere."""
 HEARSAY_RETRY_CAP_S: Final = 60.0
@@ -44,7 +43,10 @@ class _Address:
 class AddressBook:
     """Addresses of other nodes: seeds, saved ones, those told by peers."""
 
-    def __init__(self, seeds: Iterable[str], saved: Iterable[tuple[str, ZoneTag]] = ()) -> None:
+    def __init__(
+        self, seeds: Iterable[str], saved: Iterable[tuple[str, ZoneTag]] = (), *, retry_cap_s: float = LAN.retry_cap_s
+    ) -> None:
+        self._retry_cap_s = retry_cap_s
         self._addresses: dict[str, _Address] = {}
         self._zones: dict[ZoneTag, int] = {}
         for address, zone in saved:
@@ -186,7 +188,7 @@ class AddressBook:
         """``address`` could not be reached: double the wait, up to the cap, with jitter."""
         record = self._addresses.get(address)
         if record is not None:
-            cap_s = RETRY_CAP_S if record.node_id or record.is_seed else HEARSAY_RETRY_CAP_S
+            cap_s = self._retry_cap_s if record.node_id or record.is_seed else HEARSAY_RETRY_CAP_S
             wait_s = min(cap_s, RETRY_FIRST_S * 2 ** min(record.failures, 16))
             record.failures += 1
             record.next_try_s = now_s + wait_s * (0.5 + 0.5 * rng.random())

@@ -35,6 +35,11 @@ FLOODED_SHARE: Final = 0.65
 ANNOUNCED_OF: Final = 8
 """Of so many changes that are not pushed over a far link one is announced: by it the peer learns how early this link
 would have been. With fewer the learning starves, with more it costs bytes."""
+ANNOUNCED_AT_ONCE_OF: Final = 16
+"""Of so many, one is announced at once: the nodes of a zone prune each for itself, and where all have pruned what comes
+from somewhere, one of them hears of it so."""
+NEIGHBOURS_LEAST: Final = 3
+"""Known nodes of a zone from which on that is done; alone nobody prunes the last that pushes."""
 FAR_PATIENCE_S: Final = 0.02
 """How long a change that a far peer has announced may still come by push before it is pulled."""
 FAR_PATIENCE_DELAYS: Final = 0.1
@@ -253,7 +258,9 @@ class Broadcast:
             elif not zone or link.zone != zone:
                 if self._eagerness(link).pushes(zone):
                     (told if self._is_slow(link) else far).append(link)
-                elif (news.digest[0] + link.id) % ANNOUNCED_OF == 0:
+                elif (lot := (news.digest[0] + link.id) % ANNOUNCED_AT_ONCE_OF) == 0 and self._has_neighbours(link):
+                    told.append(link)
+                elif lot % ANNOUNCED_OF == ANNOUNCED_OF // 2:
                     self._recap_later(link, news)
         if near:
             self._push(near, Push(news.hops, zone, zone_hops, news.change))
@@ -261,6 +268,10 @@ class Broadcast:
             self._push(far, Push(news.hops, zone, 0, news.change))
         if told:
             self._outbox.send(told, Announce((news.digest,)))
+
+    def _has_neighbours(self, link: Link) -> bool:
+        """Whether a far peer has others near it, so that together they hear at once of what nobody pushed to any."""
+        return self._overlay.book.count_in(link.zone) >= NEIGHBOURS_LEAST
 
     def _recap_later(self, link: Link, news: News) -> None:
         """Have a change announced to a far peer, with others, so that it learns how early this link would have been."""

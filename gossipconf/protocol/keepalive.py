@@ -1,6 +1,6 @@
 """Keepalive: which links are silent, how long their round trips are, and how far to trust that judgement.
 
-A link on which nothing was heard for KEEPALIVE_S is pinged; one that stays silent for
+A link on which nothing was heard for a while (`Tuning.keepalive_s`) is pinged; one that stays silent for
 three of these is closed. What is pushed over a quiet link asks too, and waits less for
 the answer: so a crashed peer is missed within seconds while there is traffic.
 
@@ -18,15 +18,10 @@ from typing import Final
 from .environment import Environment
 from .link import Link
 from .messages import Message, Ping
+from .tuning import Tuning
 
-LOOK_S: Final = 0.3
-"""How late a silence is noticed at most, so that silences which end about together are looked at together."""
 HELLO_LIMIT_S: Final = 3.0
 """A link whose peer has not said hello by then is closed."""
-KEEPALIVE_S: Final = 5.0
-"""A link on which nothing was heard for so long is pinged; the answer is a sign of life both ways."""
-SILENCES_MAX: Final = 3
-"""Keepalives without a sign of life after which a link is closed."""
 QUIET_S: Final = 1.0
 """A link on which nothing is heard for so long after something was pushed over it is asked."""
 URGENT_S: Final = 3.0
@@ -85,7 +80,7 @@ class Keepalive:
         if now_s > self._planned_s + LATE_S:
             self._judge_oneself(1)
             for link in links:  # what has come meanwhile is still to be read, and tells no round trip
-                link.heard_s = max(link.heard_s, now_s - KEEPALIVE_S)
+                link.heard_s = max(link.heard_s, now_s - self._environment.tuning.keepalive_s)
                 link.ping_s, link.urgent = None, False
         patience = 1 + self.health
         next_s = float("inf")
@@ -94,7 +89,7 @@ class Keepalive:
             if link.closing:
                 continue
             link.urgent |= alone and link.ping_s is not None
-            reason = _verdict(link, now_s, patience)
+            reason = _verdict(link, now_s, patience, self._environment.tuning)
             if reason is not None:
                 link.lost = link.ready
                 close(link, reason)
@@ -103,10 +98,10 @@ class Keepalive:
                 link.awaited_s = None
             if link.awaited_s is not None and link.awaited_s + QUIET_S <= now_s:
                 self.ping(link, urgent=True)
-            elif link.ready and link.heard_s + KEEPALIVE_S < now_s:
+            elif link.ready and link.heard_s + self._environment.tuning.keepalive_s < now_s:
                 self.ping(link)
-            next_s = min(next_s, look_s(link, now_s, patience))
-        self._planned_s = next_s + LOOK_S
+            next_s = min(next_s, look_s(link, now_s, self._environment.tuning, patience))
+        self._planned_s = next_s + self._environment.tuning.refill_s
         return next_s
 
     def _is_alone(self, links: Collection[Link], asked_before_s: float) -> bool:
@@ -120,26 +115,28 @@ class Keepalive:
         self.health = min(HEALTH_MAX, max(0, self.health + step))
 
 
-def _verdict(link: Link, now_s: float, patience: int) -> str | None:
+def _verdict(link: Link, now_s: float, patience: int, tuning: Tuning) -> str | None:
     """Why a link is to be closed, or None."""
     if link.hello is None:
         return f"no hello within {HELLO_LIMIT_S:g} s" if link.opened_s + HELLO_LIMIT_S < now_s else None
     if link.urgent and link.ping_s is not None and max(link.heard_s, link.ping_s) + URGENT_S * patience < now_s:
         return f"no answer within {URGENT_S * patience:g} s"
-    silence_s = KEEPALIVE_S * (SILENCES_MAX + patience - 1)
+    silence_s = tuning.keepalive_s * (tuning.silences_max + patience - 1)
     return f"silent for {silence_s:g} s" if link.heard_s + silence_s < now_s else None
 
 
-def look_s(link: Link, now_s: float, patience: int = 1) -> float:
+def look_s(link: Link, now_s: float, tuning: Tuning, patience: int = 1) -> float:
     """When an open link must be looked at: once it may have to be pinged, or closed if a ping stays unanswered."""
     if link.hello is None:
         return link.opened_s + HELLO_LIMIT_S
-    closing_s = link.heard_s + KEEPALIVE_S * (SILENCES_MAX + patience - 1)
+    closing_s = link.heard_s + tuning.keepalive_s * (tuning.silences_max + patience - 1)
     if link.awaited_s is not None and not link.urgent:
         return min(closing_s, link.awaited_s + QUIET_S)
     if link.ping_s is None:
-        return link.heard_s + KEEPALIVE_S
+        return link.heard_s + tuning.keepalive_s
     if link.urgent:
         return min(closing_s, max(link.heard_s, link.ping_s) + URGENT_S * patience)
     asked_s = max(link.heard_s, link.ping_s)
-    return min(at_s for at_s in (asked_s + URGENT_S * patience, asked_s + KEEPALIVE_S, closing_s) if at_s >= now_s)
+    return min(
+        at_s for at_s in (asked_s + URGENT_S * patience, asked_s + tuning.keepalive_s, closing_s) if at_s >= now_s
+    )

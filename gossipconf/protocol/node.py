@@ -92,7 +92,7 @@ class Node:
             self.environment,
             identity,
             chain.cluster_id,
-            AddressBook(seeds, restored.addresses),
+            AddressBook(seeds, restored.addresses, retry_cap_s=tuning.retry_cap_s),
             on_up=self._link_up,
             on_down=self._link_down,
             on_placed=self._link_placed,

@@ -53,6 +53,9 @@ class Outbox:
         if not self._collected:
             self._environment.call_later(self._environment.tuning.batching_s, self._flush_all)
         collected = self._collected.setdefault(link.id, _Collected(link))
+        if collected.messages and collected.size + len(data) > BUNDLE_BYTES:  # it may be as long as a message can be
+            self._flush(collected)
+            collected = self._collected[link.id] = _Collected(link)
         collected.messages.append(data)
         collected.size += len(data)
         if collected.size >= BUNDLE_BYTES or len(collected.messages) == BUNDLED_MAX:

@@ -26,7 +26,7 @@ from .address_book import AddressBook
 from .environment import Connect, Disconnect, Environment, LinkId
 from .events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
 from .frames import FrameClass
-from .keepalive import LOOK_S, Keepalive, look_s
+from .keepalive import Keepalive, look_s
 from .link import FAR_AGREEING, Identity, Link
 from .messages import (
     ADDRESSES_MAX,
@@ -49,8 +49,6 @@ from .neighbourhood import Neighbourhood
 from .views import Wanted, surplus, wanted
 from .zone import TAG_MAX, ZoneTag
 
-SHUFFLE_S: Final = 30.0
-"""How often addresses are told to one random peer."""
 SAVE_S: Final = 5.0
 """Delay before a changed address book is written, so that a burst of joins is one write."""
 FULL_REST_S: Final = 30.0
@@ -179,7 +177,7 @@ class Overlay:
         """Something that gets no answer was sent on ``links``: see that their peers live."""
         for link in links:
             if not link.closing and self.keepalive.pushed(link):
-                self._plan_upkeep(look_s(link, self._environment.now.monotonic_s) + LOOK_S)
+                self._plan_upkeep(self._look_s(link))
 
     def link(self, link_id: LinkId) -> Link | None:
         """A link that is still open, or None."""
@@ -202,7 +200,7 @@ class Overlay:
     def start(self) -> None:
         """Begin to look for peers."""
         self._upkeep()
-        self._environment.call_later(self._environment.jittered(SHUFFLE_S), self._shuffle)
+        self._environment.call_later(self._environment.jittered(self._environment.tuning.shuffle_s), self._shuffle)
 
     def stop(self) -> None:
         """Say goodbye on every link and dial no more."""
@@ -222,7 +220,7 @@ class Overlay:
         link.wanted_near = wanted_near
         link.is_probe = outbound and address in self._probing
         self._probing.pop(address, None)
-        self._plan_upkeep(look_s(link, now_s) + LOOK_S)
+        self._plan_upkeep(self._look_s(link))
         identity = self.identity
         hello = Hello(
             version_min=VERSION_MIN,
@@ -309,13 +307,13 @@ class Overlay:
         """A round trip was measured: it may show where the peer is."""
         if not link.ready:
             return
-        was_far = link.is_far
+        before = link.near
         self.neighbourhood.measured(link)
         unsure = link.is_far and link.agreeing < FAR_AGREEING and link.pongs < PONGS_MAX
         if link.near is None or (unsure and not self.neighbourhood.knows_label(link)):
             pause_s = 0.0 if link.pongs < FAR_AGREEING else PLACING_S if link.near is None else REPLACING_S
             self._environment.call_later(pause_s, lambda: self._measure_again(link))
-        if link.is_far != was_far:  # it counts among others now
+        if link.near is not before:  # it counts among others now
             if link.is_far:
                 self._on_placed(link)
             self._make_room(link)
@@ -476,13 +474,18 @@ class Overlay:
             self._on_down(link)
             self._environment.emit(PeerDown(link.id, link.node_id, reason))
 
+    def _look_s(self, link: Link) -> float:
+        """When upkeep must look at a link, if nothing is heard of it."""
+        tuning = self._environment.tuning
+        return look_s(link, self._environment.now.monotonic_s, tuning) + tuning.refill_s
+
     # -- upkeep -----------------------------------------------------------------------------------
 
     def _upkeep_soon(self) -> None:
         """Something has changed that upkeep may have to act upon."""
         now_s = self._environment.now.monotonic_s
-        if self._upkeep_s > now_s + LOOK_S and not self._stopping:
-            self._plan_upkeep(now_s + self._environment.jittered(LOOK_S))
+        if self._upkeep_s > now_s + self._environment.tuning.refill_s and not self._stopping:
+            self._plan_upkeep(now_s + self._environment.jittered(self._environment.tuning.refill_s))
 
     def _plan_upkeep(self, at_s: float) -> None:
         """Have the next upkeep at ``at_s``, if none comes earlier."""
@@ -499,7 +502,7 @@ class Overlay:
         if self._stopping:
             return
         now_s = self._environment.now.monotonic_s
-        pause_s = self._environment.jittered(LOOK_S)
+        pause_s = self._environment.jittered(self._environment.tuning.refill_s)
         self._upkeep_s = float("inf")
         next_s = self.keepalive.look(list(self._links.values()), self.close) + pause_s
         next_s = min(next_s, self._look_for_peers(now_s))
@@ -607,7 +610,7 @@ class Overlay:
     def _shuffle(self) -> None:
         if self._stopping:
             return
-        self._environment.call_later(self._environment.jittered(SHUFFLE_S), self._shuffle)
+        self._environment.call_later(self._environment.jittered(self._environment.tuning.shuffle_s), self._shuffle)
         links = self.ready_links()
         if links:
             self._tell_addresses(self._environment.rng.choice(links))

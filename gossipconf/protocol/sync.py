@@ -35,13 +35,14 @@ from .overlay import Overlay
 from .replica import Replica
 from .session import ON_ITS_WAY, Session
 
-COMPARE_S: Final = 10.0
-"""How often the leader of a link shows its root: 22 bytes, and the longest that a lost push stays unnoticed."""
 IN_FLIGHT_S: Final = 0.3
 """Roots that differ this soon after a change are likely to be equal again once pushes have landed."""
 PATIENCE_S: Final = 10.0
 """Under steady publishing there is always something in flight: roots that differ for so long are synced anyway, in case
 that something was lost, which broadcast repairs nearly always."""
+SETTLED_S: Final = 60.0
+"""How long that is not repeated with a peer with which a sync has shown nothing but what was on its way: its hints name
+every writer of late, ten kilobytes for a thousand."""
 WALK_PATIENCE_S: Final = 60.0
 """And so long before the trees are walked for it: hints have shown nothing then but what was on its way."""
 BATCHED_HOPS: Final = 4
@@ -78,6 +79,7 @@ class _Peer:
     not_before_s: float = float("-inf")
     show_s: float = float("inf")
     awaits_quiet: bool = False
+    settled_s: float = float("-inf")
     budget: int = SYNC_BUDGET_BYTES
 
 
@@ -117,7 +119,9 @@ class Sync:
         peer = self._peers[link.id] = _Peer(link, leads=self._overlay.identity.node_id > link.node_id)
         self._show_root(link)
         if peer.leads:
-            self._environment.call_later(self._environment.jittered(COMPARE_S), lambda: self._compare_regularly(peer))
+            self._environment.call_later(
+                self._environment.jittered(self._environment.tuning.compare_s), lambda: self._compare_regularly(peer)
+            )
 
     def link_down(self, link: Link) -> None:
         """Forget a peer; a session with it ends."""
@@ -175,7 +179,9 @@ class Sync:
     def _compare_regularly(self, peer: _Peer) -> None:
         if self._peers.get(peer.link.id) is peer:
             self._show_root(peer.link)
-            self._environment.call_later(self._environment.jittered(COMPARE_S), lambda: self._compare_regularly(peer))
+            self._environment.call_later(
+                self._environment.jittered(self._environment.tuning.compare_s), lambda: self._compare_regularly(peer)
+            )
 
     def _compare(self, peer: _Peer, shown: Root) -> None:
         now_s = self._environment.now.monotonic_s
@@ -222,7 +228,9 @@ class Sync:
     def _landed_s(self, peer: _Peer) -> float:
         """The same, or when patience with this peer is over, if that is sooner."""
         since_s = peer.unequal_since_s
-        return self._quiet_s() if since_s is None else min(self._quiet_s(), since_s + PATIENCE_S)
+        if since_s is None:
+            return self._quiet_s()
+        return min(self._quiet_s(), max(since_s + PATIENCE_S, peer.settled_s + SETTLED_S))
 
     def _show_root_once_quiet(self, peer: _Peer) -> None:
         """Compare again once nothing has come for a moment, or patience is over; nothing is sent until then."""
@@ -311,10 +319,13 @@ class Sync:
             if equal:
                 peer.budget = min(SYNC_BUDGET_BYTES, peer.budget * BUDGET_STEP)
                 peer.unequal_since_s = None
+                peer.settled_s = self._environment.now.monotonic_s
                 peer.retry_s = RETRY_FIRST_S
                 peer.not_before_s = float("-inf")
                 self._overlay.compared_equal(peer.link)
-            elif reason != ON_ITS_WAY:
+            elif reason == ON_ITS_WAY:
+                peer.settled_s = self._environment.now.monotonic_s
+            else:
                 if session.news:
                     peer.retry_s = RETRY_FIRST_S  # it has brought something: there is no reason to shun it
                 peer.not_before_s = self._environment.now.monotonic_s + peer.retry_s

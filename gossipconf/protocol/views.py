@@ -55,7 +55,9 @@ def surplus(links: Sequence[Link], newest: Link, view: Wanted, rng: Random) -> L
     A random one of its kind: no peer can choose whom it drives out. What was dialled in the hope of
     somebody near, and is not, goes itself.
     """
-    kind = [link for link in links if link.is_far == newest.is_far]
+    if newest.near is None:  # it is not known of which kind it is; it will be soon
+        return rng.choice([link for link in links if link is not newest]) if len(links) > LINKS_MAX else None
+    kind = [link for link in links if link.near is newest.near]
     if newest.is_far and newest.wanted_near and len(kind) > view.far:
         return newest
     if len(kind) <= (view.far if newest.is_far else view.near) + SLACK:

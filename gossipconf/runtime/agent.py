@@ -55,7 +55,7 @@ from .link import Link
 from .pki import client_context, load_identity, server_context
 from .reads import ReadView
 from .settings import AgentSettings
-from .transport import Transport, TransportEvents
+from .transport import Transport, TransportEvents, TransportLimits
 from .writer import JournalWriter
 
 JOURNAL_FILE: Final = "journal.db"
@@ -208,6 +208,7 @@ class Agent:
             cluster_id=cluster_id,
             events=TransportEvents(self._connected, self._received, self._closed, self._dial_failed, _refused),
             source_host=settings.source_host,
+            limits=TransportLimits(connect_s=settings.tuning.dial_s),
         )
         path = settings.data / JOURNAL_FILE
         journal = await trio.to_thread.run_sync(

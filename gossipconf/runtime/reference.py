@@ -8,7 +8,7 @@ Made from the records themselves; a test compares the page.
 from __future__ import annotations
 
 import sys
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any, Final
 
 from ..protocol.tuning import DEFAULT_PRESET, PRESETS, tunables
@@ -54,7 +54,7 @@ def page() -> str:
 
 
 def _options() -> str:
-    rows = [f"| `{one.name}` | {_default(one.default)} | {_cell(one.metadata['meaning'])} |" for one in fields(Options)]
+    rows = [f"| `{one.name}` | {_default(one)} | {_cell(one.metadata['meaning'])} |" for one in fields(Options)]
     return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
 
 
@@ -67,8 +67,11 @@ def _presets() -> str:
     return "\n".join([f"| tunable | {' | '.join(heads)} |", "|---|" + "---|" * len(PRESETS), *rows])
 
 
-def _default(value: Any) -> str:
+def _default(option: Field[Any]) -> str:
     """In TOML."""
+    value, toml = option.default, option.metadata["toml"]
+    if toml:
+        return f"`{toml}`"
     if value is MISSING:
         return "must be given"
     return "`[]`" if value == () else f"`{value}`" if isinstance(value, int) else f'`"{value}"`'

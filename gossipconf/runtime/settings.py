@@ -70,8 +70,9 @@ class AgentSettings:
         return self.data / "control.sock"
 
 
-def _option(meaning: str, default: Any = MISSING) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
+def _option(meaning: str, default: Any = MISSING, *, toml: str = "") -> Any:
+    """``toml``: how the default is written in the file, if that is not obvious from its type."""
+    return field(default=default, metadata={"meaning": meaning, "toml": toml})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Options:
         "what else peers are told about it: a table of at most 16 short names and values, such as "
         "`{ service = 'checkout' }`",
         (),
+        toml="{}",
     )
     preset: str = _option(f"the protocol's pace: {', '.join(PRESETS)}; see below", DEFAULT_PRESET)
     data: str = _option("directory of the journal and the control socket", "data")

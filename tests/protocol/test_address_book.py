@@ -5,7 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from gossipconf.model.limits import ADDRESS_BOOK_MAX
-from gossipconf.protocol.address_book import HEARSAY_RETRY_CAP_S, RETRY_CAP_S, RETRY_FIRST_S, AddressBook
+from gossipconf.protocol.address_book import HEARSAY_RETRY_CAP_S, RETRY_FIRST_S, AddressBook
+from gossipconf.protocol.tuning import LAN
 from gossipconf.protocol.zone import ZoneTag
 
 _RNG = Random(1)
@@ -96,16 +97,16 @@ def test_waits_double_up_to_the_cap_and_go_on_for_ever() -> None:
     now_s, waits = 0.0, []
     for _ in range(5_000):
         book.failed("a:1", now_s, rng())
-        low, high = 0.0, 2 * RETRY_CAP_S
+        low, high = 0.0, 2 * LAN.retry_cap_s
         for _ in range(30):
             middle = (low + high) / 2
             low, high = (low, middle) if due(book, now_s + middle) else (middle, high)
         waits.append(high)
         now_s += high
     for number, wait in enumerate(waits[:8]):
-        full = min(RETRY_CAP_S, RETRY_FIRST_S * 2**number)
+        full = min(LAN.retry_cap_s, RETRY_FIRST_S * 2**number)
         assert full / 2 <= wait <= full + 1e-6
-    assert max(waits) <= RETRY_CAP_S + 1e-6
+    assert max(waits) <= LAN.retry_cap_s + 1e-6
     assert "a:1" in book
 
 
@@ -209,7 +210,7 @@ def test_where_nobody_was_met_is_tried_for_ever_and_rarely() -> None:
     book = AddressBook([], unplaced("hearsay:1"))
     for _ in range(50):
         book.failed("hearsay:1", 0.0, Random(0))
-    assert not book.due(RETRY_CAP_S, [], [])
+    assert not book.due(LAN.retry_cap_s, [], [])
     assert book.due(HEARSAY_RETRY_CAP_S, [], []) == ["hearsay:1"]
 
 

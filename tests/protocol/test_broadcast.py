@@ -27,7 +27,7 @@ from gossipconf.protocol.environment import Send
 from gossipconf.protocol.events import Applied, ChangeRejected
 from gossipconf.protocol.fields import DIGESTS_MAX
 from gossipconf.protocol.frames import FrameClass
-from gossipconf.protocol.keepalive import LOOK_S, QUIET_S
+from gossipconf.protocol.keepalive import QUIET_S
 from gossipconf.protocol.messages import (
     HOPS_MAX,
     Announce,
@@ -43,6 +43,7 @@ from gossipconf.protocol.messages import (
 from gossipconf.protocol.news import KEPT_S
 from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.protocol.sync import RETRY_FIRST_S
+from gossipconf.protocol.tuning import LAN
 from gossipconf_sim.conditions import HostConditions, NetworkConditions
 from tests.protocol.wire import Bench, Tapped, change, second_policy
 from tests.strategies import signed
@@ -388,7 +389,7 @@ def test_who_says_nothing_after_a_push_is_asked_whether_it_lives_and_not_after_a
     bench.tell(source, push(DATA, zone_hops=zone_hops))
     bench.wait(QUIET_S)
     assert bench.said(other, Ping) == []
-    bench.wait(2.5 * LOOK_S)
+    bench.wait(2.5 * LAN.refill_s)
     assert (len(bench.said(other, Ping)), bench.said(source, Ping)) == (int(zone_hops == 0), [])
 
 

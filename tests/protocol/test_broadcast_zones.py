@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import pytest
 
 from gossipconf.protocol.broadcast import (
+    ANNOUNCED_AT_ONCE_OF,
     ANNOUNCED_OF,
     FAR_PATIENCE_DELAYS,
     FAR_PATIENCE_S,
     NEAR_ENOUGH,
     NEIGHBOUR_RTTS,
+    NEIGHBOURS_LEAST,
     PRUNE_S,
     RECAP_S,
 )
@@ -239,15 +242,15 @@ def test_of_what_is_not_pushed_a_share_is_told_later_in_one_message_with_its_age
     expected: list[tuple[bytes, float]] = []
     link = made.far[0]
     begin_s = made.bench.now_s
-    for number in range(5 * ANNOUNCED_OF):
+    for number in range(10 * ANNOUNCED_OF):
         digest = digest_of(made.comes(made.far[1]))
-        if (digest[0] + link) % ANNOUNCED_OF == 0:
+        if (digest[0] + link) % ANNOUNCED_OF == ANNOUNCED_OF // 2:
             expected.append((digest, made.bench.now_s))
             if len(expected) == 1:
                 begin_s = made.bench.now_s
-        made.bench.wait(0.25 * RECAP_S / ANNOUNCED_OF / 5)
+        made.bench.wait(0.25 * RECAP_S / ANNOUNCED_OF / 10)
         assert number < 2 or made.bench.now_s < begin_s + RECAP_S
-    assert 1 < len(expected) < 3 * 5, "about one in ANNOUNCED_OF"
+    assert 2 < len(expected) < 3 * 10, "about one in ANNOUNCED_OF"
     made.bench.wait(begin_s + RECAP_S - A_MOMENT_S - made.bench.now_s)
     assert made.spoken(link) == []
     made.bench.wait(2 * A_MOMENT_S)
@@ -258,6 +261,21 @@ def test_of_what_is_not_pushed_a_share_is_told_later_in_one_message_with_its_age
     assert list(recap.ages_ms) == pytest.approx(ages_ms, abs=1.01)
     made.bench.wait(3 * RECAP_S)
     assert made.spoken(link) == []
+
+
+@pytest.mark.parametrize("neighbours", [NEIGHBOURS_LEAST - 1, NEIGHBOURS_LEAST])
+def test_of_what_nobody_pushes_a_share_is_told_at_once_to_zones_of_several_nodes(neighbours: int) -> None:
+    made = border()
+    link = made.far[0]
+    for number in range(neighbours - 1):  # beside the peer itself
+        made.bench.node.overlay.book.learn(f"there{number}:1", Random(0), THERE)
+    told = []
+    for _ in range(4 * ANNOUNCED_AT_ONCE_OF):
+        digest = digest_of(made.comes(made.far[1]))
+        at_once = (digest[0] + link) % ANNOUNCED_AT_ONCE_OF == 0 and neighbours >= NEIGHBOURS_LEAST
+        assert made.spoken(link) == ([Announce((digest,))] if at_once else [])
+        told.append(at_once)
+    assert any(told) == (neighbours >= NEIGHBOURS_LEAST)
 
 
 def test_what_a_recap_tells_and_is_not_here_is_pulled() -> None:

@@ -13,11 +13,8 @@ from gossipconf.protocol.environment import Environment, Now
 from gossipconf.protocol.keepalive import (
     HEALTH_MAX,
     HELLO_LIMIT_S,
-    KEEPALIVE_S,
     LATE_S,
-    LOOK_S,
     QUIET_S,
-    SILENCES_MAX,
     SLOW_S,
     URGENT_S,
     Keepalive,
@@ -25,9 +22,10 @@ from gossipconf.protocol.keepalive import (
 )
 from gossipconf.protocol.link import DEVIATION_SMOOTHING, SMOOTHING, Link
 from gossipconf.protocol.messages import Hello, Message, Ping
+from gossipconf.protocol.tuning import LAN
 
 A_MOMENT_S = 0.001
-SILENT_S = KEEPALIVE_S * SILENCES_MAX
+SILENT_S = LAN.keepalive_s * LAN.silences_max
 
 
 class Watch:
@@ -111,11 +109,11 @@ class Watch:
 def test_a_quiet_link_is_pinged_once_and_closed_after_three_silences() -> None:
     watch = Watch()
     link = watch.link()
-    watch.live_for(KEEPALIVE_S)
+    watch.live_for(LAN.keepalive_s)
     assert watch.asked() == []
     watch.live_for(2 * A_MOMENT_S)
     assert watch.asked() == [link.id]
-    watch.live_for(SILENT_S - KEEPALIVE_S - 4 * A_MOMENT_S)
+    watch.live_for(SILENT_S - LAN.keepalive_s - 4 * A_MOMENT_S)
     assert (watch.asked(), watch.closed) == ([], [])
     watch.live_for(4 * A_MOMENT_S)
     assert watch.closed == [(link.id, f"silent for {SILENT_S:g} s")]
@@ -128,7 +126,7 @@ def test_whoever_answers_is_asked_again_after_the_next_silence() -> None:
     watch = Watch()
     link = watch.link()
     for _ in range(20):
-        watch.live_for(KEEPALIVE_S + A_MOMENT_S)
+        watch.live_for(LAN.keepalive_s + A_MOMENT_S)
         assert watch.asked() == [link.id]
         watch.answer(link)
     assert watch.closed == []
@@ -215,7 +213,7 @@ def test_a_peer_that_says_anything_after_a_push_is_not_asked() -> None:
     watch.keepalive.pushed(link)
     watch.wait(QUIET_S / 2)
     link.heard_s = watch.now_s
-    watch.live_for(KEEPALIVE_S)
+    watch.live_for(LAN.keepalive_s)
     assert watch.asked() == []
     assert watch.keepalive.pushed(link), "a sign of life is awaited anew"
 
@@ -249,7 +247,7 @@ def test_an_answer_ends_the_urgency_and_any_word_puts_the_end_off() -> None:
 def test_a_push_makes_a_ping_that_is_out_urgent() -> None:
     watch = Watch()
     link = watch.link()
-    watch.live_for(KEEPALIVE_S + A_MOMENT_S)
+    watch.live_for(LAN.keepalive_s + A_MOMENT_S)
     assert watch.asked() == [link.id]
     assert watch.keepalive.pushed(link)
     watch.live_for(QUIET_S)
@@ -268,7 +266,7 @@ def test_whoever_most_peers_have_left_does_not_wait_for_the_others(health: int) 
     watch.lively = []
     for _ in range(4):
         watch.link()
-    watch.live_for(KEEPALIVE_S + URGENT_S * (1 + health) + A_MOMENT_S)
+    watch.live_for(LAN.keepalive_s + URGENT_S * (1 + health) + A_MOMENT_S)
     assert watch.closed == []
     watch.live_for(3 * A_MOMENT_S)
     assert [reason for _, reason in watch.closed] == [f"no answer within {URGENT_S * (1 + health):g} s"] * 4
@@ -315,10 +313,10 @@ def test_every_wait_is_longer_by_its_base_for_each_step(health: int) -> None:
     assert watch.closed == []
     watch.live_for(4 * A_MOMENT_S)
     assert watch.closed == [(urgent.id, f"no answer within {URGENT_S * (1 + health):g} s")]
-    watch.live_for(begin_s + KEEPALIVE_S * (SILENCES_MAX + health) - watch.now_s)
+    watch.live_for(begin_s + LAN.keepalive_s * (LAN.silences_max + health) - watch.now_s)
     assert len(watch.closed) == 1
     watch.live_for(2 * A_MOMENT_S)
-    assert watch.closed[1] == (silent.id, f"silent for {KEEPALIVE_S * (SILENCES_MAX + health):g} s")
+    assert watch.closed[1] == (silent.id, f"silent for {LAN.keepalive_s * (LAN.silences_max + health):g} s")
 
 
 def test_peers_that_are_gone_raise_no_doubt() -> None:
@@ -340,7 +338,7 @@ def stopped(watch: Watch, duration_s: float) -> None:
 def test_a_look_that_comes_late_raises_health_and_closes_nobody() -> None:
     watch = Watch()
     links = [watch.link(), watch.link()]
-    watch.live_for(KEEPALIVE_S + A_MOMENT_S)
+    watch.live_for(LAN.keepalive_s + A_MOMENT_S)
     watch.keepalive.pushed(links[0])
     watch.asked()
     stopped(watch, 100.0)
@@ -354,9 +352,9 @@ def test_a_look_that_comes_late_raises_health_and_closes_nobody() -> None:
 def test_a_look_that_is_hardly_late_raises_nothing() -> None:
     watch = Watch()
     watch.link()
-    stopped(watch, LOOK_S + LATE_S)
+    stopped(watch, LAN.refill_s + LATE_S)
     assert watch.keepalive.health == 0
-    stopped(watch, LOOK_S + LATE_S + A_MOMENT_S)
+    stopped(watch, LAN.refill_s + LATE_S + A_MOMENT_S)
     assert watch.keepalive.health == 1
 
 
@@ -374,15 +372,15 @@ def test_an_answer_from_before_a_stop_tells_no_round_trip() -> None:
 def test_when_a_link_must_be_looked_at() -> None:
     watch = Watch()
     link = watch.link(greeted=False)
-    assert look_s(link, 0.0) == HELLO_LIMIT_S
+    assert look_s(link, 0.0, LAN) == HELLO_LIMIT_S
     link = watch.link()
-    assert look_s(link, 0.0) == KEEPALIVE_S
+    assert look_s(link, 0.0, LAN) == LAN.keepalive_s
     link.ping_s, link.heard_s = 6.0, 0.5
-    assert look_s(link, 7.0) == 6.0 + URGENT_S, "it may be alone then"
-    assert look_s(link, 10.0) == 6.0 + KEEPALIVE_S, "or the answer may have come, and it be quiet again"
-    assert look_s(link, 12.0) == 0.5 + SILENT_S
+    assert look_s(link, 7.0, LAN) == 6.0 + URGENT_S, "it may be alone then"
+    assert look_s(link, 10.0, LAN) == 6.0 + LAN.keepalive_s, "or the answer may have come, and it be quiet again"
+    assert look_s(link, 12.0, LAN) == 0.5 + SILENT_S
     link.awaited_s = 7.0
-    assert look_s(link, 7.0) == 7.0 + QUIET_S
+    assert look_s(link, 7.0, LAN) == 7.0 + QUIET_S
     link.urgent = True
-    assert look_s(link, 7.0) == 6.0 + URGENT_S
-    assert look_s(link, 7.0, patience=2) == 6.0 + 2 * URGENT_S
+    assert look_s(link, 7.0, LAN) == 6.0 + URGENT_S
+    assert look_s(link, 7.0, LAN, patience=2) == 6.0 + 2 * URGENT_S

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from gossipconf.protocol.comparison import COMPARE_S, SHOW_S
 from gossipconf.protocol.events import DuplicateNode
 from gossipconf.protocol.frames import FrameClass
-from gossipconf.protocol.keepalive import KEEPALIVE_S, LOOK_S, SILENCES_MAX
 from gossipconf.protocol.messages import (
     PRESENCES_MAX,
     Goodbye,
@@ -42,6 +41,7 @@ from gossipconf.protocol.roster import CROWD_KEPT_MAX, MEMBERS_MAX, UNCONFIRMED_
 from gossipconf.protocol.sighting import Beat, Beats, Presence, Sighting, Suspicion
 from gossipconf.protocol.standing import State
 from gossipconf.protocol.suspicion import FORGET_S, beat_s, hearsay_s, pause_s, silence_s, suspicion_s
+from gossipconf.protocol.tuning import LAN
 from gossipconf_sim.network.cut import Cut
 from gossipconf_sim.world.world import World
 from tests.protocol.wire import Bench, Tapped, change
@@ -93,7 +93,7 @@ def hold(bench: Bench, *links: int, duration_s: float) -> None:
     """Let time pass while the peers keep their links."""
     end_s = bench.now_s + duration_s
     while bench.now_s < end_s:
-        bench.wait(min(KEEPALIVE_S, end_s - bench.now_s))
+        bench.wait(min(LAN.keepalive_s, end_s - bench.now_s))
         for link in links:
             bench.tell(link, Ping(1))
 
@@ -412,7 +412,7 @@ def test_at_rest_all_know_the_state_of_all_as_of_the_last_sign_of_life() -> None
 
 def detection_s(links: int, members: int) -> float:
     """How long after a silent crash everybody knows, over so many links."""
-    notice_s = KEEPALIVE_S * SILENCES_MAX + 2 * JITTER * LOOK_S
+    notice_s = LAN.keepalive_s * LAN.silences_max + 2 * JITTER * LAN.refill_s
     return notice_s + pause_s(0) + links * (JITTER * RELAY_S + 0.1) + suspicion_s(members, 0)
 
 
@@ -630,10 +630,10 @@ def test_signs_of_life_are_rarer_among_many() -> None:
             bench.tell(other, alive(one, number + 1))
         end_s = bench.now_s + interval_s / 2
         while bench.now_s < end_s:
-            hold(bench, source, other, duration_s=KEEPALIVE_S)
+            hold(bench, source, other, duration_s=LAN.keepalive_s)
             given += [bench.now_s for beat in given_signs(bench, source) if beat.tag == own.tag]
     gaps = [later - earlier for earlier, later in pairwise(given)]
-    slack_s = KEEPALIVE_S + JITTER * BEAT_RELAY_S
+    slack_s = LAN.keepalive_s + JITTER * BEAT_RELAY_S
     assert gaps
     assert all(0.75 * interval_s - slack_s <= gap <= JITTER * interval_s + slack_s for gap in gaps)
 

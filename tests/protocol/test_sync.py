@@ -39,7 +39,6 @@ from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.protocol.sync import (
     BUDGET_LEAST_BYTES,
     BUDGET_STEP,
-    COMPARE_S,
     IN_FLIGHT_S,
     PATIENCE_S,
     REPLY_LIMIT_S,
@@ -47,6 +46,7 @@ from gossipconf.protocol.sync import (
     RETRY_FIRST_S,
     SESSION_LIMIT_S,
 )
+from gossipconf.protocol.tuning import LAN
 from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT
 from gossipconf_sim.conditions import HostConditions, NetworkConditions
 from gossipconf_sim.run.checkers import violations
@@ -108,7 +108,7 @@ def test_a_regular_comparison_of_equal_stores_is_one_root() -> None:
     world = pair()
     join(world)
     begin_s = world.now_s
-    world.run(10 * COMPARE_S)
+    world.run(10 * LAN.compare_s)
     messages = sync_messages(world, begin_s)
     assert {one.sender for one in messages} == {"b"}, "only the leader compares"
     assert set(kinds(messages)) == {"Root"}
@@ -401,7 +401,7 @@ def test_pushes_in_flight_begin_no_session(spacing_s: float) -> None:
     for number in range(100):
         world.publish_value("abc"[number % 3], f"k{number % 7}", str(number))
         world.run(spacing_s)
-    world.run(4 * COMPARE_S)
+    world.run(4 * LAN.compare_s)
     assert world.converged()
     compared = world.since(begin_s, Root)
     assert compared
@@ -420,7 +420,7 @@ def test_a_lost_push_is_repaired_under_steady_publishing() -> None:
         world.publish_value("a", "busy", str(number))
         world.run(0.1)
     assert world.node("b").replica.live.slot(("lost", "")), "PATIENCE_S never ran out"
-    assert world.now_s - begin_s <= 1.25 * COMPARE_S + PATIENCE_S + 2 * IN_FLIGHT_S + 0.2
+    assert world.now_s - begin_s <= 1.25 * LAN.compare_s + PATIENCE_S + 2 * IN_FLIGHT_S + 0.2
     assert len(world.since(begin_s, Hints)) <= 2
 
 

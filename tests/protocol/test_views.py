@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -68,10 +69,14 @@ def test_beyond_that_one_of_its_kind_makes_room_and_never_the_newcomer(near: boo
     assert all(victim in kind for victim in victims)
 
 
-def test_who_is_not_placed_counts_among_the_near() -> None:
-    links = links_of(NEAR, FAR + SLACK, unknown=SLACK + 1)
-    assert surplus(links, links[-1], VIEW, Random(0)) is not None
-    assert surplus(links[:-1], links[-2], VIEW, Random(0)) is None
+def test_who_is_not_placed_yet_drives_nobody_out_while_there_is_room_for_any() -> None:
+    links = links_of(NEAR + SLACK, FAR + SLACK, unknown=LINKS_MAX - NEAR - FAR - 2 * SLACK)
+    newest = Link(len(links), "new", False, "", 0.0, 0.0, greeted=True)
+    assert surplus(links, links[-1], VIEW, Random(0)) is None
+    victims = [surplus([*links, newest], newest, VIEW, Random(seed)) for seed in range(400)]
+    assert [link.id for link in links if link in victims] == [link.id for link in links]
+    assert newest not in victims
+    assert surplus([*links, newest], links[0], VIEW, Random(0)) is None, "the unplaced count among no kind"
 
 
 def test_a_peer_in_vain_hoped_near_goes_itself_unless_far_ones_are_wanted() -> None:
@@ -93,6 +98,8 @@ def test_whatever_comes_the_view_stays_within_its_limit(arrivals: list[tuple[boo
         victim = surplus(links, newest, VIEW, rng)
         if victim is not None:
             links.remove(victim)
-        far = sum(link.is_far for link in links)
-        assert far <= FAR + SLACK
-        assert len(links) - far <= NEAR + SLACK
+        kinds = Counter(link.near for link in links)
+        assert kinds[False] <= FAR + SLACK
+        assert kinds[True] <= NEAR + SLACK
+        if newest.near is None:
+            assert len(links) <= LINKS_MAX

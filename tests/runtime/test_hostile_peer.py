@@ -30,14 +30,16 @@ from gossipconf.model.limits import (
     TIME_MS_MAX,
     VALUE_BYTES_MAX,
 )
-from gossipconf.protocol.broadcast import WAITING_BYTES_MAX
+from gossipconf.protocol.broadcast import CATCH_UP_S, WAITING_BYTES_MAX
 from gossipconf.protocol.fields import WIDTH_MIN
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.frontier import START_BYTES
-from gossipconf.protocol.keepalive import HELLO_LIMIT_S, KEEPALIVE_S, SILENCES_MAX
+from gossipconf.protocol.keepalive import HELLO_LIMIT_S
 from gossipconf.protocol.messages import (
     ADDRESSES_MAX,
     BATCH_CHANGES_MAX,
+    BUNDLED_MAX,
+    GRAFT_ZONES_MAX,
     PRESENCES_MAX,
     TEXT_BYTES_MAX,
     WALK_NODES_MAX,
@@ -68,6 +70,7 @@ from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.protocol.roster import UNCONFIRMED_MAX
 from gossipconf.protocol.sighting import Presence, Sighting
 from gossipconf.protocol.sync import REPLY_LIMIT_S, SESSION_LIMIT_S
+from gossipconf.protocol.tuning import LAN
 from gossipconf.runtime.settings import AgentSettings
 from gossipconf.store.hash_tree import FANOUT
 
@@ -191,12 +194,18 @@ MALFORMED = [
     encode([2]),
     encode([2, "token"]),
     encode([2, 2**63]),
-    encode([4, ["x" * (ADDRESS_BYTES_MAX + 1)]]),
-    encode([4, ["x"] * (ADDRESSES_MAX + 1)]),
-    encode([6, [[]]]),
+    encode([4, ["x" * (ADDRESS_BYTES_MAX + 1)], [0]]),
+    encode([4, ["x"] * (ADDRESSES_MAX + 1), []]),
+    encode([4, ["x:1"], [1 << 32]]),
+    encode([6, [[]], True]),
     encode([10, 1]),
-    encode([10, 256, b"x"]),
-    encode([20, bytes(15), 0]),
+    encode([10, 256, 0, 0, b"x"]),
+    encode([11, bytes(7)]),
+    encode([12, b""]),
+    encode([13, [0] * (GRAFT_ZONES_MAX + 1)]),
+    encode([18, [b""] * (BUNDLED_MAX + 1)]),
+    encode([18, [encode([2, "token"])]]),
+    encode([20, bytes(15), 0, False]),
     encode([23, [b"x"] * (BATCH_CHANGES_MAX + 1)]),
     encode([26, 1, 4, 1, [[[16], bytes(4)]]]),
     encode([26, 1, 4, 1, [[[0] * 65, bytes(4)]]]),
@@ -333,7 +342,7 @@ async def test_a_peer_that_falls_silent_is_closed(
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
         await peer.expect(Ping)
         await siege.fleet.until(lambda: LED in {link.node_id for link in siege.agent.node.links()})
-        mock_clock.jump(KEEPALIVE_S * SILENCES_MAX + 2)
+        mock_clock.jump(LAN.keepalive_s * LAN.silences_max + 2)
         await peer.end()
         await siege.gone(LED)
 
@@ -494,6 +503,7 @@ async def test_a_peer_that_never_answers_keeps_no_other_from_syncing(
 ) -> None:
     mock_clock.rate = 1.0
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
+        mock_clock.jump(CATCH_UP_S)
         await led(peer)
         late = await late_joiner(siege)
         assert not siege.agent.node.sync.is_idle
@@ -507,6 +517,7 @@ async def test_a_peer_that_answers_for_ever_keeps_no_other_from_syncing(
     """It tells of a tree of 2^60 leaves: each node has two children that differ."""
     mock_clock.rate = 1.0
     async with siege_of(site, tmp_path, caplog) as siege, siege.attacker() as peer:
+        mock_clock.jump(CATCH_UP_S)
         walk: Walk | None = await walked(peer)
         late = await late_joiner(siege)
         rng = random.Random(3)
@@ -546,7 +557,8 @@ async def next_walk(peer: RawPeer, late: WatchedAgent) -> Walk | None:
 
 
 async def late_joiner(siege: Siege) -> WatchedAgent:
-    """An empty honest node that the agent must lead, linked to no other."""
+    """An empty honest node that the agent must lead, linked to no other. What was published CATCH_UP_S ago is no news
+    to it: it comes by sync."""
     late = await siege.fleet.start("bbb", siege.agent, advertise=NOWHERE.format(2))
     await siege.fleet.until(lambda: "bbb" in {link.node_id for link in siege.agent.node.links()})
     return late

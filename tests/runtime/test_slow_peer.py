@@ -32,6 +32,7 @@ async def test_a_peer_that_stops_reading(tmp_path: Path, caplog: pytest.LogCaptu
                 link = agent._links[number]
                 most_bytes = 0
                 for number in range(CHANGES):
+                    await peer.send(Ping(number))  # it lives, or it would be missed before long
                     last = await publish(agent, "key", b"%d" % number + bytes(VALUE_BYTES))
                     most_bytes = max(most_bytes, link.queue_bytes())
                 await fleet.settled(agent, honest)
