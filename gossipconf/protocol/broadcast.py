@@ -12,13 +12,14 @@ because its successors are. What cannot be pulled is left to sync.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
 from ..model.change import Change
 from ..model.errors import InvalidInput, ProtocolViolation, Rejected, UnknownPolicy
 from ..model.limits import CHANGE_BYTES_MAX
-from .eagerness import Eagerness, wants_pushes_at_first
+from ..store.journal_ops import PutMeta
+from .eagerness import LEARNED, SAVED_LEARNED, SAVED_PEERS_MAX, Eagerness, encode_learned, wants_pushes_at_first
 from .environment import Environment, LinkId
 from .events import ChangeRejected
 from .fields import DIGESTS_MAX
@@ -75,6 +76,8 @@ PRUNE_S: Final = 0.2
 """How long prunes are collected: a few copies more, and one message for many zones."""
 RECAP_MARGIN_S: Final = 0.001
 """By how much at least a far peer must have been earlier to be asked for pushes: ties move nobody."""
+SAVE_S: Final = 30.0
+"""Delay before what was learned is written: links are judged in bursts, and an old judgement is better than none."""
 CATCH_UP_S: Final = 3.0
 """What came so lately is announced on a new link: what was under way when the links before it broke."""
 SLOW_S: Final = 5.0
@@ -95,17 +98,27 @@ class Broadcast:
     """Spreads changes while they are news."""
 
     def __init__(
-        self, environment: Environment, replica: Replica, overlay: Overlay, *, give_up: Callable[[Link], None]
+        self,
+        environment: Environment,
+        replica: Replica,
+        overlay: Overlay,
+        *,
+        give_up: Callable[[Link], None],
+        write_meta: Callable[[PutMeta], None],
+        learned: Mapping[str, Eagerness],
     ) -> None:
         self.duplicates = 0
         self._environment = environment
         self._replica = replica
         self._overlay = overlay
         self._give_up = give_up
+        self._write_meta = write_meta
+        self._learned = dict(learned)
+        self._save_planned = False
         self._latest = Latest()
         self._outbox = Outbox(environment, overlay)
         self._far: dict[LinkId, Eagerness] = {}
-        self._outcomes = 0
+        self._outcomes = LEARNED if learned else 0
         self._late_pulls = 0.0
         self._flood_until_s = float("-inf")
         self._slow_until_s: dict[LinkId, float] = {}
@@ -164,6 +177,7 @@ class Broadcast:
         lost = self._far.pop(link.id, None)
         if lost is not None:
             self._replace(link, lost)
+            self._remember(link.node_id, lost)
         self._slow_until_s.pop(link.id, None)
         self._outbox.link_down(link)
         self._recaps.pop(link.id, None)
@@ -406,14 +420,41 @@ class Broadcast:
         """What is learned of a far link, from when it is first needed."""
         known = self._far.get(link.id)
         if known is None:
-            eager = wants_pushes_at_first(self._outcomes, len(self._far), self._environment.rng)
-            known = self._far[link.id] = Eagerness(eager)
+            known = self._learned.get(link.node_id)
+            if known is None:
+                known = Eagerness(wants_pushes_at_first(self._outcomes, len(self._far), self._environment.rng))
+            self._far[link.id] = known.afresh()
+            return self._far[link.id]
         return known
 
     def _ask_at_first(self, link: Link) -> None:
-        """Ask a new far peer to push everything, if that is wanted. It may itself have asked long before."""
-        if self._eagerness(link).eager_in:
+        """Ask a new far peer to push everything, if that is wanted, or what was learned of it before. It may have asked
+        long ago itself."""
+        eagerness = self._eagerness(link)
+        if eagerness.eager_in:
             self._overlay.send(link, Graft(()))
+        otherwise = eagerness.asked_otherwise()
+        if otherwise:
+            self._overlay.send(link, Prune(otherwise) if eagerness.eager_in else Graft(otherwise))
+
+    def _remember(self, name: str, eagerness: Eagerness) -> None:
+        """Keep what was learned of a peer, for when it comes back."""
+        self._learned.pop(name, None)
+        if len(self._learned) >= SAVED_PEERS_MAX:
+            del self._learned[next(iter(self._learned))]
+        self._learned[name] = eagerness
+
+    def _plan_save(self) -> None:
+        if not self._save_planned:
+            self._save_planned = True
+            self._environment.call_later(self._environment.jittered(SAVE_S), self._save)
+
+    def _save(self) -> None:
+        self._save_planned = False
+        for link in self._overlay.ready_links():
+            if link.id in self._far:
+                self._remember(link.node_id, self._far[link.id])
+        self._write_meta(PutMeta(SAVED_LEARNED, encode_learned(self._learned)))
 
     def _learn_from_first(self, link: Link, news: News, *, pulled: bool) -> None:
         zone = news.zone or 0
@@ -456,6 +497,7 @@ class Broadcast:
         if eager is None or (not eager and self._relies_on(link, zone)):
             return
         self._eagerness(link).asked_for(zone, eager=eager)
+        self._plan_save()
         if eager:
             self._overlay.send(link, Graft((zone,)))
             return

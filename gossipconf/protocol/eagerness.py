@@ -10,13 +10,16 @@ each origin: docs/decisions/011.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Final
+from typing import Any, Final
 
+from ..model.encoding import as_array, as_int, encode, unpack
+from ..model.errors import InvalidInput
+from . import fields
 from .messages import GRAFT_ZONES_MAX
-from .zone import ZoneTag
+from .zone import TAG_MAX, ZoneTag
 
 GAIN: Final = 0.1
 """Weight of the newest outcome in a link's score: about the last twenty count."""
@@ -32,6 +35,12 @@ SCORE_GRAFTED: Final = 0.39
 """Score of a link that was just grafted, at least: it stays for some outcomes."""
 EAGER_SHARE: Final = 0.25
 """Share of new far links that are asked to push everything at first, once a node has others that do."""
+SETTLED_OUTCOMES: Final = 10
+"""Outcomes that a score from before a restart counts for: it is not overturned by one."""
+SAVED_LEARNED: Final = "eagerness"
+"""Name under which the journal keeps what was learned of far links."""
+SAVED_PEERS_MAX: Final = 256
+"""Peers of whom that is read: more than a node ever has links with."""
 LEARNED: Final = 50
 """Outcomes after which a node has links that it can rely on; before, every far link is asked to push."""
 
@@ -104,6 +113,14 @@ class Eagerness:
         score = self.scores.get(zone)
         return self.eager_in if score is None else score.eager_in
 
+    def asked_otherwise(self) -> tuple[ZoneTag, ...]:
+        """The zones for which the peer is asked for the other thing than for most."""
+        return tuple(zone for zone, score in self.scores.items() if score.eager_in != self.eager_in)
+
+    def afresh(self) -> Eagerness:
+        """The same for a new link: what this node has learned, and nothing asked by the peer."""
+        return Eagerness(self.eager_in, scores={zone: replace(score) for zone, score in self.scores.items()})
+
     def wins(self, zone: ZoneTag) -> float:
         """How often this link wins, of what comes from ``zone``."""
         score = self.scores.get(zone)
@@ -126,3 +143,41 @@ class Eagerness:
 def wants_pushes_at_first(outcomes: int, far_links: int, rng: Random) -> bool:
     """Whether to ask a new far link for pushes of everything."""
     return outcomes < LEARNED or far_links < 2 or rng.random() < EAGER_SHARE
+
+
+# -- over a restart -------------------------------------------------------------------------------
+
+
+def encode_learned(learned: Mapping[str, Eagerness]) -> bytes:
+    """What is learned of each peer, by its name, as it is saved."""
+    return encode(
+        [
+            [
+                name,
+                one.eager_in,
+                [[zone, round(1000 * score.wins), score.eager_in] for zone, score in one.scores.items()],
+            ]
+            for name, one in learned.items()
+        ]
+    )
+
+
+def decode_learned(data: bytes | None) -> dict[str, Eagerness]:
+    """What was saved; nothing for what cannot be read: it is learned again. Peers ask anew for what they want."""
+    if data is None:
+        return {}
+    try:
+        saved = as_array(unpack(data), "what was learned of peers", length_max=SAVED_PEERS_MAX)
+        return dict(_decode_peer(one) for one in saved)
+    except InvalidInput:
+        return {}
+
+
+def _decode_peer(value: Any) -> tuple[str, Eagerness]:
+    name, eager_in, scores = as_array(value, "a peer", 3)
+    known = Eagerness(fields.flag(eager_in))
+    for one in as_array(scores, "the scores of a peer", length_max=GRAFT_ZONES_MAX):
+        zone, wins, asked = as_array(one, "a score", 3)
+        score = Score(as_int(wins, "a score", -1000, 1000) / 1000, SETTLED_OUTCOMES, fields.flag(asked))
+        known.scores[as_int(zone, "a zone's tag", 0, TAG_MAX)] = score
+    return fields.node_id(name), known

@@ -13,7 +13,7 @@ class. After each input take the outputs and carry them out in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -29,6 +29,7 @@ from .acks import Acks
 from .address_book import AddressBook
 from .broadcast import Broadcast
 from .decoders import Decoders
+from .eagerness import Eagerness
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
 from .link import Identity, Link
@@ -55,6 +56,7 @@ class Restored:
     accepted_policies: tuple[bytes, ...] = ()
     members: SavedMembers = field(default_factory=SavedMembers)
     zone: ZoneTag = 0
+    learned: Mapping[str, Eagerness] = field(default_factory=dict)
 
 
 class Node:
@@ -101,7 +103,14 @@ class Node:
             zone=restored.zone,
         )
         self.sync = Sync(self.environment, self.replica, self.overlay, on_taken=self._synced)
-        self.broadcast = Broadcast(self.environment, self.replica, self.overlay, give_up=self.sync.dropped)
+        self.broadcast = Broadcast(
+            self.environment,
+            self.replica,
+            self.overlay,
+            give_up=self.sync.dropped,
+            write_meta=self._write_meta,
+            learned=restored.learned,
+        )
         self.presence = PresenceBoard(
             self.environment,
             self.replica,

@@ -34,6 +34,7 @@ from ..model.errors import (
     Rejected,
 )
 from ..protocol import events as ev
+from ..protocol.eagerness import SAVED_LEARNED, decode_learned
 from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Resolve, Send, Show
 from ..protocol.frames import FrameClass
 from ..protocol.link import Identity
@@ -443,6 +444,7 @@ def _restore(journal: Journal, cluster_id: bytes) -> Restored:
             ),
             addresses=tuple(decode_saved_addresses(journal.meta().get(SAVED_ADDRESSES))),
             zone=decode_saved_zone(journal.meta().get(SAVED_ZONE)),
+            learned=decode_learned(journal.meta().get(SAVED_LEARNED)),
             members=SavedMembers.decode(journal.meta().get(SAVED_MEMBERS)),
             accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
         )

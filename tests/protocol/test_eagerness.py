@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipconf.model.encoding import encode
 from gossipconf.protocol.eagerness import (
     EAGER_SHARE,
     GAIN,
@@ -18,6 +19,8 @@ from gossipconf.protocol.eagerness import (
     SCORE_FIRST,
     SCORE_GRAFTED,
     Eagerness,
+    decode_learned,
+    encode_learned,
     wants_pushes_at_first,
 )
 from gossipconf.protocol.messages import GRAFT_ZONES_MAX
@@ -161,3 +164,27 @@ def test_later_a_share_of_the_new_ones_is_asked() -> None:
     rng = Random(0)
     asked = sum(wants_pushes_at_first(LEARNED, 2, rng) for _ in range(4_000)) / 4_000
     assert asked == pytest.approx(EAGER_SHARE, abs=0.03)
+
+
+# -- over a restart -------------------------------------------------------------------------------
+
+
+def test_what_was_learned_survives_a_restart_and_is_not_shared() -> None:
+    learned = Eagerness(True)
+    for _ in range(20):
+        if learned.score(7, won=False) is False:
+            learned.asked_for(7, eager=False)
+        learned.score(8, won=True)
+    learned.asked([9], eager=True)
+    again = decode_learned(encode_learned({"a": learned}))["a"]
+    assert (again.eager_in, again.asked_otherwise()) == (True, (7,))
+    assert again.wins(8) == pytest.approx(learned.wins(8), abs=0.001)
+    assert not again.pushes(9), "what the peer asked for it asks again"
+    other = again.afresh()
+    other.asked_for(7, eager=True)
+    assert again.asked_otherwise() == (7,)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc0", encode([["a", True]]), encode([["a", True, [[1, 2, 3]]]])])
+def test_what_cannot_be_read_is_learned_again(data: bytes) -> None:
+    assert decode_learned(data) == {}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gossipconf.model.encoding import encode
 from gossipconf.model.limits import ADDRESS_BOOK_MAX
 from gossipconf.protocol.address_book import AddressBook
-from gossipconf.protocol.environment import Connect, Disconnect, Now, Persist, Send
+from gossipconf.protocol.environment import Connect, Disconnect, Now, Send
 from gossipconf.protocol.events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
 from gossipconf.protocol.keepalive import HELLO_LIMIT_S
 from gossipconf.protocol.link import FAR_AGREEING, Identity
@@ -833,10 +833,7 @@ def test_the_book_is_bounded_whatever_peers_tell() -> None:
 
 def meta_writes(bench: Bench, name: str) -> list[PutMeta]:
     """What was written under a name since the last call; the writes have ended well."""
-    writes = [one for one in bench.drain(Persist) if one.token not in bench.written]
-    for persist in writes:
-        bench.node.persisted(bench.now(), persist.token)
-    return [op for one in writes for op in one.ops if isinstance(op, PutMeta) and op.name == name]
+    return [op for one in bench.write() for op in one.ops if isinstance(op, PutMeta) and op.name == name]
 
 
 def test_a_burst_of_joins_is_saved_in_one_write() -> None:

@@ -66,8 +66,8 @@ class Bench:
         self.now_s = 0.0
         self.disk = Disk()
         self.outputs: list[Output] = []
-        self.written: set[int] = set()
         self._last_link = 0
+        self._written: dict[int, None] = {}
         self.node = Node(
             Identity(name, f"{name}:1" if address is None else address, zone),
             PolicyChain(self.cluster.genesis),
@@ -96,14 +96,16 @@ class Bench:
         """Carry out every open write, and those that follow from it, well or with ``error``."""
         done: list[Persist] = []
         while True:
-            writes = [output for output in self.collect() if isinstance(output, Persist)]
+            self.collect()
+            persists = [output for output in self.outputs if isinstance(output, Persist)]
+            writes = [persist for persist in persists if persist.token not in self._written]
             if not writes:
                 return done
+            self._written.update(dict.fromkeys(persist.token for persist in writes))
             for persist in writes:
                 if error is None:
                     self.disk.write(persist.ops)
                 self.node.persisted(self.now(), persist.token, error)
-                self.written.add(persist.token)
                 done.append(persist)
 
     def drain(self, kind: type[Kind]) -> list[Kind]:

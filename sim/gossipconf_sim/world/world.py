@@ -21,6 +21,7 @@ from gossipconf.model.entry import Entry, Slot
 from gossipconf.model.errors import InvalidInput, Rejected
 from gossipconf.model.limits import FORK_BRANCHES_MAX
 from gossipconf.model.version import Version
+from gossipconf.protocol.eagerness import SAVED_LEARNED, decode_learned
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Resolve, Send, Show
 from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed
 from gossipconf.protocol.frames import FrameClass
@@ -249,6 +250,7 @@ class World:
             accepted_policies=decode_saved_policies(disk.meta.get(SAVED_POLICIES)),
             addresses=self.interning.addresses(disk.meta.get(SAVED_ADDRESSES)),
             zone=decode_saved_zone(disk.meta.get(SAVED_ZONE)),
+            learned=decode_learned(disk.meta.get(SAVED_LEARNED)),
         )
 
     def crash(self, name: str, *, silent: bool = False) -> None:

@@ -188,7 +188,7 @@ def give_up_on_who_cannot_be_reached(world: Tapped) -> None:
 
 def draw_from_the_global_generator(world: Tapped) -> None:
     for node in world.twins_of("b").both:
-        node.environment.jittered = lambda period_s: period_s * random.random()  # type: ignore[method-assign]
+        node.environment.jittered = lambda period_s, rng=None: period_s * random.random()  # type: ignore[method-assign]
     world.run(15.0)
 
 
