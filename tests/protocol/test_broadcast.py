@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, takewhile
+from itertools import accumulate, combinations, takewhile
 from random import Random
 
 import pytest
@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 from gossipconf.model.entry import Entry, put
 from gossipconf.protocol.broadcast import (
     CATCH_UP_S,
+    FLOOD_S,
     FLOODED_SHARE,
+    LATE_GAIN,
+    LATE_SHARE,
     PULLS_MAX,
     RETRY_RTTS,
     RETRY_S,
+    RETRY_SLACK_S,
     RTT_UNKNOWN_S,
     SLOW_S,
     WAITING_BYTES_MAX,
@@ -391,6 +395,76 @@ def test_who_says_nothing_after_a_push_is_asked_whether_it_lives_and_not_after_a
     assert bench.said(other, Ping) == []
     bench.wait(2.5 * LAN.refill_s)
     assert (len(bench.said(other, Ping)), bench.said(source, Ping)) == (int(zone_hops == 0), [])
+
+
+def test_a_peer_that_does_not_answer_is_asked_after_others_until_it_brings_something() -> None:
+    bench, (silent, good) = among("a", "b")
+    bench.tell(silent, Announce((DIGEST,)))
+    bench.tell(good, Announce((DIGEST,)))
+    bench.wait(RETRY_AFTER_S + A_MOMENT_S)
+    bench.tell(good, push(DATA, zone_hops=HOPS_MAX))
+    for link in (silent, good):
+        bench.said(link)
+    later = [change(key=f"k{seq}", seq=seq).encode() for seq in range(2, 5)]
+    second, _, fourth = (Announce((digest_of(data),)) for data in later)
+    bench.tell(silent, second)
+    assert len(spoken(bench, silent)) == 1, "nobody else has it yet"
+    bench.tell(good, second)
+    assert spoken(bench, good) == [Pull(second.digests)], "at once, and not after the silent one's time"
+    bench.tell(good, push(later[0], zone_hops=HOPS_MAX))
+    bench.tell(silent, push(later[1]))
+    for link in (silent, good):
+        bench.said(link)
+    bench.tell(silent, fourth)
+    bench.tell(good, fourth)
+    assert (len(spoken(bench, silent)), spoken(bench, good)) == (1, []), "it has brought something new"
+
+
+def late_pulls() -> int:
+    """How many pulls in a row must come late before a zone is flooded."""
+    shares = accumulate(range(1_000), lambda share, _: share + LATE_GAIN * (1 - share), initial=0.0)
+    return next(count for count, share in enumerate(shares) if share > LATE_SHARE)
+
+
+def test_where_many_pulls_come_late_a_change_is_pushed_to_all_for_a_while() -> None:
+    bench, (source, other) = among("a", "z")
+    assert depth(2, 3) == 1
+    bench.tell(source, push(change(key="k1", seq=1).encode()))
+    assert [type(one) for one in spoken(bench, other)] == [Announce]
+    missing = tuple(digest_of(b"%d" % number) for number in range(late_pulls()))
+    bench.tell(source, Announce(missing[:-1]))
+    bench.wait(RETRY_AFTER_S / 2)
+    bench.tell(other, push(change(key="k2", seq=2).encode()))
+    assert [type(one) for one in spoken(bench, source) if not isinstance(one, Pull)] == [Announce]
+    bench.wait(RETRY_AFTER_S)
+    bench.tell(source, push(change(key="k3", seq=3).encode(), zone_hops=3))
+    pushed = [one for one in spoken(bench, other) if isinstance(one, Push)]
+    assert pushed == [], "one late pull is lacking"
+    bench.wait(RETRY_AFTER_S + RETRY_SLACK_S)
+    bench.tell(source, push(change(key="k4", seq=4).encode(), zone_hops=3))
+    assert [type(one) for one in spoken(bench, other)] == [Push], "and the next tries are late too"
+    bench.wait(1.0)
+    for _ in range(round(2 * FLOOD_S)):
+        bench.wait(0.5)
+        for link in (source, other):
+            bench.tell(link, Ping(1))
+            bench.said(link)
+    bench.tell(source, push(change(key="k5", seq=5).encode(), zone_hops=3))
+    assert [type(one) for one in spoken(bench, other)] == [Announce]
+
+
+def test_the_answer_of_whoever_was_asked_tells_a_round_trip_and_nobody_elses() -> None:
+    bench, (asked, other) = among("a", "b")
+    before = [link.rtt_s for link in bench.links()]
+    bench.tell(asked, Announce((DIGEST,)))
+    bench.wait(RTT_S / 2)
+    bench.tell(other, push(DATA, zone_hops=HOPS_MAX))
+    assert [link.rtt_s for link in bench.links()] == before
+    second = change(key="b", seq=2).encode()
+    bench.tell(asked, Announce((digest_of(second),)))
+    bench.wait(RTT_S / 2)
+    bench.tell(asked, push(second, zone_hops=HOPS_MAX))
+    assert [link.rtt_least_s for link in bench.links()] == pytest.approx([RTT_S / 2, RTT_S])
 
 
 def test_only_what_is_held_is_given() -> None:
