@@ -2,7 +2,8 @@
 
 Keeps no state of a session: each question is answered from the replica as it is, and
 each answer has a budget, so that no queue grows. Who asks for more than its allowance
-waits for the answer.
+waits for the answer; and who shows its frontier while another peer streams what is lacking
+here waits a moment, because both would stream the same.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ it decides how soon others are asked."""
 QUESTIONS_WAITING_MAX: Final = 4
 """Questions of a peer that wait for its allowance; of more the oldest are forgotten, since nobody who waits for an
 answer asks again before its time is over, and an old one it ignores."""
+EXPECT_S: Final = 0.3
+"""How long a peer's hints wait, at most, for what other peers are about to stream: a round trip around the world. After
+a partition many neighbours offer the same at once."""
 ALLOWANCES_MAX: Final = 1_024
 """Peers whose use is remembered, since it outlives their links: of more, those that have used nothing lately are
 forgotten, and the first one if there is none."""
@@ -82,22 +86,58 @@ class Exchange:
         self._on_taken = on_taken
         self._allowances: dict[str, Allowance] = {}
         self._waiting: dict[LinkId, deque[Question]] = {}
+        self._expected_s: dict[LinkId, float] = {}
+        self._held: dict[LinkId, tuple[Link, Hints]] = {}
 
     def link_down(self, link: Link) -> None:
         """Forget what a peer has asked; what it has used of its allowance is remembered."""
         self._waiting.pop(link.id, None)
+        self._held.pop(link.id, None)
+        self.expect_no_more(link)
+
+    def expect(self, link: Link) -> None:
+        """``link``'s peer is about to stream what is lacking here: others wait with the same, for EXPECT_S at most."""
+        self._expected_s[link.id] = self._environment.now.monotonic_s + EXPECT_S
+
+    def expect_no_more(self, link: Link) -> None:
+        """It has streamed, or has nothing: whoever waits for it is answered."""
+        if self._expected_s.pop(link.id, None) is None:
+            return
+        for held, hints in list(self._held.values()):
+            if not self._expects_from_others(held):
+                self._release(held, hints)
+
+    def _expects_from_others(self, link: Link) -> bool:
+        now_s = self._environment.now.monotonic_s
+        return any(other != link.id and now_s < until_s for other, until_s in self._expected_s.items())
+
+    def _release(self, link: Link, hints: Hints) -> None:
+        """Answer hints that were held, unless they have been or their link is gone."""
+        if self._held.get(link.id) == (link, hints):
+            del self._held[link.id]
+            self._answer_in_turn(link, hints)
 
     def answer(self, link: Link, question: Question | Check) -> None:
         """Answer what the leader of a session asks, now or when it may ask again.
 
         Raises ProtocolViolation for a question that asks too much.
         """
+        if isinstance(question, Check | Hints):
+            self.expect_no_more(link)  # who leads has streamed before it goes on
         if isinstance(question, Check):
             checked = Checked(question.request, self._replica.root, self._replica.policy_version)
             self._overlay.send(link, checked)
             return
         if isinstance(question, Walk):
             walk.check_question(question)
+        if isinstance(question, Hints) and self._expects_from_others(link):
+            self._held[link.id] = (link, question)
+            self._environment.call_later(EXPECT_S, lambda: self._release(link, question))
+        else:
+            self._answer_in_turn(link, question)
+
+    def _answer_in_turn(self, link: Link, question: Question) -> None:
+        """Answer now, or when the peer's allowance lets it ask again."""
         waiting = self._waiting.get(link.id)
         if waiting is not None:
             waiting.append(question)
@@ -225,6 +265,8 @@ class Exchange:
             changes = self.lacked(known_by(hints.frontier), hints.complete, hints.policy)
             streamed = self.stream(link, changes, hints.budget)
             lacks = lacks_of(hints.frontier, by_start(self._replica.live.met()))
+            if lacks:
+                self.expect(link)
         root, policy = self._replica.root, self._replica.policy_version
         self._overlay.send(link, Hinted(hints.request, root, policy, lacks, streamed.more))
         return streamed.bytes

@@ -81,6 +81,7 @@ class _Peer:
     awaits_quiet: bool = False
     settled_s: float = float("-inf")
     budget: int = SYNC_BUDGET_BYTES
+    put_off: bool = False
 
 
 class Sync:
@@ -101,7 +102,7 @@ class Sync:
         self._peers: dict[LinkId, _Peer] = {}
         self._session: Session | None = None
         self._heard_s = 0.0
-        self._waiting: dict[LinkId, None] = {}
+        self._waiting: dict[LinkId, bytes] = {}  # with this node's root when its wait began
         self._last_request = 0
         self._news_planned = False
         self._news_repaired = False
@@ -156,6 +157,7 @@ class Sync:
             case Hinted() | Checked() | Walked() | Given():
                 if session is not None and session.answers(message):
                     self._heard_s = self._environment.now.monotonic_s
+                    self._exchange.expect_no_more(link)
                     session.advance(message)
 
     # -- comparing --------------------------------------------------------------------------------
@@ -202,7 +204,7 @@ class Sync:
         elif now_s < peer.not_before_s:
             self._show_root_later(peer, peer.not_before_s - now_s)
         else:
-            self._waiting[peer.link.id] = None
+            self._waiting[peer.link.id] = self._replica.root
             self._begin_next()
 
     def _is_in_flight(self, peer: _Peer) -> bool:
@@ -266,7 +268,7 @@ class Sync:
 
     def _begin_next(self) -> None:
         while self._session is None and self._waiting:
-            link_id = next(iter(self._waiting))
+            link_id, root = next(iter(self._waiting.items()))
             del self._waiting[link_id]
             peer = self._peers.get(link_id)
             now_s = self._environment.now.monotonic_s
@@ -274,6 +276,10 @@ class Sync:
                 continue
             if now_s < peer.not_before_s:  # a session with it has failed since it began to wait
                 self._show_root_later(peer, peer.not_before_s - now_s)
+                continue
+            peer.put_off = root != self._replica.root and not peer.put_off
+            if peer.put_off:  # others have brought something meanwhile, perhaps the same: a root costs less than hints
+                self._show_root(peer.link, repaired=True)
                 continue
             session = self._session = Session(
                 peer.link,
@@ -287,6 +293,7 @@ class Sync:
             )
             self._heard_s = now_s
             self._watch(session, now_s + SESSION_LIMIT_S)
+            self._exchange.expect(session.link)
             session.begin()
 
     def _watch(self, session: Session, limit_s: float) -> None:
@@ -314,6 +321,7 @@ class Sync:
     def _end(self, equal: bool, reason: str) -> None:
         session, self._session = self._session, None
         assert session is not None
+        self._exchange.expect_no_more(session.link)
         peer = self._peers.get(session.link.id)
         if peer is not None:
             if equal:
