@@ -26,6 +26,8 @@ QUIET_S: Final = 1.0
 """A link on which nothing is heard for so long after something was pushed over it is asked."""
 URGENT_S: Final = 3.0
 """How long the answer to that is waited for: TCP's retransmissions of one lost packet fit in several times."""
+ALONE_LEAST: Final = 3
+"""Links of which most must be silent at once to say so: one or two may just be slow."""
 SLOW_S: Final = 1.0
 """An answer that took longer than the longest way round the globe and a retransmission has waited in a queue, perhaps
 this node's own."""
@@ -109,7 +111,7 @@ class Keepalive:
         off, and there is nothing to be lost by looking for others at once."""
         ready = [link for link in links if link.ready]
         silent = sum(link.ping_s is not None and max(link.ping_s, link.heard_s) < asked_before_s for link in ready)
-        return 2 * silent > len(ready)
+        return len(ready) >= ALONE_LEAST and 2 * silent > len(ready)
 
     def _judge_oneself(self, step: int) -> None:
         self.health = min(HEALTH_MAX, max(0, self.health + step))

@@ -172,7 +172,6 @@ def draw_latencies(part: Any, run: Run) -> None:
     found = histograms(run)
     assert found is not None
     assert run.result.delivery_ms is not None
-    assert run.result.last_delivery_ms is not None
     above, below = part.subplots(2, 1, sharex=True)
     wide, last_s = is_wide(run), run.result.delivery_ms.max / 1000
     titles = ("Every delivery: a node gets a change", "Last delivery: all nodes have the change")
@@ -186,7 +185,7 @@ def draw_latencies(part: Any, run: Run) -> None:
         axes.set_ylim(0, histogram.shares.max() * 1.5)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda part, _: f"{100 * part:g}%"))
         axes.yaxis.set_major_locator(MaxNLocator(3))
-        for value_ms, words in ((spread.p50, "median"), (spread.p99, "p99")):
+        for value_ms, words in ((spread.p50, "median"), (spread.p99, "p99")) if spread is not None else ():
             _flag(axes, value_ms / 1000 / scale, f"{words} {duration(value_ms / 1000)}")
     below.set_xlabel(_latency_label("time since the publish", scale, wide=wide))
 
