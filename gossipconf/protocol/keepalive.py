@@ -110,7 +110,9 @@ class Keepalive:
         """Whether most peers have been asked before then and none has said anything since: they, or this node, are cut
         off, and there is nothing to be lost by looking for others at once."""
         ready = [link for link in links if link.ready]
-        silent = sum(link.ping_s is not None and max(link.ping_s, link.heard_s) < asked_before_s for link in ready)
+        silent = sum(
+            link.ping_s is not None and link.heard_s <= link.ping_s and link.ping_s < asked_before_s for link in ready
+        )
         return len(ready) >= ALONE_LEAST and 2 * silent > len(ready)
 
     def _judge_oneself(self, step: int) -> None:
