@@ -20,10 +20,10 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "three ways": {"faults.0.for_s": 60.0, "faults.0.sides": 3},
     "one way": {"faults.0.for_s": 60.0, "faults.0.one_way": True},
     "a bridge that flaps": {
-        "faults.0.for_s": 60.0,
+        "faults.0.for_s": 120.0,
         "faults.0.bridges": 1,
-        "faults.0.bridge_flap_s": 5.0,
-        "publish.changes": 600,  # until the end, or nothing is missing there
+        "faults.0.bridge_flap_s": 10.0,
+        "publish.changes": 1200,  # until the end, or nothing is missing there
     },
 }
 
