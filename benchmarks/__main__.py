@@ -7,9 +7,14 @@ import json
 import sys
 from pathlib import Path
 
-from . import propagation, reconciliation, simulator
+from . import propagation, reconciliation, restart, simulator
 
-BENCHMARKS = {"propagation": propagation, "reconciliation": reconciliation, "simulator": simulator}
+BENCHMARKS = {
+    "propagation": propagation,
+    "reconciliation": reconciliation,
+    "restart": restart,
+    "simulator": simulator,
+}
 """Modules with `DESCRIPTION`, `add_options(parser)` and `measure(options)`, which returns plain values."""
 
 

@@ -63,8 +63,12 @@ class Processes:
         """Raise BenchmarkError, with the end of its log, if one has ended by itself."""
         for one in self.started:
             if one.process.poll() is not None:
-                end = one.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+                end = _log_end(one.log)
                 raise BenchmarkError(f"{one.process.args!r} has ended (code {one.process.returncode}): {end}")
+
+    def log_end(self, name: str) -> str:
+        """The last lines that the process of this name has written."""
+        return _log_end(self._directory / f"{name}.log")
 
     def end(self) -> None:
         """End all: SIGTERM, then SIGKILL."""
@@ -115,6 +119,10 @@ class Processes:
             }
             for kind, found in pages.items()
         }
+
+
+def _log_end(log: Path) -> str:
+    return log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
 
 
 def parse_cpu_ticks(stat: str) -> int:

@@ -79,6 +79,10 @@ def sweep(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="F", help="Draw a picture: a .png, .svg or .pdf file.")
     ] = None,
+    figures: Annotated[
+        list[str] | None,
+        typer.Option("--figure", metavar="NAME", help="A figure of the picture, by its name in JSON; again for more."),
+    ] = None,
 ) -> None:
     """Play a scenario at every point of a grid, with several seeds.
 
@@ -93,6 +97,7 @@ def sweep(
     Examples:
       gossipconf-sim sweep lan --vary nodes=10,30,100
       gossipconf-sim sweep lan --vary nodes=10,100 --vary network.loss=0,0.1 --repeats 10 --plot lan.svg
+      gossipconf-sim sweep lan --vary nodes=100,1000 --plot flat.svg --figure hops.p99 --figure joined_s
       gossipconf-sim sweep lan --vary nodes=1000,10000 --dask tcp://192.0.2.7:8786 --json lan.json
     """
     check_json(json_file)
@@ -107,7 +112,9 @@ def sweep(
         raise InvalidInput("--jobs is about processes of this machine; with --dask the cluster has its workers")
     planned = plan(scenario, parse_axes(vary or []), parse_overrides(overrides or []), repeats=repeats, seed=seed)
     if plot is not None:
-        _check_plot(planned, plot)
+        _check_plot(planned, plot, figures or [])
+    elif figures:
+        raise InvalidInput("--figure says what the picture shows: give --plot")
     target = _target(out, planned)
     _check_distinct([str(target), *(str(one) for one in (json_file, plot) if one not in {None, STDOUT})])
     with SweepFile(target, planned) as file:
@@ -117,7 +124,7 @@ def sweep(
     if json_file != STDOUT:
         _show(file)
     if plot is not None and file.rows:
-        _draw(planned, file.rows, plot)
+        _draw(planned, file.rows, plot, figures or [])
     _judge(planned, file.rows, failures)
 
 
@@ -351,18 +358,18 @@ def _judge(planned: Sweep, rows: Sequence[Row], failures: Sequence[Failure]) -> 
 # -- the picture ----------------------------------------------------------------------------------
 
 
-def _check_plot(planned: Sweep, target: Path) -> None:
+def _check_plot(planned: Sweep, target: Path, figures: Sequence[str]) -> None:
     """Raise InvalidInput or OutputFailed for what cannot be drawn or written: before the work."""
     from ..sweep.plot import check  # noqa: PLC0415 - matplotlib
 
-    check(planned, target)
+    check(planned, target, figures)
     check_json(str(target))
 
 
-def _draw(planned: Sweep, rows: Sequence[Row], target: Path) -> None:
+def _draw(planned: Sweep, rows: Sequence[Row], target: Path, figures: Sequence[str]) -> None:
     from ..sweep.plot import draw, save  # noqa: PLC0415
 
     try:
-        save(draw(planned, rows), target)
+        save(draw(planned, rows, figures), target)
     except OSError as error:
         raise OutputFailed(f"the file {str(target)!r} cannot be written: {error.strerror or error}") from None

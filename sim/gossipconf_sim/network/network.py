@@ -283,8 +283,11 @@ class Network:
         host.tokens = min(conditions.accepts_burst, host.tokens + (now_s - host.tokens_s) * conditions.accepts_per_s)
         host.tokens_s = now_s
         if host.tokens < 1:
+            host.refused_dials += 1
             return False
         host.tokens -= 1
+        if host.admitted_s is not None:
+            host.admitted_s.append(now_s)
         return True
 
     def connect(self, host: Host, target: Host) -> Wire:

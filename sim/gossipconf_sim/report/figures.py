@@ -113,6 +113,15 @@ MISSING_BYTES: Final = Figure(
 )
 REPAIR_BYTES: Final = Figure("repair.bytes", "repair, sent", Unit.BYTES, "from then until all were equal")
 
+FIRST_LINK: Final = Figure("joining.first_link_s", "first link", Unit.TIME_S, "a node's last start until it had a link")
+UNLINKED: Final = Figure(
+    "joining.unlinked", "unlinked", Unit.NUMBER, "nodes that have had no link since their last start"
+)
+SEED_HANDSHAKES: Final = Figure(
+    "joining.seed_handshakes_per_s_max", "handshakes", Unit.NUMBER, "that one seed admitted within a second, at most"
+)
+SEED_REFUSALS: Final = Figure("joining.seed_refusals", "seeds' refusals", Unit.NUMBER, "of dials, too many at once")
+
 ACK_FIGURES: Final = (
     Figure("acks.ack_ms", "all known", Unit.TIME_MS, "publish until somebody who asks knows that all have applied it"),
     Figure("acks.by_delivery", "  by delivery", Unit.NUMBER, "the same by the change's last delivery"),
@@ -138,6 +147,8 @@ def spread_rows(result: Result) -> list[Row]:
         spread = getattr(result, figure.name)
         if spread is not None:
             rows.append(Row(figure, spread_cells(figure, spread)))
+    if result.joining.seed_handshakes and result.joining.first_link_s is not None:
+        rows.append(Row(FIRST_LINK, spread_cells(FIRST_LINK, result.joining.first_link_s)))
     if result.acks is not None:
         for figure, spread in zip(ACK_FIGURES, (result.acks.ack_ms, result.acks.by_delivery), strict=True):
             if spread is not None:
@@ -163,9 +174,22 @@ def value_rows(result: Result) -> list[Row]:
     if result.repair is not None:
         rows.append(Row(MISSING_BYTES, (size(result.repair.missing_bytes),)))
         rows.append(Row(REPAIR_BYTES, (size(result.repair.bytes),)))
+    rows += joining_rows(result)
     rows += ack_rows(result)
     rows.append(Row(VIOLATIONS, (number(len(result.violations)),)))
     return rows
+
+
+def joining_rows(result: Result) -> list[Row]:
+    """The single values of joining, where anybody came by a seed."""
+    joining = result.joining
+    if not joining.seed_handshakes:
+        return []
+    return [
+        Row(UNLINKED, (number(joining.unlinked),)),
+        Row(SEED_HANDSHAKES, (number(joining.seed_handshakes_per_s_max),)),
+        Row(SEED_REFUSALS, (number(joining.seed_refusals),)),
+    ]
 
 
 def ack_rows(result: Result) -> list[Row]:

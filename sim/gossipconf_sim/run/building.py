@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
 from itertools import chain, combinations, pairwise
 from random import Random
@@ -63,7 +64,9 @@ def build(scenario: Scenario, seed: int, make_node: MakeNode) -> World:
         disk = Disk(meta=remembered | books(number))
         if number < scenario.seeds or scenario.preload.on == "all":
             disk.changes |= loaded
-        world.add(name, zone=zone, disk=disk, adversary=adversary, start=False)
+        host = world.add(name, zone=zone, disk=disk, adversary=adversary, start=False)
+        if number < scenario.seeds:
+            host.admitted_s = array("d")
     return world
 
 

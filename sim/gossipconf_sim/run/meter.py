@@ -58,7 +58,10 @@ class Tracked:
 
 
 class Meter:
-    """Counts for a world. Install it before anything is published."""
+    """Counts for a world. Install it before anything is published.
+
+    linked_s:  of each host by its number, when it had its first link since it was started last
+    """
 
     def __init__(self, world: World) -> None:
         self.tracked: dict[bytes, Tracked] = {}
@@ -116,8 +119,8 @@ class Meter:
                 self._deliver(host, tracked)
         elif isinstance(event, Published | PublishFailed):
             self._tokens.pop(event.token, None)
-        elif isinstance(event, PeerUp):
-            self.linked_s.setdefault(host.index, self._world.now_s)
+        elif isinstance(event, PeerUp) and self.linked_s.get(host.index, -1.0) < host.started_s:
+            self.linked_s[host.index] = self._world.now_s
 
     def _deliver(self, host: Host, tracked: Tracked) -> None:
         tracked.has[host.index] = 1

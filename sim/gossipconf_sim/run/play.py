@@ -21,6 +21,7 @@ from ..world.trace import TraceFile
 from ..world.world import MakeNode, World
 from .building import build, earlier_links
 from .checkers import violations
+from .joining import joining
 from .meter import Meter, Tracked
 from .moments import moments
 from .publisher import Publisher, Traffic, honest_traffic
@@ -189,13 +190,19 @@ class _Play:
             for host in hosts:
                 host.seeds = tuple(seed for seed in seeds if seed != host.address)
         settle_s = scenario.measure.settle_s
+        self._note_joined()  # those that start one after the other may all be in when the last has started
         while world.now_s < settle_s or (not self._joined() and world.now_s < scenario.measure.join_limit_s):
             world.run(JOIN_STEP_S)
-            if self._joined_s is None and self._joined():
-                last_s = max([world.unequal_s, *self._meter.linked_s.values()])
-                self._joined_s = max(0.0, last_s - scenario.start_within_s) if scenario.start == "cold" else 0.0
+            self._note_joined()
             self._progress("join", min(1.0, world.now_s / max(settle_s, JOIN_STEP_S)))
         _settle_collector()
+
+    def _note_joined(self) -> None:
+        """Once all have links and hold the same, since when."""
+        if self._joined_s is None and self._joined():
+            last_s = max([self._world.unequal_s, *self._meter.linked_s.values()])
+            last_start_s = max(host.started_s for host in self._world.hosts.values())
+            self._joined_s = max(0.0, last_s - last_start_s) if self._scenario.start == "cold" else 0.0
 
     def _joined(self) -> bool:
         alone = len(self._world.hosts) == 1
@@ -323,6 +330,7 @@ class _Play:
             idle_bytes_per_node_per_s=idle,
             joined_s=self._joined_s,
             convergence_ms=convergence_ms,
+            joining=joining(world, self._meter),
             repair=repair if scenario.faults else None,
             acks=None if self._questions is None else self._questions.figures(),
             violations=self._found,

@@ -42,6 +42,24 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
+class Joining:
+    """How nodes found their way in, and what it took from the seeds.
+
+    first_link_s:               over honest nodes that run at the end: from their last start to their first link
+    unlinked:                   those of them that never had one since
+    seed_handshakes:            that all seeds admitted, from the start of the world on
+    seed_handshakes_per_s_max:  the most that one of them admitted within a second
+    seed_refusals:              dials that seeds refused because too many came at once
+    """
+
+    first_link_s: Spread | None
+    unlinked: int
+    seed_handshakes: int
+    seed_handshakes_per_s_max: int
+    seed_refusals: int
+
+
+@dataclass(frozen=True, slots=True)
 class Acks:
     """What it took to know who has applied a change, asked by another host as the change was acknowledged.
 
@@ -83,6 +101,7 @@ class Result:
     idle_bytes_per_node_per_s:  bytes sent at rest, at the end
     joined_s:               of a cold start: from the last start until all had links and held the same; None: never
     convergence_ms:         from the last fault's end or publish, whichever is later, until all were equal; None: never
+    joining:                see `Joining`
     repair:                 see `Repair`; None without faults
     acks:                   see `Acks`; None if nobody asks
     violations:             what the checkers found
@@ -112,6 +131,7 @@ class Result:
     idle_bytes_per_node_per_s: float | None
     joined_s: float | None
     convergence_ms: float | None
+    joining: Joining
     repair: Repair | None
     acks: Acks | None
     violations: list[str]

@@ -44,20 +44,33 @@ class Partition:
     one_way: bool = option(False, "whether only packets from a side to those after it vanish")
     bridges: int = option(0, "hosts that still reach everybody", least=0)
     flap_s: float = option(0.0, "it comes and goes, for so many s each; 0: it stays", least=0)
+    bridge_flap_s: float = option(
+        0.0, "the bridges go to the first side and come back, for so many s each; 0: they stay", least=0
+    )
 
     def plan(self, stage: Stage) -> None:
         """Cut, and mend."""
         hosts = list(stage.world.hosts.values())
         stage.rng.shuffle(hosts)
-        hosts = hosts[min(self.bridges, len(hosts)) :]
-        cut = Cut(sides_of(self._groups(hosts)), one_way=self.one_way, silent=self.silent)
-        time_s, end_s = self.at_s, self.at_s + self.for_s
+        bridges, hosts = hosts[: self.bridges], hosts[self.bridges :]
+        groups, end_s = self._groups(hosts), self.at_s + self.for_s
+        self._plan_cut(stage, self._cut(groups), self.at_s, self.flap_s)
+        if bridges and self.bridge_flap_s:
+            without = self._cut([groups[0] + bridges, *groups[1:]])
+            self._plan_cut(stage, without, self.at_s + self.bridge_flap_s, self.bridge_flap_s)
+        stage.mark("one-way partition" if self.one_way else "partition", self.at_s, end_s)
+
+    def _cut(self, groups: list[list[Host]]) -> Cut:
+        return Cut(sides_of(groups), one_way=self.one_way, silent=self.silent)
+
+    def _plan_cut(self, stage: Stage, cut: Cut, time_s: float, flap_s: float) -> None:
+        """Let ``cut`` hold from ``time_s`` to the end; with ``flap_s`` every second time only."""
+        end_s = self.at_s + self.for_s
         while time_s < end_s:
-            mended_s = min(end_s, time_s + self.flap_s) if self.flap_s else end_s
+            mended_s = min(end_s, time_s + flap_s) if flap_s else end_s
             stage.at(time_s, stage.world.network.cut, cut)
             stage.at(mended_s, stage.world.network.mend, cut)
-            time_s = mended_s + self.flap_s
-        stage.mark("one-way partition" if self.one_way else "partition", self.at_s, end_s)
+            time_s = mended_s + flap_s
 
     def _groups(self, hosts: list[Host]) -> list[list[Host]]:
         """The sides, from hosts in random order."""
@@ -125,7 +138,9 @@ class RollingRestart:
     KIND: ClassVar = "rolling-restart"
     at_s: float = option(1.0, AT, least=0)
     every_s: float = option(1.0, "s between two hosts", least=0)
+    within_s: float = option(0.0, "s from the first stop to the last start, instead of every_s; 0: by every_s", least=0)
     down_s: float = option(2.0, "s for which each is down", least=0.001)
+    together: bool = option(False, "whether all go at the beginning, and only come back one after the other")
     share: float = option(1.0, SHARE, least=0, most=1)
     kill: bool = option(False, "whether each is killed; else it is told to stop, and says farewell")
 
@@ -133,10 +148,13 @@ class RollingRestart:
         """Stop each process, and start it again from its disk."""
         hosts = stage.some(self.share)
         stage.rng.shuffle(hosts)
+        every_s = max(0.0, self.within_s - self.down_s) / max(1, len(hosts) - 1) if self.within_s else self.every_s
+        down = stage.crash if self.kill else stage.stop
         for number, host in enumerate(hosts):
-            down = stage.crash if self.kill else stage.stop
-            stage.at(self.at_s + number * self.every_s, partial(down, host, down_s=self.down_s))
-        stage.mark("rolling restart", self.at_s, self.at_s + (len(hosts) - 1) * self.every_s + self.down_s)
+            after_s = number * every_s
+            early_s, late_s = (0.0, after_s) if self.together else (after_s, 0.0)
+            stage.at(self.at_s + early_s, partial(down, host, down_s=self.down_s + late_s))
+        stage.mark("rolling restart", self.at_s, self.at_s + (len(hosts) - 1) * every_s + self.down_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""The picture of a sweep: convergence and last delivery along one axis, a line for each value of the others.
+"""The picture of a sweep: convergence and last delivery, or the figures that are asked for, along one axis, and a line
+for each value of the others.
 
 Figures are means over the seeds, with the 95% confidence interval of the mean by
 Student's t; on a logarithmic axis both are of the logarithms (a geometric mean, and an
@@ -100,8 +101,14 @@ def t_975(freedom: int) -> float:
 # -- what is drawn --------------------------------------------------------------------------------
 
 
-def check(sweep: Sweep, target: Path) -> None:
-    """Raise InvalidInput for a picture that cannot be: by its name, or by the axes."""
+FIGURES_MAX: Final = 6
+"""More panels side by side are too narrow to be read."""
+
+
+def check(sweep: Sweep, target: Path, figures: Sequence[str] = ()) -> None:
+    """Raise InvalidInput for a picture that cannot be: by its name, by the axes, or by the number of figures."""
+    if len(figures) > FIGURES_MAX:
+        raise InvalidInput(f"a picture shows {FIGURES_MAX} figures at most, and not {len(figures)}")
     if target.suffix.lower() not in SUFFIXES:
         raise InvalidInput(f"the picture {str(target)!r} must end in {', '.join(SUFFIXES)}")
     if not sweep.axes:
@@ -114,15 +121,22 @@ def check(sweep: Sweep, target: Path) -> None:
         )
 
 
-def draw(sweep: Sweep, rows: Iterable[Row]) -> Figure:
-    """The picture. ``check`` has passed."""
+def draw(sweep: Sweep, rows: Iterable[Row], figures: Sequence[str] = ()) -> Figure:
+    """The picture, of ``figures`` by their paths in a result, or of PANELS. ``check`` has passed.
+
+    Raises InvalidInput for what is no figure.
+    """
+    panels_of: Sequence[dict[str, str]] = [{path: path} for path in figures] or PANELS
     along, others = _split(sweep)
     groups = _groups(along, others, by_point(sweep, rows))
     picture = Figure(figsize=(13.2, 5.2), layout="constrained")
-    panels = iter(picture.subplots(1, sum(map(len, PANELS)), sharex=True, squeeze=False)[0])
+    panels = iter(picture.subplots(1, sum(map(len, panels_of)), sharex=True, squeeze=False)[0])
     logarithmic = False
-    for titles in PANELS:
-        scale = _Scale.of([values for path in titles for group in groups for _, values in group.figures(path)])
+    for titles in panels_of:
+        is_time = any("_ms." in f"{path}." for path in titles)
+        scale = _Scale.of(
+            [values for path in titles for group in groups for _, values in group.figures(path)], is_time=is_time
+        )
         logarithmic |= scale.logarithmic
         for path, title in titles.items():
             axes = next(panels)
@@ -152,9 +166,13 @@ class _Group:
 
     def figures(self, path: str) -> list[tuple[float, list[float]]]:
         """The places where runs have a figure, and all of these."""
-        found = [
-            (place, [one for row in rows if (one := figure(row.result, path)) is not None]) for place, rows in self.runs
-        ]
+        try:
+            found = [
+                (place, [one for row in rows if (one := figure(row.result, path)) is not None])
+                for place, rows in self.runs
+            ]
+        except (KeyError, TypeError, ValueError):
+            raise InvalidInput(f"--figure {path}: a run's JSON has no such number; try hops.p99") from None
         return [(place, values) for place, values in found if values]
 
 
@@ -208,21 +226,27 @@ def _described(scenario: Scenario, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Of times: the unit in ms, and what is shown in units."""
+    """Of times, the unit in ms; of other figures 1. What is shown is in units."""
 
     unit_ms: float
     least: float
     most: float
     logarithmic: bool
+    is_time: bool = True
 
     @classmethod
-    def of(cls, groups: Sequence[Sequence[float]]) -> _Scale:
-        """For figures in ms, those of each point in a group."""
+    def of(cls, groups: Sequence[Sequence[float]], *, is_time: bool = True) -> _Scale:
+        """For figures, those of each point in a group; times are in ms."""
+        made = cls._fitting(groups, SECONDS_FROM_MS if is_time else float("inf"))
+        return dataclasses.replace(made, is_time=is_time)
+
+    @classmethod
+    def _fitting(cls, groups: Sequence[Sequence[float]], seconds_from_ms: float) -> _Scale:
         values = [value for group in groups for value in group]
         if not values:
             return cls(1.0, 0.0, 1.0, logarithmic=False)
         means = [mean(group) for group in groups]
-        unit_ms = 1000.0 if max(means) >= SECONDS_FROM_MS else 1.0
+        unit_ms = 1000.0 if max(means) >= seconds_from_ms else 1.0
         if min(values) > 0 and max(means) / min(means) >= DECADE:
             return cls(unit_ms, min(values) / unit_ms / 1.5, max(values) / unit_ms * 1.5, logarithmic=True)
         # A wide interval may leave the panel: it must not press all else flat.
@@ -235,7 +259,8 @@ def _panel(axes: Axes, along: Axis, groups: Sequence[_Group], path: str, scale: 
         _line(axes, along, group, path, scale)
         if path == CONVERGENCE:
             _mark_missing(axes, group, scale)
-    axes.set_ylabel(f"time in {'s' if scale.unit_ms > 1 else 'ms'}")
+    if scale.is_time:
+        axes.set_ylabel(f"time in {'s' if scale.unit_ms > 1 else 'ms'}")
     _scale_x(axes, along)
     _scale_y(axes, scale)
     axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)

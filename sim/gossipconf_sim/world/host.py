@@ -5,6 +5,7 @@ Knows no network and no time; the world moves it.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -87,6 +88,8 @@ class Host:
     uplink:         lanes that wait for it, in turn
     uplink_free_s:  when it has sent what it sends now
     tokens:         connections that it would admit at ``tokens_s``
+    refused_dials:  those that found no token
+    admitted_s:     when connections were admitted, in order; None: nobody wants to know
     orphans:        wires whose other ends have not learned that this one is gone
     """
 
@@ -117,6 +120,8 @@ class Host:
     is_uplink_busy: bool = False
     tokens: float = 0.0
     tokens_s: float = 0.0
+    refused_dials: int = 0
+    admitted_s: array[float] | None = None
     orphans: list[Wire] = field(default_factory=list)
     timer_at_s: float | None = None
     root: bytes = b""

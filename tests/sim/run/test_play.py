@@ -117,6 +117,32 @@ def test_joining_is_measured_by_links_where_all_hold_the_same() -> None:
     assert 0.8 <= result.joined_s < 2.0, "two round trips of a dial, and hello"
 
 
+def test_nodes_that_start_one_after_the_other_have_joined_with_the_last() -> None:
+    result = play(nodes=6, start="cold", start_within_s=30.0, publish={"changes": 1}).result
+    assert result.joined_s is not None
+    assert 0 < result.joined_s < 1.0
+    assert result.joining.unlinked == 0
+    assert result.joining.first_link_s is not None
+    assert result.joining.seed_handshakes >= 5
+
+
+def test_nodes_without_a_link_are_told() -> None:
+    far = EVEN | {"latency_ms": [2000, 2000]}  # a dial is given up before its answer comes
+    measure = QUIET | {"join_limit_s": 5.0}
+    result = play(nodes=3, start="cold", network=far, measure=measure, publish={"changes": 0}).result
+    assert result.joined_s is None
+    assert result.joining.first_link_s is None
+    assert result.joining.unlinked == 3
+
+
+def test_the_handshakes_of_the_busiest_seed_are_counted() -> None:
+    network = EVEN | {"accepts_per_s": 2.0, "accepts_burst": 4}
+    result = play(nodes=20, start="cold", seeds=1, network=network, publish={"changes": 1}).result
+    assert 4 <= result.joining.seed_handshakes_per_s_max <= 4 + 2
+    assert result.joining.seed_refusals > 0
+    assert result.joining.unlinked == 0
+
+
 def test_a_restart_at_the_very_end_is_waited_for() -> None:
     for down_s in (4.2, 4.25):
         fault = {"kind": "crash", "at_s": 0.1, "share": 0.5, "down_s": down_s, "empty_disk": True}
@@ -246,6 +272,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "glomers-3d": {"publish.changes": 100},
     "glomers-3e": {"publish.changes": 100},
     "partition-heal": {"nodes": 8, "faults.0.for_s": 120.0},
+    "mass-restart": {"nodes": 40, "publish.changes": 17},
 }
 
 

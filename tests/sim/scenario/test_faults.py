@@ -190,6 +190,19 @@ def test_a_partition_comes_and_goes() -> None:
     assert [(at_s, what) for at_s, what, _ in noted] == times
 
 
+def test_the_bridges_of_a_partition_come_and_go() -> None:
+    theatre = Theatre()
+    noted = cuts_of(theatre)
+    theatre.play(Partition(at_s=1.0, for_s=10.0, bridges=2, bridge_flap_s=4.0))
+    theatre.run_to(20.0)
+    assert [(at_s, what, sides(cut)) for at_s, what, cut in noted] == [
+        (1.0, "cut", [3, 3]),
+        (5.0, "cut", [5, 3]),
+        (9.0, "mend", [5, 3]),
+        (11.0, "mend", [3, 3]),
+    ]
+
+
 def test_nodes_learn_of_a_loud_partition_at_once_and_of_a_silent_one_by_silence() -> None:
     for silent in (False, True):
         theatre = Theatre()
@@ -356,6 +369,23 @@ def test_a_rolling_restart_takes_one_host_after_the_other(kill: bool) -> None:
         assert len(theatre.up()) == 8
     assert sorted(restarted) == sorted(NAMES)
     assert theatre.stage.marks == [Mark("rolling restart", 1.0, 24.0)]
+    theatre.run_to(100.0)
+    assert {host.boot for host in theatre.hosts} == {2}
+    assert list(violations(theatre.world)) == []
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_restart_of_all_within_a_time(together: bool) -> None:
+    theatre = Theatre()
+    theatre.play(RollingRestart(at_s=1.0, within_s=16.0, down_s=2.0, kill=True, together=together))
+    assert theatre.stage.marks == [Mark("rolling restart", 1.0, 17.0)]
+    up = []
+    for number in range(8):  # every 2 s the next one goes, or comes back
+        theatre.run_to(1.0 + 2.0 * number + 1.9)
+        before = len(theatre.up())
+        theatre.run_to(1.0 + 2.0 * number + 2.1)
+        up.append((before, len(theatre.up())))
+    assert up == ([(number, number + 1) for number in range(8)] if together else [(7, 7)] * 7 + [(7, 8)])
     theatre.run_to(100.0)
     assert {host.boot for host in theatre.hosts} == {2}
     assert list(violations(theatre.world)) == []

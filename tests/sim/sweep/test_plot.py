@@ -220,3 +220,19 @@ def test_the_same_figures_give_the_same_file(tmp_path, suffix):
         contents.append(target.read_bytes())
     assert contents[0] == contents[1]
     assert contents[0].startswith(SIGNATURES[suffix])
+
+
+def test_the_figures_that_are_asked_for_have_a_panel_each() -> None:
+    planned = sweep("nodes=2,3")
+    rows = [Row(job, result(1.0, 2.0, job.seed) | {"hops": {"p99": 3}, "copies": 1.5}) for job in planned.jobs()]
+    first, second = draw(planned, rows, ["hops.p99", "copies"]).axes
+    assert [first.get_title(), second.get_title()] == ["hops.p99", "copies"]
+    assert [first.get_ylabel(), second.get_ylabel()] == ["", ""]
+    assert list(first.lines[0].get_ydata()) == [3.0, 3.0]
+    with pytest.raises(InvalidInput, match="--figure hopps: a run's JSON has no such number"):
+        draw(planned, rows, ["hopps"])
+
+
+def test_too_many_figures_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="6 figures at most, and not 7"):
+        check(sweep("nodes=2,3"), Path("x.svg"), ["hops.p99"] * 7)
