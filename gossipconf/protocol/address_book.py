@@ -71,6 +71,11 @@ class AddressBook:
         """How many addresses are in ``zone``."""
         return self._zones.get(zone, 0)
 
+    @property
+    def misses_somebody(self) -> bool:
+        """Whether an address fails at which somebody is said to be, or that is a seed."""
+        return any(record.failures and (record.node_id or record.is_seed) for record in self._addresses.values())
+
     def knows_other_than(self, zone: ZoneTag) -> bool:
         """Whether an address is known to be in another zone than ``zone``."""
         return any(other not in (0, zone) for other in self._zones)

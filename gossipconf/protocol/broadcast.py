@@ -2,8 +2,9 @@
 
     across zones   pushed over few links, learned for each link and zone of origin (`eagerness`);
                    of what is not pushed one in ANNOUNCED_OF is announced, to learn from
-    inside a zone  pushed over the first links, as many deep as bring few duplicates, then
-                   announced, and pulled at once by who lacks it
+    inside a zone  pushed over links learned for each writer (`streams`); the first of a writer
+                   over the first links, as many deep as bring few duplicates, then announced,
+                   and pulled at once by who lacks it
 
 Forwarding is immediate, never on a tick. A change that was valid and new is forwarded
 before it is on this node's disk; one of which nothing lives any more is not forwarded,
@@ -24,11 +25,24 @@ from .environment import Environment, LinkId
 from .events import ChangeRejected
 from .fields import DIGESTS_MAX
 from .link import Link
-from .messages import AGE_MS_MAX, HOPS_MAX, Announce, Graft, Prune, Pull, Push, Recap, WantPolicies, digest_of
+from .messages import (
+    AGE_MS_MAX,
+    GRAFT_ZONES_MAX,
+    HOPS_MAX,
+    Announce,
+    Graft,
+    Prune,
+    Pull,
+    Push,
+    Recap,
+    WantPolicies,
+    digest_of,
+)
 from .news import Latest, News
 from .outbox import Outbox
 from .overlay import Overlay
 from .replica import Replica
+from .streams import Streams, StreamTag, stream_of
 from .zone import ZoneTag
 
 FLOODED_SHARE: Final = 0.65
@@ -63,6 +77,12 @@ DOUBTS_MAX: Final = 4
 """Unanswered pulls that are held against a peer; others are asked before it, and one answer clears it."""
 PULLS_MAX: Final = 12
 """Pulls of one change; then it is left to sync."""
+LATE_ANNOUNCED_S: Final = 0.05
+"""How long a peer that gets it from elsewhere is given before it is told of a change: longer than a zone takes. Who of
+two is told first need not tell; so each waits for a random time, up to twice this."""
+LATE_TOLD: Final = 3
+"""How many such peers at most, at random: who has lost the one that pushed hears of it from another with 98% if there
+are seven, and else by sync; telling all would be most of the messages."""
 NEIGHBOUR_RTTS: Final = 1.3
 """A copy from a near peer so many round trips after one from afar, or fewer, was sent before that peer could know."""
 NEAR_ENOUGH: Final = 2
@@ -118,6 +138,7 @@ class Broadcast:
         self._latest = Latest()
         self._outbox = Outbox(environment, overlay)
         self._far: dict[LinkId, Eagerness] = {}
+        self._streams = Streams()
         self._outcomes = LEARNED if learned else 0
         self._late_pulls = 0.0
         self._flood_until_s = float("-inf")
@@ -134,6 +155,7 @@ class Broadcast:
         data = change.encode()
         news = self._latest.add(digest_of(data), self._now_s)
         news.arrived(self._now_s, None, data, hops=1, zone=self._overlay.zone)
+        news.stream = stream_of(change.writer_id)
         self._latest.hold(news)
         self._forward(news, None, 0)
 
@@ -156,8 +178,11 @@ class Broadcast:
                 self._answer(link, message.digests)
             case Graft():
                 self._eagerness(link).asked(message.zones, eager=True)
-            case Prune():
+            case Prune() if link.is_far:
                 self._eagerness(link).asked(message.zones, eager=False)
+            case Prune():
+                for stream in message.zones:
+                    self._streams.decline(stream, link.id)
 
     def link_up(self, link: Link) -> None:
         """A new peer: tell it what is under way, and if it is far what to push."""
@@ -170,6 +195,7 @@ class Broadcast:
 
     def link_placed(self, link: Link) -> None:
         """A peer has turned out to be far."""
+        self._streams.forget(link.id)
         self._ask_at_first(link)
 
     def link_down(self, link: Link) -> None:
@@ -178,6 +204,7 @@ class Broadcast:
         if lost is not None:
             self._replace(link, lost)
             self._remember(link.node_id, lost)
+        self._streams.forget(link.id)
         self._slow_until_s.pop(link.id, None)
         self._outbox.link_down(link)
         self._recaps.pop(link.id, None)
@@ -233,6 +260,9 @@ class Broadcast:
         news.known_to(link.id)
         news.arrived(self._now_s, link, push.change if outcome.is_news else None, hops=hops, zone=push.zone)
         self._latest.hold(news)
+        news.stream = stream_of(change.writer_id)
+        for link_id in news.known:
+            self._streams.set(news.stream, link_id, pushed=False)  # they got it from elsewhere
         pulled = push.zone_hops == HOPS_MAX
         link.doubts = 0
         if pulled and news.pulls == 1 and news.asked_last is link:
@@ -258,17 +288,25 @@ class Broadcast:
         own_zone = self._overlay.zone
         links = self._overlay.ready_links()
         depth = self._depth(links) if zone == own_zone else 1
-        if self._now_s < self._flood_until_s:
-            depth = HOPS_MAX
+        flooding = self._now_s < self._flood_until_s
         known = news.known
         near: list[Link] = []
         far: list[Link] = []
         told: list[Link] = []
+        told_late: list[Link] = []
         for link in links:
             if link.id in known or link is source:
                 continue
             if not link.is_far:
-                (near if zone_hops < depth and not self._is_slow(link) else told).append(link)
+                learned = self._streams.pushes(news.stream, link.id) if zone == own_zone else None
+                if self._is_slow(link):
+                    told.append(link)
+                elif flooding or learned or (learned is None and zone_hops < depth):
+                    near.append(link)
+                else:
+                    (told if learned is None else told_late).append(link)
+                if learned is None:  # who pulls it is pushed to later
+                    self._streams.set(news.stream, link.id, pushed=bool(near) and near[-1] is link)
             elif not zone or link.zone != zone:
                 if self._eagerness(link).pushes(zone):
                     (told if self._is_slow(link) else far).append(link)
@@ -281,6 +319,16 @@ class Broadcast:
         if far:
             self._push(far, Push(news.hops, zone, 0, news.change))
         if told:
+            self._outbox.send(told, Announce((news.digest,)))
+        if told_late:
+            wait_s = LATE_ANNOUNCED_S * (1 + self._environment.rng.random())
+            self._environment.call_later(wait_s, lambda: self._announce_late(told_late, news))
+
+    def _announce_late(self, links: Iterable[Link], news: News) -> None:
+        """Tell those near peers of a change who get it from elsewhere, but seem not to have got it."""
+        silent = [link for link in links if link.ready and link.id not in news.known]
+        if silent and news.change is not None:
+            told = self._environment.rng.sample(silent, min(LATE_TOLD, len(silent)))
             self._outbox.send(told, Announce((news.digest,)))
 
     def _has_neighbours(self, link: Link) -> bool:
@@ -411,6 +459,8 @@ class Broadcast:
             zone = news.zone or 0
             if link.is_far:
                 self._eagerness(link).asked((zone,), eager=True)
+            else:
+                self._streams.set(news.stream, link.id, pushed=True)
             news.known_to(link.id)
             self._overlay.send(link, Push(news.hops, zone, HOPS_MAX, news.change))
 
@@ -463,6 +513,8 @@ class Broadcast:
                 self._eagerness(link).asked_for(zone, eager=True)
             else:
                 self._score(link, zone, won=True)
+        elif link.id in self._prunes:
+            self._prunes[link.id][1].pop(news.stream, None)
         for announcer in news.announcers:
             if announcer.is_far and announcer is not link and announcer.ready:
                 self._score(announcer, zone, won=True)
@@ -476,6 +528,8 @@ class Broadcast:
             self._score(link, news.zone, won=False)
             return
         first = news.source
+        if first is not link:  # it was not asked twice
+            self._ask_no_more(link, news.stream)
         if (
             first is not None
             and first.is_far
@@ -501,15 +555,20 @@ class Broadcast:
         if eager:
             self._overlay.send(link, Graft((zone,)))
             return
+        self._ask_no_more(link, zone)
+
+    def _ask_no_more(self, link: Link, what: ZoneTag | StreamTag) -> None:
         if not self._prunes:
             self._environment.call_later(PRUNE_S, self._prune)
-        self._prunes.setdefault(link.id, (link, {}))[1][zone] = None
+        self._prunes.setdefault(link.id, (link, {}))[1][what] = None
 
     def _prune(self) -> None:
         """Ask for announcements only, where that is still meant."""
         prunes, self._prunes = self._prunes, {}
-        for link, zones in prunes.values():
-            meant = tuple(zone for zone in zones if link.ready and not self._eagerness(link).is_asked_for(zone))
+        for link, asked in prunes.values():
+            meant = tuple(asked)[:GRAFT_ZONES_MAX]
+            if link.is_far and link.ready:
+                meant = tuple(zone for zone in asked if not self._eagerness(link).is_asked_for(zone))
             if meant:
                 self._overlay.send(link, Prune(meant))
 

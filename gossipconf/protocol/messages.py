@@ -348,7 +348,8 @@ class Graft:
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """From now on announce only what comes from these zones; none named: from all."""
+    """From now on announce only what comes from these zones; none named: from all. Between near peers the numbers are
+    those of writers (see `streams`)."""
 
     zones: tuple[ZoneTag, ...]
     TYPE: ClassVar = 14

@@ -9,6 +9,7 @@ from typing import Final
 
 from .environment import LinkId
 from .link import Link
+from .streams import StreamTag
 from .zone import ZoneTag
 
 KEPT_S: Final = 20.0
@@ -28,6 +29,7 @@ class News:
     here:         whether it has come, or is held until its policy does
     change:       its bytes, while they are held; None for one that is not spread any more
     hops:         links from its origin to the peers of this node
+    stream:       tag of its writer, once it has come
     zone:         tag of the zone of its origin; None if it came by sync
     source:       the link over which it came first
     known:        links whose peers have it
@@ -48,6 +50,7 @@ class News:
     here: bool = False
     change: bytes | None = None
     hops: int = 0
+    stream: StreamTag = 0
     zone: ZoneTag | None = None
     source: Link | None = None
     arrived_s: float = 0.0

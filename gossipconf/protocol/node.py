@@ -100,6 +100,7 @@ class Node:
             on_placed=self._link_placed,
             write_meta=self._write_meta,
             member_count=self._member_count,
+            all_live=self._all_live,
             zone=restored.zone,
         )
         self.sync = Sync(self.environment, self.replica, self.overlay, on_taken=self._synced)
@@ -325,6 +326,10 @@ class Node:
         """How many share the probing: where presence does not count them all, as many as there are addresses."""
         count = len(self.presence)
         return max(count, len(self.overlay.book)) if self.presence.is_crowded else count
+
+    def _all_live(self) -> bool:
+        """Whether as many members live as there are addresses: then nobody is on another side."""
+        return not self.presence.is_crowded and self.presence.live_count > len(self.overlay.book)
 
     def _write_meta(self, op: PutMeta) -> None:
         self.replica.write_meta(op)

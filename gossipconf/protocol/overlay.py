@@ -6,7 +6,8 @@ address book, which peers tell each other. Every link is bidirectional and opens
 name dialled stays.
 
 Silent links are closed (`keepalive`). Addresses that cannot be reached are tried again for
-ever; when the view is full, about one a second in the whole component, whatever its size.
+ever; when the view is full, about one a second in the whole component, whatever its size,
+or one in CALM_FACTOR seconds while everybody is there.
 
 Nothing ticks: each upkeep plans the next one, for when something can be due at the
 earliest, and an input that changes this brings it forward. An idle node with a full
@@ -62,6 +63,8 @@ FAULTS_REST_S: Final = 60.0
 PROBE_SHARE_MAX: Final = 256
 """Full nodes share the probing of other addresses, about one a second in all; beyond so many members each does its
 part nevertheless, since members can be invented."""
+CALM_FACTOR: Final = 10
+"""How much rarer probes are while nobody is missing: every probe is a handshake, most of what an idle cluster sends."""
 TOLD_ADDRESSES_MAX: Final = 256
 """Addresses taken from one peer over the life of a link: it must not fill the book alone."""
 NAMESAKE_REPEAT_S: Final = 3600.0
@@ -113,6 +116,7 @@ class Overlay:
         on_placed: Callable[[Link], None],
         write_meta: Callable[[PutMeta], None],
         member_count: Callable[[], int],
+        all_live: Callable[[], bool],
         zone: ZoneTag = 0,
     ) -> None:
         self.identity = identity
@@ -126,6 +130,7 @@ class Overlay:
         self._on_placed = on_placed
         self._write_meta = write_meta
         self._member_count = member_count
+        self._all_live = all_live
         self.keepalive = Keepalive(environment, self.send)
         self.neighbourhood = Neighbourhood(environment, identity.zone, zone, self._tell_zone)
         self._links: dict[LinkId, Link] = {}
@@ -596,12 +601,17 @@ class Overlay:
         second. How long one has waited does not matter to what is still to come, so a turn can
         be drawn anew as soon as the share is another one.
         """
-        share = 1 if now_s < self._shaken_until_s else min(PROBE_SHARE_MAX, max(1, self._member_count()))
+        share = 1 if now_s < self._shaken_until_s else self._share()
         drawn = self._probe_share > 0 and now_s >= self._probe_s  # a turn that has come is not drawn anew
         if drawn or share != self._probe_share:
             self._probe_share = share
             self._probe_s = now_s + self._environment.rng.expovariate(1 / share)
         return drawn
+
+    def _share(self) -> int:
+        """One probe in so many seconds is this node's."""
+        calm = CALM_FACTOR if self._all_live() and not self.book.misses_somebody else 1
+        return min(PROBE_SHARE_MAX, calm * max(1, self._member_count()))
 
     def _connect(self, address: str, *, near: bool = False) -> None:
         self._dialling[address] = near

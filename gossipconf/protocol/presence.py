@@ -133,6 +133,11 @@ class PresenceBoard:
         return len(self._roster) + 1
 
     @property
+    def live_count(self) -> int:
+        """Members of whom there was a sign of life not too long ago, this node included."""
+        return self._roster.live_count
+
+    @property
     def is_crowded(self) -> bool:
         """Whether there are too many members for a roster, as far as this node or most of its peers know."""
         return self._roster.crowded or self._comparison.peers_crowded

@@ -39,6 +39,7 @@ from gossipconf.protocol.overlay import (
     ALIAS_REST_S,
     ASK_CAP_S,
     ASK_S,
+    CALM_FACTOR,
     EXCESS_MAX,
     EXCESS_STEP,
     FULL_REST_S,
@@ -452,10 +453,11 @@ def test_with_a_full_view_unreached_addresses_are_still_probed_now_and_then() ->
     assert 600 / 60 <= dials <= 600 / (LAN.retry_cap_s / 2)
 
 
-def full_view() -> tuple[Bench, list[int]]:
-    """A node with as many links as it looks for, and as many members; and an address behind which nobody is."""
-    bench = Bench(seeds=["away:1"])
-    bench.node.connect_failed(bench.now(), "away:1", "refused")
+def full_view(seeds: Sequence[str] = ("away:1",)) -> tuple[Bench, list[int]]:
+    """A node with as many links as it looks for, and as many members; and addresses behind which nobody is."""
+    bench = Bench(seeds=list(seeds))
+    for address in seeds:
+        bench.node.connect_failed(bench.now(), address, "refused")
     links = [bench.connect(f"p{number}") for number in range(ONLY_NEAR)]
     for number, link in enumerate(links):
         bench.tell(link, Roster((Sighting(replace(bench.node.presence.own(), node_id=f"p{number}")),)))
@@ -494,7 +496,10 @@ def test_an_idle_node_with_a_full_view_wakes_for_what_is_due_only() -> None:
     assert wakes <= looks + tellings + probes + 20
 
 
-def test_the_whole_component_probes_about_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("seeds", "factor"), [(["away:1"], 1), ([], CALM_FACTOR)])
+def test_the_whole_component_probes_about_once_a_second_and_less_when_nobody_is_missing(
+    monkeypatch: pytest.MonkeyPatch, seeds: list[str], factor: int
+) -> None:
     """And a book is read for a probe only, not to see that there is none to be made."""
     reads: list[float] = []
     due = AddressBook.due
@@ -503,9 +508,9 @@ def test_the_whole_component_probes_about_once_a_second(monkeypatch: pytest.Monk
         reads.append(now_s)
         return due(book, now_s, *busy)
 
-    bench, links = full_view()
+    bench, links = full_view(seeds)
     monkeypatch.setattr(AddressBook, "due", counted)
-    live_for(bench, links, 1_000.0)
+    live_for(bench, links, 1_000.0 * factor)
     expected = 1_000 / (ONLY_NEAR + 1)
     assert 0.7 * expected <= len(reads) <= 1.3 * expected
 
