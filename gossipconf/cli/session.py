@@ -84,6 +84,9 @@ class Member:
     """Since when the asked agent has another state than the one that it told, if it had that once."""
     degraded: bool
     """It serves, but cannot write to its disk."""
+    complaints: Mapping[str, int] = field(default_factory=dict)
+    """How often it has sent what is `invalid`, left a pull `unanswered` or stayed `unequal` after a sync, since the
+    asked agent has started."""
     told_ms: int | None = None
     """Since it told its state; None if not since the asked agent has started."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -231,6 +234,7 @@ class Session:
                 age_ms=None if raw.get("age_ms") is None else _field(raw, "age_ms", int),
                 lag_ms=_field(raw, "lag_ms", int | None),
                 degraded=_field(raw, "degraded", bool),
+                complaints=_field(raw, "complaints", dict),
                 told_ms=_field(raw, "told_ms", int | None),
                 labels=_field(raw, "labels", dict),
             )

@@ -29,6 +29,9 @@ COLUMNS = {
     "ADDRESS": "cut",
     "NOTE": "cut",
 }
+TOLERATED = {"unanswered": 10, "unequal": 10}
+"""Complaints of a kind below which an agent is not shown as odd: a lossy network and a busy disk cause some. An honest
+agent sends nothing `invalid`."""
 STYLES = {"differs": "yellow", "silent": "red", "stopped": "dim"}
 
 
@@ -50,7 +53,9 @@ def status(
     (the agent that answers; "self" in JSON), equal, differs, unknown (it has told
     nothing since the asked agent's last change), silent (a neighbour has lost it, or
     no sign of life came for long, or since the asked agent started) or stopped (it
-    said so).
+    said so). NOTE tells of a disk that fails, and of an agent that has sent what is
+    invalid, leaves many pulls unanswered or stays unequal after many syncs: --json
+    counts these complaints of the asked agent for all.
 
     \b
     Examples:
@@ -151,10 +156,18 @@ def _rows(members: Sequence[Member]) -> list[Sequence[str | Text]]:
             _ago(member, member.age_ms),
             _ago(member, member.told_ms),
             member.address,
-            Text("disk does not take writes", style="red") if member.degraded else "",
+            remark(member),
         )
         for member in members
     ]
+
+
+def remark(member: Member) -> Text:
+    """What is wrong with an agent."""
+    if member.degraded:
+        return Text("disk does not take writes", style="red")
+    complaints = {kind: number for kind, number in member.complaints.items() if number >= TOLERATED.get(kind, 1)}
+    return Text(", ".join(f"{number} {kind}" for kind, number in complaints.items()), style="yellow")
 
 
 def _ago(member: Member, age_ms: int | None) -> str:
@@ -188,6 +201,7 @@ def _document(session: Session, status: Status) -> dict[str, Any]:
                 "told_ms": member.told_ms,
                 "lag_ms": member.lag_ms,
                 "degraded": member.degraded,
+                "complaints": dict(member.complaints),
             }
             for member in status.members
         ],

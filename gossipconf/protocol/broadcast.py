@@ -20,6 +20,7 @@ from ..model.change import Change
 from ..model.errors import InvalidInput, ProtocolViolation, Rejected, UnknownPolicy
 from ..model.limits import CHANGE_BYTES_MAX
 from ..store.journal_ops import PutMeta
+from .complaints import Complaint
 from .eagerness import LEARNED, SAVED_LEARNED, SAVED_PEERS_MAX, Eagerness, encode_learned, wants_pushes_at_first
 from .environment import Environment, LinkId
 from .events import ChangeRejected
@@ -422,6 +423,7 @@ class Broadcast:
                 continue
             if news.asked_last is not None:
                 news.asked_last.doubts = min(DOUBTS_MAX, news.asked_last.doubts + 1)
+                self._overlay.complaints.note(news.asked_last.node_id, Complaint.UNANSWERED)
                 self._pull_ended(late=True)
             link = news.next_announcer()
             if link is not None and news.pulls < PULLS_MAX:

@@ -24,6 +24,7 @@ from ..model.errors import FormatError, InvalidInput, ProtocolViolation
 from ..model.limits import ADDRESS_BOOK_MAX, ADDRESS_BYTES_MAX
 from ..store.journal_ops import PutMeta
 from .address_book import AddressBook
+from .complaints import Complaint, Complaints
 from .environment import Connect, Disconnect, Environment, LinkId
 from .events import ConnectFailed, DuplicateNode, PeerDown, PeerUp
 from .frames import FrameClass
@@ -133,6 +134,7 @@ class Overlay:
         self._write_meta = write_meta
         self._member_count = member_count
         self._all_live = all_live
+        self.complaints = Complaints()
         self.keepalive = Keepalive(environment, self.send)
         self.neighbourhood = Neighbourhood(environment, identity.zone, zone, self._tell_zone)
         self._links: dict[LinkId, Link] = {}
@@ -365,6 +367,7 @@ class Overlay:
     def fault(self, link: Link, reason: str) -> None:
         """Count an invalid change or message of a peer; too many close the link."""
         link.faults += 1
+        self.complaints.note(link.node_id, Complaint.INVALID)
         if link.faults >= FAULTS_MAX and not link.closing:
             self._rest(link, FAULTS_REST_S)
             self.close(link, f"{link.faults} invalid messages, the last: {reason}")

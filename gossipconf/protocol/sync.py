@@ -26,6 +26,7 @@ from functools import partial
 from typing import Final
 
 from ..model.limits import SYNC_BUDGET_BYTES
+from .complaints import Complaint
 from .environment import Environment, LinkId
 from .events import Synced
 from .exchange import Exchange
@@ -334,6 +335,7 @@ class Sync:
             elif reason == ON_ITS_WAY:
                 peer.settled_s = self._environment.now.monotonic_s
             else:
+                self._overlay.complaints.note(peer.link.node_id, Complaint.UNEQUAL)
                 if session.news:
                     peer.retry_s = RETRY_FIRST_S  # it has brought something: there is no reason to shun it
                 peer.not_before_s = self._environment.now.monotonic_s + peer.retry_s

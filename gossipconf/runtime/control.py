@@ -233,6 +233,7 @@ class ControlServer:
                 "told_ms": 0,
                 "lag_ms": None,
                 "degraded": own.degraded,
+                "complaints": {},
             }
         ]
         for member in node.members():
@@ -252,6 +253,7 @@ class ControlServer:
                     "told_ms": _ms(standing.told_age_s),
                     "lag_ms": _ms(standing.lag_s),
                     "degraded": told.degraded,
+                    "complaints": node.overlay.complaints.of(told.node_id),
                 }
             )
         return {"node": own.node_id, "root": own.root, "crowded": node.presence.is_crowded, "members": members}

@@ -20,7 +20,7 @@ from gossipconf.cli import read, status
 from gossipconf.cli.agent import JsonFormatter, TextFormatter
 from gossipconf.cli.output import age, duration, escaped, json_time, note, print_json, say, table, value_in_line
 from gossipconf.cli.session import Member, Status
-from gossipconf.cli.status import summary
+from gossipconf.cli.status import remark, summary
 from gossipconf.model.entry import ValueType
 from gossipconf.model.limits import TIME_MS_MAX
 from gossipconf.trust.cluster import Cluster
@@ -358,6 +358,21 @@ def member(node: str, state: str, **more: object) -> Member:
 )
 def test_the_summary_is_one_sentence(members, expected):
     assert summary("a", Status(members)) == expected
+
+
+@pytest.mark.parametrize(
+    ("complaints", "expected"),
+    [
+        ({}, ""),
+        ({"invalid": 1}, "1 invalid"),
+        ({"unanswered": 9, "unequal": 9}, ""),
+        ({"unanswered": 10, "unequal": 9}, "10 unanswered"),
+        ({"invalid": 2, "unequal": 400}, "2 invalid, 400 unequal"),
+    ],
+)
+def test_the_note_tells_of_what_is_held_against_an_agent(complaints, expected):
+    assert remark(member("a", "equal", complaints=complaints)).plain == expected
+    assert remark(member("a", "equal", complaints=complaints, degraded=True)).plain == "disk does not take writes"
 
 
 def test_the_summary_of_a_crowd_does_not_count_it():
