@@ -8,6 +8,7 @@ data; the overlay dials.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -20,6 +21,8 @@ from .zone import ZoneTag
 RETRY_FIRST_S: Final = 0.25
 LOST_SHARE: Final = 0.75
 """Share of dials and probes that go where a node was met and is no more, or to seeds; the rest look elsewhere."""
+SOURCES_MAX: Final = 4
+"""Peers remembered as having told one address."""
 HEARSAY_RETRY_CAP_S: Final = 60.0
 """Addresses at which nobody was ever met are tried for ever too, but a thousand invented ones must cost little."""
 
@@ -29,7 +32,7 @@ class _Address:
     """What is known of one address.
 
     ``node_id`` is whose it is, empty if unknown; ``verified``: a dial has found that node there.
-    ``zone`` is the tag of its zone, 0 if unknown.
+    ``zone`` is the tag of its zone, 0 if unknown. ``sources`` are peers that have told it, the first of them.
     """
 
     is_seed: bool
@@ -38,6 +41,7 @@ class _Address:
     verified: bool = False
     failures: int = 0
     next_try_s: float = float("-inf")
+    sources: tuple[str, ...] = ()
 
 
 class AddressBook:
@@ -80,7 +84,7 @@ class AddressBook:
         """Whether an address is known to be in another zone than ``zone``."""
         return any(other not in (0, zone) for other in self._zones)
 
-    def learn(self, address: str, rng: Random, zone: ZoneTag = 0) -> None:
+    def learn(self, address: str, rng: Random, zone: ZoneTag = 0, source: str = "") -> None:
         """Take in an address, or of a known one its zone. A full book forgets a random one for it, never a seed:
 
         one that fails, if possible where no node was met; so whoever floods a book cannot drive out the other
@@ -92,6 +96,8 @@ class AddressBook:
         if record is not None:
             if zone and not record.verified:
                 self._move(record, zone)
+            if source and source not in record.sources and len(record.sources) < SOURCES_MAX:
+                record.sources += (source,)
             return
         if not address:
             return
@@ -100,7 +106,7 @@ class AddressBook:
             if victim is None:
                 return
             self._remove(victim)
-        self._add(address, _Address(is_seed=False, zone=zone))
+        self._add(address, _Address(is_seed=False, zone=zone, sources=(source,) if source else ()))
 
     def _victim(self, rng: Random, zone: ZoneTag) -> str | None:
         failing = [
@@ -227,29 +233,54 @@ class AddressBook:
         )
         return min(waits, default=float("inf"))
 
-    def choose(self, due: Sequence[str], count: int, rng: Random) -> list[str]:
-        """Up to ``count`` of the addresses ``due``, in the order in which to dial them.
+    def choose(self, due: Sequence[str], count: int, rng: Random, busy: Iterable[str] = ()) -> list[str]:
+        """Up to ``count`` of the addresses ``due``, in the order in which to dial them; ``busy`` were dialled before.
+
+        No source fills a view: of addresses that are alike the first is one told by a peer that has told the fewest of
+        those that are dialled. So whoever tells more than all others together gets no more of the links than they.
 
         Where some were lost they get most of the turns. In order of failures alone they would never
         get one while a peer goes on to invent addresses, and a partition would stay.
         """
         lost = [address for address in due if self._is_lost(address)]
         others = self._shuffled([address for address in due if not self._is_lost(address)], rng)
+        told = Counter(source for address in busy for source in self._sources(address)[:1])
         chosen: list[str] = []
         while len(chosen) < count and (lost or others):
-            from_lost = lost and (not others or rng.random() < LOST_SHARE)
-            chosen.append((lost if from_lost else others).pop(0))
+            if lost and (not others or rng.random() < LOST_SHARE):
+                chosen.append(lost.pop(0))
+                continue
+            at, source = self._least_told(others, told)
+            told[source] += 1
+            chosen.append(others.pop(at))
         return chosen
+
+    def _sources(self, address: str) -> tuple[str, ...]:
+        record = self._addresses.get(address)
+        return record.sources if record else ()
+
+    def _least_told(self, addresses: Sequence[str], told: Counter[str]) -> tuple[int, str]:
+        """Of the first of ``addresses`` and its likes, which to dial, and whom that is owed to."""
+        record = self._addresses[addresses[0]]
+        best = 0, min(self._sources(addresses[0]), key=lambda one: told[one], default="")
+        for at, address in enumerate(addresses):
+            if not told[best[1]] or self._rank(self._addresses[address]) != self._rank(record):
+                break
+            source = min(self._sources(address), key=lambda one: told[one], default="")
+            if told[source] < told[best[1]]:
+                best = at, source
+        return best
 
     def _shuffled(self, due: Sequence[str], rng: Random) -> list[str]:
         """``due`` in its order of failures, and in random order where these are equal: nodes that start together do
         not all dial the same few."""
 
-        def rank(address: str) -> tuple[bool, int]:
-            record = self._addresses[address]
-            return record.is_seed and not record.node_id, record.failures
+        return sorted(rng.sample(due, len(due)), key=lambda address: self._rank(self._addresses[address]))
 
-        return sorted(rng.sample(due, len(due)), key=rank)
+    @staticmethod
+    def _rank(record: _Address) -> tuple[bool, int]:
+        """What to dial first: seeds come last, and what has failed before after what has not."""
+        return record.is_seed and not record.node_id, record.failures
 
     def _is_lost(self, address: str) -> bool:
         """Whether somebody vouches for ``address``, and it fails: a node was met there, or it is a seed."""

@@ -306,7 +306,7 @@ class Overlay:
                 return
         for address, zone in zip(told.addresses, told.zones, strict=False):
             if address != self.identity.address:
-                self.book.learn(address, self._environment.rng, zone)
+                self.book.learn(address, self._environment.rng, zone, link.node_id)
         self._upkeep_soon()
 
     def _tell_addresses(self, link: Link, zone: ZoneTag = 0) -> None:
@@ -580,9 +580,10 @@ class Overlay:
         else:
             fit = [address for address in due if not zone or self.book.zone(address) != zone]
             same = []
-        chosen = self.book.choose(same, count, self._environment.rng) if same else []
+        busy = [*self._dialling, *(link.address for link in self._links.values() if link.outbound and not link.closing)]
+        chosen = self.book.choose(same, count, self._environment.rng, busy) if same else []
         others = [address for address in fit if address not in same]
-        chosen += self.book.choose(others, count - len(chosen), self._environment.rng)
+        chosen += self.book.choose(others, count - len(chosen), self._environment.rng, [*busy, *chosen])
         for address in chosen:
             self._connect(address, near=near)
             due.remove(address)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from random import Random
 
 from gossipconf.model.limits import ADDRESS_BOOK_MAX
@@ -330,3 +332,48 @@ def test_invented_zones_drive_out_no_seed_and_nobody_met() -> None:
     assert len(book) == ADDRESS_BOOK_MAX
     assert "seed:1" in book
     assert [address for address in met if address not in book] == []
+
+
+# -- sources --------------------------------------------------------------------------------------
+
+
+def fed(evil: int, honest: int) -> AddressBook:
+    """A book to which one peer has told ``evil`` addresses, and each of three others ``honest``."""
+    book = AddressBook([])
+    for number in range(evil):
+        book.learn(f"evil-{number}:1", rng(), source="evil")
+    for peer in "abc":
+        for number in range(honest):
+            book.learn(f"{peer}-{number}:1", rng(), source=peer)
+    return book
+
+
+def told_by(addresses: Sequence[str]) -> Counter[str]:
+    return Counter(address.partition("-")[0] for address in addresses)
+
+
+def test_no_source_fills_a_view_however_much_it_tells() -> None:
+    book = fed(evil=240, honest=10)
+    assert told_by(book.choose(due(book), 8, rng())) == {"evil": 2, "a": 2, "b": 2, "c": 2}
+
+
+def test_what_is_dialled_already_counts() -> None:
+    book = fed(evil=240, honest=10)
+    busy = ["evil-0:1", "evil-1:1", "a-0:1"]
+    chosen = book.choose([address for address in due(book) if address not in busy], 5, rng(), busy)
+    assert told_by([*busy, *chosen]) == {"evil": 2, "a": 2, "b": 2, "c": 2}
+
+
+def test_where_others_have_nothing_more_to_tell_links_matter_more_than_sources() -> None:
+    book = fed(evil=20, honest=1)
+    assert told_by(book.choose(due(book), 8, rng())) == {"evil": 5, "a": 1, "b": 1, "c": 1}
+
+
+def test_an_address_that_several_have_told_is_owed_to_the_one_that_has_told_the_least() -> None:
+    book = AddressBook([])
+    for source in ("evil", *"abcdefgh"):
+        book.learn("x:1", rng(), source=source)
+    for number in range(50):
+        book.learn(f"evil-{number}:1", rng(), source="evil")
+    chosen = book.choose(due(book), 2, rng(), ["evil-0:1"])
+    assert chosen[0] == "x:1"
