@@ -177,13 +177,11 @@ class Broadcast:
                 self._recapped(link, message)
             case Pull():
                 self._answer(link, message.digests)
-            case Graft():
-                self._eagerness(link).asked(message.zones, eager=True)
-            case Prune() if link.is_far:
-                self._eagerness(link).asked(message.zones, eager=False)
-            case Prune():
+            case Graft() | Prune() if link.is_far:
+                self._eagerness(link).asked(message.zones, eager=isinstance(message, Graft))
+            case Graft() | Prune():
                 for stream in message.zones:
-                    self._streams.decline(stream, link.id)
+                    self._streams.asked(stream, link.id, pushed=isinstance(message, Graft))
 
     def link_up(self, link: Link) -> None:
         """A new peer: tell it what is under way, and if it is far what to push."""
@@ -196,7 +194,7 @@ class Broadcast:
 
     def link_placed(self, link: Link) -> None:
         """A peer has turned out to be far."""
-        self._streams.forget(link.id)
+        self._adopt(self._streams.forget(link.id))
         self._ask_at_first(link)
 
     def link_down(self, link: Link) -> None:
@@ -205,7 +203,7 @@ class Broadcast:
         if lost is not None:
             self._replace(link, lost)
             self._remember(link.node_id, lost)
-        self._streams.forget(link.id)
+        self._adopt(self._streams.forget(link.id))
         self._slow_until_s.pop(link.id, None)
         self._outbox.link_down(link)
         self._recaps.pop(link.id, None)
@@ -262,8 +260,7 @@ class Broadcast:
         news.arrived(self._now_s, link, push.change if outcome.is_news else None, hops=hops, zone=push.zone)
         self._latest.hold(news)
         news.stream = stream_of(change.writer_id)
-        for link_id in news.known:
-            self._streams.set(news.stream, link_id, pushed=False)  # they got it from elsewhere
+        self._streams.came(news.stream, link.id, news.known)
         pulled = push.zone_hops == HOPS_MAX
         link.doubts = 0
         if pulled and news.pulls == 1 and news.asked_last is link:
@@ -558,6 +555,17 @@ class Broadcast:
             self._overlay.send(link, Graft((zone,)))
             return
         self._ask_no_more(link, zone)
+
+    def _adopt(self, orphaned: list[StreamTag]) -> None:
+        """Ask near peers that are not pushed to for what came over a link that is lost."""
+        near = {link.id: link for link in self._overlay.ready_links() if not link.is_far}
+        asked: dict[LinkId, list[StreamTag]] = {}
+        for stream in orphaned:
+            others = self._streams.substitutes(stream, tuple(near))
+            if others:
+                asked.setdefault(self._environment.rng.choice(others), []).append(stream)
+        for link_id, streams in asked.items():
+            self._overlay.send(near[link_id], Graft(tuple(streams)))
 
     def _ask_no_more(self, link: Link, what: ZoneTag | StreamTag) -> None:
         if not self._prunes:

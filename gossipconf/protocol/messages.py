@@ -338,7 +338,8 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class Graft:
-    """From now on push what comes from these zones at once; none named: from all."""
+    """From now on push what comes from these zones at once; none named: from all. Between near peers the numbers are
+    those of writers (see `streams`)."""
 
     zones: tuple[ZoneTag, ...]
     TYPE: ClassVar = 13
@@ -348,8 +349,7 @@ class Graft:
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """From now on announce only what comes from these zones; none named: from all. Between near peers the numbers are
-    those of writers (see `streams`)."""
+    """The opposite of Graft: from now on announce only."""
 
     zones: tuple[ZoneTag, ...]
     TYPE: ClassVar = 14

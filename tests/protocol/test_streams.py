@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gossipconf.protocol.broadcast import LATE_ANNOUNCED_S, LATE_TOLD, PRUNE_S
 from gossipconf.protocol.environment import Send
-from gossipconf.protocol.messages import Announce, Prune, Pull, Push, digest_of
+from gossipconf.protocol.messages import Announce, Graft, Prune, Pull, Push, digest_of
 from gossipconf.protocol.streams import STREAMS_MAX, Streams, stream_of
 from tests.protocol.wire import Bench, change
 
@@ -33,19 +33,33 @@ def test_the_latest_writers_are_kept() -> None:
     assert streams.pushes(1, 1) is None
 
 
-def test_whoever_declines_what_nobody_sent_drives_nothing_out() -> None:
+def test_whoever_asks_for_what_nobody_sent_drives_nothing_out() -> None:
     streams = Streams()
     streams.set(0, 1, pushed=True)
     for stream in range(1, 10 * STREAMS_MAX):
-        streams.decline(stream, 2)
+        streams.asked(stream, 2, pushed=True)
     assert streams.pushes(0, 1)
 
 
 def test_a_link_that_is_gone_is_forgotten() -> None:
     streams = Streams()
     streams.set(1, 7, pushed=True)
-    streams.forget(7)
-    assert streams.pushes(1, 7) is None
+    streams.came(2, 7, [7])
+    assert streams.pushes(2, 7) is False
+    assert streams.forget(7) == [2]
+    assert streams.pushes(1, 7) is streams.pushes(2, 7) is None
+    assert streams.forget(7) == []
+
+
+def test_of_substitutes_those_that_had_a_change_earlier_come_first() -> None:
+    streams = Streams()
+    streams.came(1, 7, [5, 7])
+    streams.set(1, 6, pushed=True)
+    assert streams.substitutes(1, [5, 6, 8]) == [5]
+    streams.came(1, 7, [7])
+    assert streams.substitutes(1, [5, 6, 8]) == [5], "one that tells nothing of others changes nothing"
+    assert streams.substitutes(1, [6, 8]) == [8]
+    assert streams.substitutes(1, [6]) == []
 
 
 # -- in a node ------------------------------------------------------------------------------------
@@ -144,3 +158,24 @@ def test_another_writer_begins_with_announcements() -> None:
     bench.said(other)
     bench.tell(source, pushed(change(incarnation=bytes([1] * 8)).encode()))
     assert [type(one) for one in spoken(bench, other)] == [Announce]
+
+
+def test_who_loses_the_peer_that_pushed_asks_another_one_that_it_does_not_push_to() -> None:
+    bench, (source, child, other) = among("a", "b", "c")
+    bench.tell(source, pushed(news(1)))
+    bench.tell(child, Pull((digest_of(news(1)),)))
+    for link in (child, other):
+        bench.said(link)
+    bench.lose(source)
+    assert [bench.said(link, Graft) for link in (child, other)] == [[], [Graft((STREAM,))]]
+    bench.lose(other)
+    assert bench.said(child, Graft) == []
+
+
+def test_a_peer_that_asks_is_pushed_to() -> None:
+    bench, (source, other) = among("a", "b")
+    bench.tell(source, pushed(news(1)))
+    bench.said(other)
+    bench.tell(other, Graft((STREAM,)))
+    bench.tell(source, pushed(news(2)))
+    assert [type(one) for one in spoken(bench, other)] == [Push]
