@@ -52,6 +52,8 @@ from .zone import TAG_MAX, ZoneTag
 
 SAVE_S: Final = 5.0
 """Delay before a changed address book is written, so that a burst of joins is one write."""
+SAVE_FIRST_S: Final = 0.5
+"""Delay of the first time: until then a node that is restarted knows its seeds only, and they may be gone."""
 FULL_REST_S: Final = 30.0
 """How long a peer that has dropped this link as one too many is left alone."""
 ALIAS_REST_S: Final = 10.0
@@ -147,6 +149,7 @@ class Overlay:
         self._probe_s = float("inf")
         self._probe_share = 0
         self._save_planned = False
+        self._saved = False
         self._stopping = False
 
     # -- reading ----------------------------------------------------------------------------------
@@ -628,10 +631,11 @@ class Overlay:
     def _plan_save(self) -> None:
         if not self._save_planned:
             self._save_planned = True
-            self._environment.call_later(SAVE_S, self._save)
+            self._environment.call_later(SAVE_S if self._saved else SAVE_FIRST_S, self._save)
 
     def _save(self) -> None:
         self._save_planned = False
+        self._saved = True
         self._write_meta(PutMeta(SAVED_ADDRESSES, encode(self.book.saved())))
         if self.zone and not self.neighbourhood.labelled:
             self._write_meta(PutMeta(SAVED_ZONE, encode(self.zone)))

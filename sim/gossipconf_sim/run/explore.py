@@ -63,6 +63,7 @@ def random_scenario(seed: int) -> Scenario:
         "faults": [_fault(rng) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))],
     }
     _widen(values["network"], values["publish"])
+    _keep_disks(values["faults"])
     if rng.random() < 0.3:
         values["preload"] = {"keys": rng.randint(1, 50), "on": rng.choice(("all", "seeds"))}
     if rng.random() < 0.4:
@@ -132,6 +133,15 @@ def _widen(network: dict[str, Any], publish: dict[str, Any]) -> None:
     if "bandwidth_mbit_s" in network:
         bits = 8 * publish["changes"] * publish["entries"] * publish["value_bytes"] * LINKS_MAX
         network["bandwidth_mbit_s"] = max(network["bandwidth_mbit_s"], bits / UPLOAD_S / 1e6)
+
+
+def _keep_disks(faults: list[dict[str, Any]]) -> None:
+    """Where some are gone for good nobody loses a disk: who knows only a seed that is gone finds nobody, and nobody can
+    be blamed for it."""
+    if any(fault["kind"] == "crash" and not fault["down_s"] for fault in faults):
+        for fault in faults:
+            if "empty_disk" in fault:
+                fault["empty_disk"] = False
 
 
 def _fault(rng: Random) -> dict[str, Any]:

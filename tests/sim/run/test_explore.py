@@ -17,6 +17,7 @@ FOUND = {
     432: "what had superseded the rest of a change came a second later: repair, and no breach of atomicity",
     1023: "uplinks that cannot carry what is published do not heal in time: the scenario was too much",
     1230: "a flood of invented addresses kept nodes from dialling those that a partition had taken",
+    3_118_898_937: "nodes that crashed before their first addresses were saved knew only a seed that was gone for good",
 }
 """Seeds that once broke an invariant, and why."""
 
