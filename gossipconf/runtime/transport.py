@@ -44,10 +44,11 @@ class TransportLimits:
     """TCP and TLS together. Three round trips to the far side of the world and one retransmission."""
     handshake_s: float = 3.0
     """TLS of an incoming connection, for the same reason."""
-    accepts_per_s: float = 50.0
-    """Incoming connections started a second: about 5% of one core in handshakes (1 ms each)."""
-    accepts_burst: int = 100
-    """A zone that restarts together gets in at once."""
+    accepts_per_s: float = 40.0
+    """Incoming connections started a second, in the long run: about 4% of one core in handshakes (1 ms each)."""
+    accepts_burst: int = 10
+    """Those that are started at once. With what comes meanwhile no second sees more than 50, whoever restarts: a seed
+    has its service to run. Who is turned away comes again soon, and most have other addresses by then."""
     handshakes_max: int = 64
     """Incoming handshakes at a time: strangers who connect and say nothing hold no more than this."""
     inbound_links_max: int = 512

@@ -49,9 +49,9 @@ class NetworkConditions:
     dial_timeout_s: float = option(3.0, "time after which a dial without an answer fails, in s", least=0.001)
     notice_ms: float = option(50.0, "time after which an end learns of a connection that was reset, in ms", least=0)
     accepts_per_s: float = option(
-        50.0, "incoming connections that an agent admits a second, as the shipped agent", least=0.1
+        40.0, "incoming connections that an agent admits a second, as the shipped agent", least=0.1
     )
-    accepts_burst: float = option(100.0, "incoming connections that it admits at once", least=1)
+    accepts_burst: float = option(10.0, "incoming connections that it admits at once", least=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,13 @@ def test_the_handshakes_of_the_busiest_seed_are_counted() -> None:
     assert result.joining.unlinked == 0
 
 
+def test_a_seed_that_all_come_to_at_once_takes_fifty_handshakes_in_a_second_and_lets_all_in() -> None:
+    result = play(nodes=150, start="cold", seeds=1, network=EVEN, publish={"changes": 1}).result
+    assert result.joining.seed_refusals > 0
+    assert result.joining.seed_handshakes_per_s_max <= 50
+    assert result.joining.unlinked == 0
+
+
 def test_a_restart_at_the_very_end_is_waited_for() -> None:
     for down_s in (4.2, 4.25):
         fault = {"kind": "crash", "at_s": 0.1, "share": 0.5, "down_s": down_s, "empty_disk": True}
