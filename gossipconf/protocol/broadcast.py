@@ -13,7 +13,7 @@ because its successors are. What cannot be pulled is left to sync.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from ..model.change import Change
@@ -101,6 +101,10 @@ SAVE_S: Final = 30.0
 """Delay before what was learned is written: links are judged in bursts, and an old judgement is better than none."""
 CATCH_UP_S: Final = 3.0
 """What came so lately is announced on a new link: what was under way when the links before it broke."""
+UNDER_WAY_MAX: Final = 3
+"""Changes that a new peer knows and this node lacks, up to which they were probably under way when a link broke."""
+MEETING_S: Final = 1.0
+"""How long a link is new, and how long the first sync with its peer is given for what is more than that."""
 SLOW_S: Final = 5.0
 """How long a peer whose queue was full gets announcements only."""
 RTT_UNKNOWN_S: Final = 0.3
@@ -380,7 +384,8 @@ class Broadcast:
 
     # -- announcements and pulls ------------------------------------------------------------------
 
-    def _announced(self, link: Link, digests: Iterable[bytes]) -> None:
+    def _announced(self, link: Link, digests: Sequence[bytes]) -> None:
+        patient = link.is_far or self._met_again(link, digests)
         wanted: list[News] = []
         late: list[News] = []
         for digest in digests:
@@ -392,10 +397,10 @@ class Broadcast:
             elif not news.refused:
                 news.announced_by(link)
                 asked = news.asked_last
-                if not link.is_far and (not news.pulling or (asked and asked.doubts > link.doubts)):
+                if not patient and (not news.pulling or (asked and asked.doubts > link.doubts)):
                     news.pulling = True  # though it may be named once more
                     wanted.append(news)
-                elif link.is_far and not news.pulling and not news.patient:
+                elif patient and not news.pulling and not news.patient:
                     news.patient = True
                     late.append(news)
         if wanted:
@@ -403,13 +408,21 @@ class Broadcast:
         if late:
             self._pull_later(link, late)
 
+    def _met_again(self, link: Link, digests: Sequence[bytes]) -> bool:
+        """Whether a new peer knows so much that is not here that the two must have been apart: then it comes by sync,
+        and would come twice."""
+        if self._now_s - link.opened_s > MEETING_S or len(digests) <= UNDER_WAY_MAX:
+            return False
+        told = (self._latest.get(digest) for digest in digests)
+        return sum(news is None or not news.here for news in told) > UNDER_WAY_MAX
+
     def _pull_later(self, link: Link, late: list[News]) -> None:
-        """Give pushes the time to come first."""
+        """Give pushes, or the first sync of a link, the time to come first."""
         one_way_s = (link.rtt_s or RTT_UNKNOWN_S) / 2
-        self._environment.call_later(
-            FAR_PATIENCE_S + FAR_PATIENCE_DELAYS * one_way_s,
-            lambda: self._pull_next([news for news in late if not news.pulling]),
-        )
+        wait_s = FAR_PATIENCE_S + FAR_PATIENCE_DELAYS * one_way_s
+        if len(late) > UNDER_WAY_MAX and self._now_s - link.opened_s <= MEETING_S:
+            wait_s = MEETING_S
+        self._environment.call_later(wait_s, lambda: self._pull_next([news for news in late if not news.pulling]))
 
     def _pull_next(self, wanted: list[News]) -> None:
         """Ask the next peers that have announced them for those that have not come: each peer at once for all that is

@@ -19,12 +19,14 @@ from gossipconf.protocol.broadcast import (
     LATE_ANNOUNCED_S,
     LATE_GAIN,
     LATE_SHARE,
+    MEETING_S,
     PULLS_MAX,
     RETRY_RTTS,
     RETRY_S,
     RETRY_SLACK_S,
     RTT_UNKNOWN_S,
     SLOW_S,
+    UNDER_WAY_MAX,
     WAITING_BYTES_MAX,
     WAITING_MAX,
 )
@@ -427,8 +429,36 @@ def late_pulls() -> int:
     return next(count for count, share in enumerate(shares) if share > LATE_SHARE)
 
 
+@pytest.mark.parametrize("zone", ["", "there"])
+def test_much_that_a_new_peer_knows_is_left_to_the_first_sync(zone: str) -> None:
+    bench = Bench(zone="here" if zone else "")
+    link = bench.connect("other", zone=zone)
+    bench.said(link)
+    digests = tuple(digest_of(b"%d" % number) for number in range(UNDER_WAY_MAX + 1))
+    bench.tell(link, Announce(digests))
+    bench.wait(MEETING_S - 0.01)
+    assert bench.said(link, Pull) == []
+    bench.wait(0.02)
+    assert bench.said(link, Pull) == [Pull(digests)]
+
+
+def test_little_that_a_new_peer_knows_is_pulled_at_once_and_so_is_much_that_an_old_one_does() -> None:
+    bench, (link, _) = among("a", "b")
+    few = tuple(digest_of(b"few %d" % number) for number in range(UNDER_WAY_MAX))
+    bench.tell(link, Announce(few))
+    assert bench.said(link, Pull) == [Pull(few)]
+    bench.wait(MEETING_S + 0.01)
+    many = tuple(digest_of(b"many %d" % number) for number in range(UNDER_WAY_MAX + 1))
+    bench.said(link, Pull)
+    bench.tell(link, Announce(many))
+    assert Pull(many) in bench.said(link, Pull)
+
+
 def test_where_many_pulls_come_late_a_change_is_pushed_to_all_for_a_while() -> None:
     bench, (source, other) = among("a", "z")
+    bench.wait(MEETING_S + 0.01)
+    for link in (source, other):
+        bench.said(link)
     assert depth(2, 3) == 1
     bench.tell(source, push(change(key="k1", seq=1).encode()))
     assert [type(one) for one in spoken(bench, other)] == [Announce]
