@@ -161,6 +161,7 @@ class Broadcast:
         news = self._latest.add(digest_of(data), self._now_s)
         news.arrived(self._now_s, None, data, hops=1, zone=self._overlay.zone)
         news.stream = stream_of(change.writer_id)
+        self._streams.begin(news.stream, self._now_s)
         self._latest.hold(news)
         self._forward(news, None, 0)
 
@@ -264,6 +265,7 @@ class Broadcast:
         news.arrived(self._now_s, link, push.change if outcome.is_news else None, hops=hops, zone=push.zone)
         self._latest.hold(news)
         news.stream = stream_of(change.writer_id)
+        self._streams.begin(news.stream, self._now_s)
         self._streams.came(news.stream, link.id, news.known)
         pulled = push.zone_hops == HOPS_MAX
         link.doubts = 0
@@ -540,7 +542,7 @@ class Broadcast:
             self._score(link, news.zone, won=False)
             return
         first = news.source
-        if first is not link:  # it was not asked twice
+        if first is not link and news.zone == self._overlay.zone:  # else it was asked twice
             self._ask_no_more(link, news.stream)
         if (
             first is not None

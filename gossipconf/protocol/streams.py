@@ -24,6 +24,11 @@ STREAMS_MAX: Final = 64
 """Writers that are told apart, the latest: a writer is a key at an agent, and few publish often."""
 
 
+FRESH_S: Final = 20.0
+"""How long after a writer's last change its tree is gone by. Links come and go: to learn anew costs two one-way times a
+hop, a broken tree fifty milliseconds."""
+
+
 def stream_of(writer_id: bytes) -> StreamTag:
     """The tag of a writer. Two with one tag only teach each other badly."""
     return int.from_bytes(writer_id[:4], "big")
@@ -31,9 +36,15 @@ def stream_of(writer_id: bytes) -> StreamTag:
 
 @dataclass(slots=True)
 class _Stream:
-    """What is known of one writer: which peers are pushed to, which one has pushed the latest change, and which had a
-    change before this node: what they push does not come from here."""
+    """What is known of one writer.
 
+    used_s:   when its last change came
+    pushed:   for each peer, whether it is pushed to
+    parent:   the link over which that change came
+    earlier:  links whose peers had a change before this node: what they push does not come from here
+    """
+
+    used_s: float = float("-inf")
     pushed: dict[LinkId, bool] = field(default_factory=dict)
     parent: LinkId | None = None
     earlier: tuple[LinkId, ...] = ()
@@ -53,6 +64,13 @@ class Streams:
     def set(self, stream: StreamTag, link_id: LinkId, *, pushed: bool) -> None:
         """Note that the peer gets this writer's changes from here, or from elsewhere."""
         self._of(stream).pushed[link_id] = pushed
+
+    def begin(self, stream: StreamTag, now_s: float) -> None:
+        """A change of this writer is new here: what was learned too long ago does not count."""
+        learned = self._of(stream)
+        if now_s - learned.used_s > FRESH_S:
+            learned.pushed, learned.parent, learned.earlier = {}, None, ()
+        learned.used_s = now_s
 
     def came(self, stream: StreamTag, link_id: LinkId, known: Collection[LinkId]) -> None:
         """Note that a change of this writer came over this link first, and that these peers had it before."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gossipconf.protocol.broadcast import LATE_ANNOUNCED_S, LATE_TOLD, PRUNE_S
 from gossipconf.protocol.environment import Send
-from gossipconf.protocol.messages import Announce, Graft, Prune, Pull, Push, digest_of
-from gossipconf.protocol.streams import STREAMS_MAX, Streams, stream_of
+from gossipconf.protocol.messages import Announce, Graft, Ping, Prune, Pull, Push, digest_of
+from gossipconf.protocol.streams import FRESH_S, STREAMS_MAX, Streams, stream_of
 from tests.protocol.wire import Bench, change
 
 STREAM = stream_of(change().writer_id)
@@ -60,6 +60,17 @@ def test_of_substitutes_those_that_had_a_change_earlier_come_first() -> None:
     assert streams.substitutes(1, [5, 6, 8]) == [5], "one that tells nothing of others changes nothing"
     assert streams.substitutes(1, [6, 8]) == [8]
     assert streams.substitutes(1, [6]) == []
+
+
+def test_what_was_learned_long_ago_does_not_count() -> None:
+    streams = Streams()
+    streams.begin(1, 0.0)
+    streams.came(1, 7, [5, 7])
+    streams.begin(1, FRESH_S)
+    assert streams.pushes(1, 5) is False
+    streams.begin(1, 2 * FRESH_S + 0.1)
+    assert streams.pushes(1, 5) is None
+    assert streams.forget(7) == []
 
 
 # -- in a node ------------------------------------------------------------------------------------
@@ -179,3 +190,25 @@ def test_a_peer_that_asks_is_pushed_to() -> None:
     bench.tell(other, Graft((STREAM,)))
     bench.tell(source, pushed(news(2)))
     assert [type(one) for one in spoken(bench, other)] == [Push]
+
+
+def test_a_writer_of_long_ago_begins_anew() -> None:
+    bench, (source, other) = among("a", "b")
+    bench.tell(source, pushed(news(1)))
+    bench.said(other)
+    for _ in range(round(FRESH_S) + 1):
+        bench.wait(1.0)
+        bench.tell(source, Ping(1))
+        bench.tell(other, Ping(1))
+    bench.said(other)
+    bench.tell(source, pushed(news(2)))
+    assert [type(one) for one in spoken(bench, other)] == [Announce]
+
+
+def test_second_copies_from_another_zone_are_not_declined() -> None:
+    bench, (source, other) = among("a", "b")
+    data = news(1)
+    bench.tell(source, Push(1, 7, 5, data))
+    bench.tell(other, Push(1, 7, 5, data))
+    bench.wait(PRUNE_S)
+    assert not [one for one in spoken(bench, other) if isinstance(one, Prune)]
