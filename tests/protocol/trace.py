@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 
 from gossipconf.protocol.environment import Output
@@ -16,10 +18,12 @@ class Traced(Tapped):
     def __init__(self, *names: str, seed: int) -> None:
         self.digest = sha256()
         super().__init__(*names, seed=seed)
+        for kind, carry in self._carry.items():
+            self._carry[kind] = partial(self._traced, carry)
 
-    def _carry_out(self, host: Host, output: Output) -> None:
+    def _traced(self, carry: Callable[[Host, Output], None], host: Host, output: Output) -> None:
         self.digest.update(f"{self.now_s!r} {host.name} {output!r}\n".encode())
-        super()._carry_out(host, output)
+        carry(host, output)
 
 
 def trace(seed: int) -> str:
@@ -41,6 +45,7 @@ def trace(seed: int) -> str:
     world.start("n03", empty_disk=True)
     world.run(20.0)
     assert world.converged()
+    assert world.digest.digest() != sha256().digest()
     return f"{world.digest.hexdigest()} {world.events_run}"
 
 
