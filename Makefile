@@ -1,4 +1,4 @@
-# make demo | test | test-slow | explore | lint | check. Each does all the set-up that it needs; only python3 (with venv) and
+# make demo | test | test-slow | coverage | explore | lint | check. Each does all the set-up that it needs; only python3 (with venv) and
 # make must be there.
 
 PYTHON ?= python3
@@ -8,14 +8,17 @@ BIN := $(VENV)/bin
 # Every target may install into the one environment: `make -j` must not run two of them at once.
 .NOTPARALLEL:
 
-.PHONY: demo test test-slow explore lint check format docs clean
+.PHONY: demo test coverage test-slow explore lint check format docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/gossipconf demo
 
 test: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
+
+coverage: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto -m "not slow" --cov --cov-report= $(PYTEST_ARGS)
-	@total=$$($(BIN)/coverage report --format=total) && echo "coverage: $$total%"
+	$(BIN)/coverage report
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

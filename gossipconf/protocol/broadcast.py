@@ -182,11 +182,17 @@ class Broadcast:
                 self._recapped(link, message)
             case Pull():
                 self._answer(link, message.digests)
-            case Graft() | Prune() if link.is_far:
-                self._eagerness(link).asked(message.zones, eager=isinstance(message, Graft))
             case Graft() | Prune():
-                for stream in message.zones:
-                    self._streams.asked(stream, link.id, pushed=isinstance(message, Graft))
+                self._heed(link, message.zones, eager=isinstance(message, Graft))
+
+    def _heed(self, link: Link, numbers: Sequence[StreamTag | ZoneTag], *, eager: bool) -> None:
+        """A peer wants pushes, or none. It may have found out before this node, or after it, whether it is far."""
+        if link.is_far:
+            self._eagerness(link).asked(numbers, eager=eager)
+            return
+        zones = [number for number in numbers if not self._streams.asked(number, link.id, pushed=eager)]
+        if zones or not numbers:
+            self._eagerness(link).asked(zones, eager=eager)
 
     def link_up(self, link: Link) -> None:
         """A new peer: tell it what is under way, and if it is far what to push."""
@@ -573,12 +579,14 @@ class Broadcast:
 
     def _adopt(self, orphaned: list[StreamTag]) -> None:
         """Ask near peers that are not pushed to for what came over a link that is lost."""
+        if self._overlay.is_stopping:
+            return
         near = {link.id: link for link in self._overlay.ready_links() if not link.is_far}
         asked: dict[LinkId, list[StreamTag]] = {}
         for stream in orphaned:
-            others = self._streams.substitutes(stream, tuple(near))
-            if others:
-                asked.setdefault(self._environment.rng.choice(others), []).append(stream)
+            oldest = next(iter(self._streams.substitutes(stream, tuple(near))), None)
+            if oldest is not None:
+                asked.setdefault(oldest, []).append(stream)
         for link_id, streams in asked.items():
             self._overlay.send(near[link_id], Graft(tuple(streams)))
 

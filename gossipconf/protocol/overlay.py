@@ -168,6 +168,11 @@ class Overlay:
         return self.neighbourhood.zone
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether all links are being closed for good."""
+        return self._stopping
+
+    @property
     def zone_nodes(self) -> int:
         """How many nodes of this node's own zone are known, itself included."""
         return 1 + self.book.count_in(self.zone)

@@ -81,11 +81,12 @@ class Streams:
         others = tuple(one for one in known if one != link_id)
         learned.earlier = others or learned.earlier
 
-    def asked(self, stream: StreamTag, link_id: LinkId, *, pushed: bool) -> None:
-        """The peer has asked for pushes or for none; of a writer of whom nothing is known that teaches nothing."""
+    def asked(self, stream: StreamTag, link_id: LinkId, *, pushed: bool) -> bool:
+        """The peer has asked for pushes or for none. Returns whether the writer is known; else that teaches nothing."""
         learned = self._streams.get(stream)
         if learned is not None:
             learned.pushed[link_id] = pushed
+        return learned is not None
 
     def substitutes(self, stream: StreamTag, link_ids: Sequence[LinkId]) -> list[LinkId]:
         """Of these peers those that can be asked for this writer's changes: none that gets them from here, and if
