@@ -68,10 +68,11 @@ RETRY_SLACK_S: Final = 0.06
 """How much longer than its shortest round trip a peer is waited for at most: where packets are lost the usual round
 trip is the wait for them, and another peer is faster."""
 LATE_GAIN: Final = 0.05
-"""Weight of the newest pull in the share of those that came late: about the last forty count."""
+"""Weight of the newest change in the share of those that came late: about the last forty count."""
 LATE_SHARE: Final = 0.2
-"""Share of late pulls above which a zone is flooded: with three of ten packets lost, or peers silent, a push over all
-links comes ten times sooner than an announcement, a question and an answer over one."""
+"""Share of late ones, pulled in vain first or not pushed by whom they should be, above which a zone is flooded: with three
+of ten packets lost, or peers silent, a push over all links comes ten times sooner than an announcement, a question and
+an answer over one."""
 FLOOD_S: Final = 20.0
 """How long then, before pulling is tried again."""
 DOUBTS_MAX: Final = 4
@@ -145,7 +146,7 @@ class Broadcast:
         self._far: dict[LinkId, Eagerness] = {}
         self._streams = Streams()
         self._outcomes = LEARNED if learned else 0
-        self._late_pulls = 0.0
+        self._late_share = 0.0
         self._flood_until_s = float("-inf")
         self._slow_until_s: dict[LinkId, float] = {}
         self._waiting: dict[bytes, tuple[Link, Push]] = {}
@@ -272,12 +273,15 @@ class Broadcast:
         self._latest.hold(news)
         news.stream = stream_of(change.writer_id)
         self._streams.begin(news.stream, self._now_s)
+        expected = self._streams.has_parent(news.stream)
         self._streams.came(news.stream, link.id, news.known)
         pulled = push.zone_hops == HOPS_MAX
         link.doubts = 0
         if pulled and news.pulls == 1 and news.asked_last is link:
             link.measured(self._now_s - news.pulled_s)
-            self._pull_ended(late=False)
+            self._came(late=expected)
+        elif not news.pulls and not link.is_far:
+            self._came(late=False)
         self._learn_from_first(link, news, pulled=pulled)
         if outcome.is_news:
             self._forward(news, link, 0 if link.is_far else min(push.zone_hops + 1, HOPS_MAX))
@@ -442,7 +446,7 @@ class Broadcast:
             if news.asked_last is not None:
                 news.asked_last.doubts = min(DOUBTS_MAX, news.asked_last.doubts + 1)
                 self._overlay.complaints.note(news.asked_last.node_id, Complaint.UNANSWERED)
-                self._pull_ended(late=True)
+                self._came(late=True)
             link = news.next_announcer()
             if link is not None and news.pulls < PULLS_MAX:
                 turns.setdefault(link.id, (link, []))[1].append(news)
@@ -453,11 +457,11 @@ class Broadcast:
         for link, missing in turns.values():
             self._pull(link, missing)
 
-    def _pull_ended(self, *, late: bool) -> None:
-        """Where many pulls come late, because packets are lost or peers withhold, more is pushed for a while."""
-        self._late_pulls += LATE_GAIN * (late - self._late_pulls)
-        if self._late_pulls > LATE_SHARE and not self._overlay.health:
-            self._late_pulls = LATE_SHARE / 2
+    def _came(self, *, late: bool) -> None:
+        """Where much comes late, because packets are lost or peers withhold, more is pushed for a while."""
+        self._late_share += LATE_GAIN * (late - self._late_share)
+        if self._late_share > LATE_SHARE and not self._overlay.health:
+            self._late_share = LATE_SHARE / 2
             self._flood_until_s = self._now_s + FLOOD_S
 
     def _pull(self, link: Link, wanted: list[News]) -> None:

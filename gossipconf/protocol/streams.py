@@ -20,8 +20,8 @@ from .environment import LinkId
 StreamTag: TypeAlias = int
 """32 bits that stand for a writer."""
 
-STREAMS_MAX: Final = 64
-"""Writers that are told apart, the latest: a writer is a key at an agent, and few publish often."""
+STREAMS_MAX: Final = 512
+"""Writers that are told apart, the latest: 25 a second for FRESH_S. A writer is a key at an agent; few publish often."""
 
 
 FRESH_S: Final = 20.0
@@ -87,6 +87,11 @@ class Streams:
         if learned is not None:
             learned.pushed[link_id] = pushed
         return learned is not None
+
+    def has_parent(self, stream: StreamTag) -> bool:
+        """Whether some peer is expected to push this writer's changes."""
+        learned = self._streams.get(stream)
+        return learned is not None and learned.parent is not None
 
     def substitutes(self, stream: StreamTag, link_ids: Sequence[LinkId]) -> list[LinkId]:
         """Of these peers those that can be asked for this writer's changes: none that gets them from here, and if
