@@ -70,7 +70,7 @@ trip is the wait for them, and another peer is faster."""
 LATE_GAIN: Final = 0.05
 """Weight of the newest change in the share of those that came late: about the last forty count."""
 LATE_SHARE: Final = 0.2
-"""Share of late ones, pulled in vain first or not pushed by whom they should be, above which a zone is flooded: with three
+"""Share of late ones, pulled in vain or not pushed by whom they should be, above which a zone is flooded: with three
 of ten packets lost, or peers silent, a push over all links comes ten times sooner than an announcement, a question and
 an answer over one."""
 FLOOD_S: Final = 20.0

@@ -21,7 +21,7 @@ StreamTag: TypeAlias = int
 """32 bits that stand for a writer."""
 
 STREAMS_MAX: Final = 512
-"""Writers that are told apart, the latest: 25 a second for FRESH_S. A writer is a key at an agent; few publish often."""
+"""Writers that are told apart, the latest: 25 a second for FRESH_S. A writer is a key at an agent."""
 
 
 FRESH_S: Final = 20.0
