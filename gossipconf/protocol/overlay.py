@@ -366,8 +366,14 @@ class Overlay:
 
     def close_probe(self, link: Link) -> None:
         """Close such a link once nothing is left to compare (see `is_needed`)."""
-        if link.is_probe and link.equal and not self.is_needed(link) and len(self.ready_links()) > self.wanted().links:
+        if link.is_probe and link.equal and not self.is_needed(link) and self._is_beyond(link):
             self.close(link, "it holds the same, and the view is full", GoodbyeCode.LEAVING)
+
+    def _is_beyond(self, link: Link) -> bool:
+        """Whether there are more links of its kind than are wanted."""
+        view = self.wanted()
+        alike = sum(one.is_far is link.is_far for one in self.ready_links())
+        return alike > (view.far if link.is_far else view.near)
 
     def fault(self, link: Link, reason: str) -> None:
         """Count an invalid change or message of a peer; too many close the link."""
@@ -526,24 +532,32 @@ class Overlay:
             self._plan_upkeep(max(next_s, now_s + pause_s))
 
     def _look_for_peers(self, now_s: float) -> float:
-        """Dial as many as there is room for, or at times one for whom there is none; return when to do so again."""
+        """Dial as many as there is room for, and at times one for whom there is none; return when to do so again.
+
+        Where one kind is full and the other is wanting, perhaps for ever, nobody of the full kind would be dialled
+        but by a probe, and a partition among them would stay.
+        """
         open_links = [link for link in self._links.values() if not link.closing]
         lacking = self._lacking(open_links)
         if sum(not link.is_far for link in self.ready_links()) >= self.wanted().near:
             self._ask_pause_s = ASK_S
-        if lacking.links > 0:
-            self._probe_share = 0
-        elif not self._draw_probe(now_s) or self._dialling:
-            return self._probe_s
+        probing = False
+        if lacking.near > 0 and (lacking.far > 0 or not self.wanted().far):
+            self._probe_share = 0  # all addresses have their turns
+        else:
+            probing = self._draw_probe(now_s) and not (self._probing if lacking.links > 0 else self._dialling)
+            if lacking.links <= 0 and not probing:
+                return self._probe_s
         busy_addresses = {*self._dialling, *(link.address for link in open_links if link.outbound)}
         busy_addresses.add(self.identity.address)
         busy_nodes = {link.node_id for link in open_links}
         due = self.book.due(now_s, busy_addresses, busy_nodes)
+        if probing and due:
+            address = self.book.probe(due, self._environment.rng)
+            due.remove(address)
+            self._probing[address] = None
+            self._connect(address)
         if lacking.links <= 0:
-            if due:
-                address = self.book.probe(due, self._environment.rng)
-                self._probing[address] = None
-                self._connect(address)
             return self._probe_s
         excess = self._excess(lacking)
         wanting = self._dial(due, lacking.near * excess, near=True) > 0
@@ -551,7 +565,8 @@ class Overlay:
         if lacking.near > 0:
             self._ask_for_near(now_s)
         busy_addresses.update(self._dialling)
-        return self.book.next_try_s(now_s, busy_addresses, busy_nodes) if wanting else float("inf")
+        next_s = self.book.next_try_s(now_s, busy_addresses, busy_nodes) if wanting else float("inf")
+        return min(next_s, self._probe_s) if self._probe_share else next_s
 
     def _lacking(self, open_links: list[Link]) -> Wanted:
         """How many links are missing of each kind; what is dialled counts as what it is hoped to be."""

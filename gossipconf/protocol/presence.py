@@ -37,7 +37,7 @@ from .overlay import Overlay
 from .relay import Relay
 from .replica import Replica
 from .roster import MEMBERS_MAX, Member, Roster, SavedMembers
-from .sighting import AGE_S_MAX, Beat, Beats, Labels, Presence, Sighting, Suspicion
+from .sighting import AGE_S_MAX, Beat, Beats, Labels, Presence, Sighting, Suspicion, age_told
 from .standing import OwnStates, Standing, State
 from .suspicion import FORGET_S, LIFE_MARGIN_S, beat_s, hearsay_s, pause_s, silence_s, suspicion_s
 
@@ -211,7 +211,7 @@ class PresenceBoard:
         if member is None:
             return Sighting(self._roster.own)
         suspected_s = member.suspected_s
-        doubt_s = None if suspected_s is None else max(0, int(self._environment.now.monotonic_s - suspected_s))
+        doubt_s = None if suspected_s is None else age_told(self._environment.now.monotonic_s - suspected_s)
         return Sighting(member.presence, self._age_s(member), doubt_s)
 
     # -- inputs -----------------------------------------------------------------------------------

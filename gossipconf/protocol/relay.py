@@ -16,7 +16,7 @@ from .link import Link
 from .messages import ROOTS_MAX, SUSPICIONS_MAX, Signs
 from .overlay import Overlay
 from .roster import Member, Roster
-from .sighting import BEATS_MAX, Beat, Beats, Suspicion
+from .sighting import BEATS_MAX, Beat, Beats, Suspicion, age_told
 
 RELAY_S: Final = 0.2
 """News of this time is passed on together: a crowd that starts at once is told in few messages."""
@@ -133,7 +133,7 @@ class Relay:
         now_s = self._environment.now.monotonic_s
         members = [member for name in names if (member := self._member(name)) is not None]
         doubted = [
-            Suspicion(one.presence.tag, max(0, int(now_s - one.suspected_s)))
+            Suspicion(one.presence.tag, age_told(now_s - one.suspected_s))
             for one in members
             if one.suspected_s is not None
         ]

@@ -130,6 +130,11 @@ class Suspicion(NamedTuple):
     age_s: int
 
 
+def age_told(age_s: float) -> int:
+    """The age of a suspicion in whole seconds, as it is told: one that a liar began at the limit stays there."""
+    return max(0, min(int(age_s), AGE_S_MAX))
+
+
 def labels_of(table: Mapping[str, str]) -> Labels:
     """Labels in the order of their names. Raises InvalidInput for what is too much or too long."""
     return _labels(tuple(sorted(table.items())))

@@ -29,6 +29,7 @@ from gossipconf.protocol.messages import (
     Pong,
     Root,
     Roster,
+    RosterDigest,
     WantAddresses,
     ZoneTold,
     decode_message,
@@ -513,6 +514,53 @@ def test_the_whole_component_probes_about_once_a_second_and_less_when_nobody_is_
     live_for(bench, links, 1_000.0 * factor)
     expected = 1_000 / (ONLY_NEAR + 1)
     assert 0.7 * expected <= len(reads) <= 1.3 * expected
+
+
+def answering(bench: Bench, links: Sequence[int], duration_s: float) -> Counter[str]:
+    """Let time pass while peers answer and every dial fails; what was dialled."""
+    dialled: Counter[str] = Counter()
+    end_s = bench.now_s + duration_s
+    while bench.now_s < end_s:
+        bench.wait(1.0)
+        for link in links:
+            for ping in bench.said(link, Ping):
+                bench.tell(link, Pong(ping.token))
+            bench.said(link)
+        for address in bench.dialled():
+            dialled[address] += 1
+            bench.node.connect_failed(bench.now(), address, "refused")
+    return dialled
+
+
+@pytest.mark.parametrize("lost", ["here", "there"])
+def test_who_never_finds_peers_of_one_kind_goes_on_to_probe_for_those_it_lost_of_the_other(lost: str) -> None:
+    """A zone that somebody has invented, or one of few nodes, is looked for in vain for ever."""
+    bench = Bench(zone="here")
+    count = (NEAR if lost == "here" else FAR_SMALL) + 1
+    links = [bench.connect(f"p{number}", outbound=True, zone=lost) for number in range(count)]
+    bench.tell(links[0], Addresses(("nowhere:1",), (tag_of("nowhere" if lost == "here" else "here"),)))
+    bench.lose(links.pop())
+    dialled = answering(bench, links, 100.0 * (count + 1))
+    assert dialled[f"p{count - 1}:1"] > 10
+    assert len(bench.links()) == count - 1
+
+
+def test_a_probe_that_holds_the_same_goes_although_peers_of_the_other_kind_are_wanting() -> None:
+    bench = Bench(zone="here")
+    for number in range(NEAR):
+        bench.connect(f"p{number}", zone="here")
+    bench.connect("far", zone="there")
+    bench.tell(1, Addresses(("z:1",), (tag_of("here"),)))
+    bench.dialled()
+    while "z:1" not in bench.dialled():
+        bench.wait(1.0)
+        for link in range(1, NEAR + 2):
+            bench.tell(link, Ping(1))
+    probe = bench.connect("z", outbound=True, address="z:1", zone="here")
+    bench.tell(
+        probe, Root(bench.node.root, 1), RosterDigest(bench.node.presence._roster.digest, bytes(16), b"", 1, False)
+    )
+    assert bench.closed(probe) == "it holds the same, and the view is full"
 
 
 def test_one_message_for_many_is_encoded_once() -> None:

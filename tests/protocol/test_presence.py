@@ -14,7 +14,9 @@ from gossipconf.protocol.comparison import COMPARE_S, SHOW_S
 from gossipconf.protocol.events import DuplicateNode
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.messages import (
+    BUCKET_DIGEST_BYTES,
     PRESENCES_MAX,
+    ROSTER_BUCKETS,
     Goodbye,
     Ping,
     Push,
@@ -38,7 +40,7 @@ from gossipconf.protocol.presence import (
 )
 from gossipconf.protocol.relay import BEAT_RELAY_S, RELAY_S
 from gossipconf.protocol.roster import CROWD_KEPT_MAX, MEMBERS_MAX, UNCONFIRMED_MAX, SavedMembers
-from gossipconf.protocol.sighting import Beat, Beats, Presence, Sighting, Suspicion
+from gossipconf.protocol.sighting import AGE_S_MAX, Beat, Beats, Presence, Sighting, Suspicion
 from gossipconf.protocol.standing import State
 from gossipconf.protocol.suspicion import FORGET_S, beat_s, hearsay_s, pause_s, silence_s, suspicion_s
 from gossipconf.protocol.tuning import LAN
@@ -879,3 +881,24 @@ def test_what_is_saved_fits_and_comes_back() -> None:
 @pytest.mark.parametrize("data", [None, b"", b"\xff", b"\x91\x01", b"\xa1x", b"\x92\xc3\x91\xc0"])
 def test_saved_members_that_cannot_be_read_are_none(data: bytes | None) -> None:
     assert SavedMembers.decode(data) == SavedMembers()
+
+
+def test_a_suspicion_as_old_as_can_be_told_does_not_grow_beyond_that() -> None:
+    """Else who believes a liar says to honest peers what they close the link for."""
+    bench, honest, liar = between()
+    ghost = record("ghost", root=bytes([1] * 16))
+    suspicion = Roster((Sighting(dataclasses.replace(ghost, count=2), AGE_S_MAX, AGE_S_MAX),))
+    bench.tell(liar, told(ghost), suspicion)
+    hold(bench, liar, honest, duration_s=5.0)
+    bench.said(honest)
+    other = RosterDigest(bytes(8), bytes(16), bytes(ROSTER_BUCKETS * BUCKET_DIGEST_BYTES), 1, False)
+    for _ in range(2):
+        bench.tell(honest, other)
+        bench.wait(1.0)
+    (ages,) = {
+        (one.age_s, one.suspected_age_s)
+        for roster in bench.said(honest, Roster)
+        for one in roster.sightings
+        if one.presence.node_id == "ghost"
+    }
+    assert ages == (AGE_S_MAX, AGE_S_MAX)
