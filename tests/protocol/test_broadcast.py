@@ -12,23 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipconf.model.entry import Entry, put
-from gossipconf.protocol.broadcast import (
-    CATCH_UP_S,
-    FLOOD_S,
-    FLOODED_SHARE,
-    LATE_GAIN,
-    LATE_SHARE,
-    MEETING_S,
-    PULLS_MAX,
-    RETRY_RTTS,
-    RETRY_S,
-    RETRY_SLACK_S,
-    RTT_UNKNOWN_S,
-    SLOW_S,
-    UNDER_WAY_MAX,
-    WAITING_BYTES_MAX,
-    WAITING_MAX,
-)
+from gossipconf.protocol.broadcast import CATCH_UP_S, FLOODED_SHARE, SLOW_S, WAITING_BYTES_MAX, WAITING_MAX
 from gossipconf.protocol.environment import Send
 from gossipconf.protocol.events import Applied, ChangeRejected
 from gossipconf.protocol.fields import DIGESTS_MAX
@@ -48,6 +32,18 @@ from gossipconf.protocol.messages import (
 )
 from gossipconf.protocol.news import KEPT_S
 from gossipconf.protocol.overlay import FAULTS_MAX
+from gossipconf.protocol.pulls import (
+    FLOOD_S,
+    LATE_GAIN,
+    LATE_SHARE,
+    MEETING_S,
+    PULLS_MAX,
+    RETRY_RTTS,
+    RETRY_S,
+    RETRY_SLACK_S,
+    RTT_UNKNOWN_S,
+    UNDER_WAY_MAX,
+)
 from gossipconf.protocol.sync import RETRY_FIRST_S
 from gossipconf.protocol.tuning import LAN
 from gossipconf_sim.conditions import HostConditions, NetworkConditions

@@ -8,20 +8,11 @@ from random import Random
 
 import pytest
 
-from gossipconf.protocol.broadcast import (
-    ANNOUNCED_AT_ONCE_OF,
-    ANNOUNCED_OF,
-    FAR_PATIENCE_DELAYS,
-    FAR_PATIENCE_S,
-    NEAR_ENOUGH,
-    NEIGHBOUR_RTTS,
-    NEIGHBOURS_LEAST,
-    PRUNE_S,
-    RECAP_S,
-)
+from gossipconf.protocol.broadcast import ANNOUNCED_AT_ONCE_OF, ANNOUNCED_OF, NEIGHBOURS_LEAST, RECAP_S
 from gossipconf.protocol.eagerness import EAGER_SHARE, LEARNED, Eagerness
 from gossipconf.protocol.environment import Send
 from gossipconf.protocol.frames import FrameClass
+from gossipconf.protocol.grafts import NEAR_ENOUGH, NEIGHBOUR_RTTS, PRUNE_S
 from gossipconf.protocol.link import FAR_AGREEING
 from gossipconf.protocol.messages import (
     AGE_MS_MAX,
@@ -36,6 +27,7 @@ from gossipconf.protocol.messages import (
     Recap,
     digest_of,
 )
+from gossipconf.protocol.pulls import FAR_PATIENCE_DELAYS, FAR_PATIENCE_S
 from gossipconf.protocol.zone import tag_of
 from tests.protocol.wire import Bench, change
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pytest
 
 from gossipconf.model.encoding import encode
-from gossipconf.protocol.broadcast import PULLS_MAX
 from gossipconf.protocol.environment import Send
 from gossipconf.protocol.fields import DIGESTS_MAX
 from gossipconf.protocol.frames import FrameClass
@@ -32,6 +31,7 @@ from gossipconf.protocol.messages import (
 )
 from gossipconf.protocol.neighbourhood import FAR_TAGS_MAX, TELL_S
 from gossipconf.protocol.news import KEPT_MAX
+from gossipconf.protocol.pulls import PULLS_MAX
 from gossipconf.protocol.zone import TAG_MAX, tag_of
 from tests.protocol.wire import Bench, change
 
@@ -107,12 +107,12 @@ def test_grafting_or_pruning_all_moves_nobody_but_the_liar(kind: type[Graft | Pr
         bench.tell(liar, kind(tuple(range(first, first + GRAFT_ZONES_MAX))), kind(()))
     assert bench.said(liar) == []
     assert bench.said(honest) == []
-    (known,) = bench.node.broadcast._far.values()
+    (known,) = bench.node.broadcast._grafts._far.values()
     assert len(known.outgoing) <= GRAFT_ZONES_MAX
     assert bench.closed(liar) is None
     assert works(bench, honest)
     bench.lose(liar)
-    assert bench.node.broadcast._far == {}
+    assert bench.node.broadcast._grafts._far == {}
 
 
 def test_changes_of_thousands_of_zones_teach_a_bounded_number() -> None:
@@ -120,7 +120,7 @@ def test_changes_of_thousands_of_zones_teach_a_bounded_number() -> None:
     for seq in range(1, 1_000):
         data = change(str(seq), f"k{seq}", seq=seq).encode()
         bench.tell(liar, Push(HOPS_MAX, seq, HOPS_MAX - seq % 2, data), Push(0, seq, 0, data))
-    (known,) = bench.node.broadcast._far.values()
+    (known,) = bench.node.broadcast._grafts._far.values()
     assert len(known.scores) == GRAFT_ZONES_MAX
     bench.wait(1.0)
     asked = [message for message in bench.said(liar) if isinstance(message, Graft | Prune)]

@@ -49,7 +49,13 @@ def world_of(sizes: Sequence[int], seed: int, *, labelled: bool, drop: float = 0
 def pending(node: Node) -> list[object]:
     """What a node still has in hand of changes that spread."""
     news = [one for one in node.broadcast._latest._news.values() if one.pulling or one.patient]
-    return [*news, *node.broadcast._waiting, *node.broadcast._recaps, *node.broadcast._prunes, *node.sync._waiting]
+    return [
+        *news,
+        *node.broadcast._waiting,
+        *node.broadcast._recaps,
+        *node.broadcast._grafts._prunes,
+        *node.sync._waiting,
+    ]
 
 
 def agreed(world: World) -> bool:

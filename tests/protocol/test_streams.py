@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gossipconf.protocol.broadcast import LATE_ANNOUNCED_S, LATE_TOLD, PRUNE_S
+from gossipconf.protocol.broadcast import LATE_ANNOUNCED_S, LATE_TOLD
 from gossipconf.protocol.environment import Send
+from gossipconf.protocol.grafts import PRUNE_S
 from gossipconf.protocol.messages import Announce, Graft, Ping, Prune, Pull, Push, digest_of
 from gossipconf.protocol.streams import FRESH_S, STREAMS_MAX, Streams, stream_of
 from tests.protocol.wire import Bench, change
