@@ -103,7 +103,7 @@ class Broadcast:
         news.arrived(self._now_s, None, data, hops=1, zone=self._overlay.zone)
         news.stream = stream_of(change.writer_id)
         self._streams.begin(news.stream, self._now_s)
-        self._latest.hold(news)
+        self._latest.come(news, self._now_s)
         self._forward(news, None, 0)
 
     def synced(self, data: bytes) -> None:
@@ -111,6 +111,7 @@ class Broadcast:
         news = self._latest.add(digest_of(data), self._now_s)
         if not news.here:
             news.arrived(self._now_s, None, None, hops=0, zone=None)
+            self._latest.come(news, self._now_s)
 
     def handle(self, link: Link, message: Handled) -> None:
         """Take one of MESSAGES. Raises ProtocolViolation for one that no honest peer sends."""
@@ -195,16 +196,17 @@ class Broadcast:
         hops = min(push.hops + 1, HOPS_MAX)
         news.known_to(link.id)
         news.arrived(self._now_s, link, push.change if outcome.is_news else None, hops=hops, zone=push.zone)
-        self._latest.hold(news)
+        self._latest.come(news, self._now_s)
         news.stream = stream_of(change.writer_id)
+        if not outcome.is_news:  # superseded, or sent once more after it was forgotten: that teaches nothing
+            return
         self._streams.begin(news.stream, self._now_s)
         expected = self._streams.has_parent(news.stream)
-        self._streams.came(news.stream, link.id, news.known)
+        self._streams.came(news.stream, link.id, [one for one in news.known if self._overlay.link(one)])
         pulled = push.zone_hops == HOPS_MAX
         self._pulls.came(link, news, pulled=pulled, expected=expected)
         self._grafts.came_first(link, news, pulled=pulled)
-        if outcome.is_news:
-            self._forward(news, link, 0 if link.is_far else min(push.zone_hops + 1, HOPS_MAX))
+        self._forward(news, link, 0 if link.is_far else min(push.zone_hops + 1, HOPS_MAX))
 
     def _wait(self, link: Link, push: Push, news: News) -> None:
         held_bytes = sum(len(waiting.change) for _, waiting in self._waiting.values())
@@ -262,7 +264,7 @@ class Broadcast:
         """Push what a peer asks for, as far as it is still held."""
         for digest in dict.fromkeys(digests):  # whoever names one twice gets it once
             news = self._latest.get(digest)
-            if news is None or news.change is None:
+            if news is None or news.change is None or not news.is_to_answer(link.id, self._now_s):
                 continue
             self._grafts.pulled_by(link, news)
             news.known_to(link.id)

@@ -215,7 +215,8 @@ class Grafts:
             if oldest is not None:
                 asked.setdefault(oldest, []).append(stream)
         for link_id, streams in asked.items():
-            self._overlay.send(near[link_id], Graft(tuple(streams)))
+            for first in range(0, len(streams), GRAFT_ZONES_MAX):
+                self._overlay.send(near[link_id], Graft(tuple(streams[first : first + GRAFT_ZONES_MAX])))
 
     # -- over a restart ---------------------------------------------------------------------------
 

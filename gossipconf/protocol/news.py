@@ -16,6 +16,12 @@ KEPT_S: Final = 20.0
 """How long a change is news: longer than any pull that may still come."""
 KEPT_MAX: Final = 10_000
 """Changes remembered, so that a copy costs a hash and not a decoding: 20 s at 500 a second."""
+AWAITED_MAX: Final = 5_000
+"""Changes remembered that were announced and have not come. They have a table of their own: whoever announces what does
+not exist drives nothing out that does."""
+ANSWERED_AGAIN_S: Final = 1.0
+"""How long after an answer the same pull of the same peer is not answered again: eight bytes must not bring a megabyte
+a hundred times. Nothing is lost on a link; a peer whose queue was full asks again, and others."""
 HELD_BYTES_MAX: Final = 16 << 20
 """Bytes of changes held for peers that pull, the newest first: two of the largest."""
 ANNOUNCERS_MAX: Final = 8
@@ -43,6 +49,7 @@ class News:
     patient:      whether a far peer will be asked if no push comes
     refused:      it came, and was not valid here
     discredited:  a link has been discredited for it
+    answered_s:   when the peers that pull it were answered
     """
 
     digest: bytes
@@ -64,6 +71,7 @@ class News:
     patient: bool = False
     refused: bool = False
     discredited: bool = False
+    answered_s: dict[LinkId, float] | None = None
 
     def arrived(
         self, now_s: float, source: Link | None, change: bytes | None, *, hops: int, zone: ZoneTag | None
@@ -78,6 +86,15 @@ class News:
         """The peer of this link has it."""
         if link_id not in self.known:
             self.known.append(link_id)
+
+    def is_to_answer(self, link_id: LinkId, now_s: float) -> bool:
+        """Whether a pull of this peer is to be answered now; if so it is noted as answered."""
+        if self.answered_s is None:
+            self.answered_s = {}
+        if now_s - self.answered_s.get(link_id, float("-inf")) < ANSWERED_AGAIN_S:
+            return False
+        self.answered_s[link_id] = now_s
+        return True
 
     def announced_by(self, link: Link) -> None:
         """The peer of this link has it, and can be asked."""
@@ -103,27 +120,35 @@ class News:
 
 
 class Latest:
-    """The news of the last KEPT_S, at most KEPT_MAX."""
+    """The news of the last KEPT_S: at most KEPT_MAX that have come, and AWAITED_MAX that have not."""
 
     def __init__(self) -> None:
-        self._news: OrderedDict[bytes, News] = OrderedDict()
+        self._come: OrderedDict[bytes, News] = OrderedDict()
+        self._awaited: OrderedDict[bytes, News] = OrderedDict()
         self._held: OrderedDict[bytes, int] = OrderedDict()
         self._held_bytes = 0
 
     def get(self, digest: bytes) -> News | None:
         """The news with this digest, or None."""
-        return self._news.get(digest)
+        return self._come.get(digest) or self._awaited.get(digest)
 
     def add(self, digest: bytes, now_s: float) -> News:
         """The news with this digest, a new one if there is none."""
-        news = self._news.get(digest)
+        news = self.get(digest)
         if news is None:
-            self._expire(now_s)
-            news = self._news[digest] = News(digest, now_s)
+            _expire(self._awaited, now_s, AWAITED_MAX)
+            news = self._awaited[digest] = News(digest, now_s)
         return news
 
-    def hold(self, news: News) -> None:
-        """Count the bytes of one that has come, and let the oldest go."""
+    def come(self, news: News, now_s: float) -> None:
+        """Remember one that has come; hold its bytes, and let those of the oldest go."""
+        self._awaited.pop(news.digest, None)
+        for digest in _expire(self._come, now_s, KEPT_MAX):
+            self._held_bytes -= self._held.pop(digest, 0)
+        if not self._held:
+            self._held.clear()  # see `_expire`
+        news.since_s = now_s
+        self._come[news.digest] = news
         if news.change is None:
             return
         self._held[news.digest] = len(news.change)
@@ -131,26 +156,33 @@ class Latest:
         while self._held_bytes > HELD_BYTES_MAX and len(self._held) > 1:
             digest, size = self._held.popitem(last=False)
             self._held_bytes -= size
-            self._news[digest].change = None
+            self._come[digest].change = None
 
     def held_since(self, since_s: float, count: int) -> Iterator[bytes]:
         """The digests of up to ``count`` changes that came at ``since_s`` or later and are held, the newest first."""
         for digest in reversed(self._held):
-            if count <= 0 or self._news[digest].arrived_s < since_s:
+            if count <= 0 or self._come[digest].arrived_s < since_s:
                 return
             yield digest
             count -= 1
 
     def forget(self, digest: bytes) -> None:
-        """As if it had never been heard of."""
-        self._news.pop(digest, None)
-        self._held_bytes -= self._held.pop(digest, 0)
+        """As if it had never been announced."""
+        self._awaited.pop(digest, None)
 
-    def _expire(self, now_s: float) -> None:
-        while self._news:
-            digest, oldest = next(iter(self._news.items()))
-            if oldest.since_s + KEPT_S >= now_s and len(self._news) < KEPT_MAX:
-                return
-            self.forget(digest)
-        self._news.clear()  # a table that was emptied one by one keeps its size
-        self._held.clear()
+    def awaited(self) -> Iterator[News]:
+        """Those that were announced and have not come."""
+        return iter(self._awaited.values())
+
+
+def _expire(table: OrderedDict[bytes, News], now_s: float, count_max: int) -> list[bytes]:
+    """Make room for one more, by the oldest and what is no news any more; return the digests of these."""
+    expired: list[bytes] = []
+    while table:
+        digest, oldest = next(iter(table.items()))
+        if oldest.since_s + KEPT_S >= now_s and len(table) < count_max:
+            return expired
+        del table[digest]
+        expired.append(digest)
+    table.clear()  # a table that was emptied one by one keeps its size
+    return expired

@@ -37,6 +37,8 @@ of ten packets lost, or peers silent, a push over all links comes ten times soon
 an answer over one."""
 FLOOD_S: Final = 20.0
 """How long then, before pulling is tried again."""
+PATIENCE_FAR_S_MAX: Final = 1.0
+"""The longest wait for a far peer, RTT_UNKNOWN_S for a near one: whoever is late with its pongs is not waited for."""
 DOUBTS_MAX: Final = 4
 """Unanswered pulls that are held against a peer; others are asked before it, and one answer clears it."""
 PULLS_MAX: Final = 12
@@ -158,9 +160,10 @@ class Pulls:
             if news.here or news.refused:
                 continue
             if news.asked_last is not None:
+                if not news.asked_last.doubts:  # a peer that never answers is not many
+                    self._count(late=True)
                 news.asked_last.doubts = min(DOUBTS_MAX, news.asked_last.doubts + 1)
                 self._overlay.complaints.note(news.asked_last.node_id, Complaint.UNANSWERED)
-                self._count(late=True)
             link = news.next_announcer()
             if link is not None and news.pulls < PULLS_MAX:
                 turns.setdefault(link.id, (link, []))[1].append(news)
@@ -194,4 +197,5 @@ def _patience_s(link: Link) -> float:
     if link.rtt_s is None or link.rtt_least_s is None:
         return RTT_UNKNOWN_S
     usual_s = RETRY_RTTS * (link.rtt_s + 4 * link.rtt_dev_s) + RETRY_S
-    return min(usual_s, RETRY_RTTS * link.rtt_least_s + RETRY_SLACK_S)
+    least_s = RETRY_RTTS * link.rtt_least_s + RETRY_SLACK_S
+    return min(usual_s, least_s, PATIENCE_FAR_S_MAX if link.is_far else RTT_UNKNOWN_S)

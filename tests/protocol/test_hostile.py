@@ -21,6 +21,7 @@ from gossipconf.protocol.messages import (
     Graft,
     Message,
     Ping,
+    Pong,
     Prune,
     Pull,
     Push,
@@ -30,8 +31,8 @@ from gossipconf.protocol.messages import (
     encode_message,
 )
 from gossipconf.protocol.neighbourhood import FAR_TAGS_MAX, TELL_S
-from gossipconf.protocol.news import KEPT_MAX
-from gossipconf.protocol.pulls import PULLS_MAX
+from gossipconf.protocol.news import AWAITED_MAX, KEPT_MAX
+from gossipconf.protocol.pulls import PULLS_MAX, RTT_UNKNOWN_S
 from gossipconf.protocol.zone import TAG_MAX, tag_of
 from tests.protocol.wire import Bench, change
 
@@ -69,10 +70,10 @@ def sizes(messages: Sequence[Message]) -> int:
 @pytest.mark.parametrize("far", [False, True])
 def test_changes_that_do_not_exist_are_asked_for_so_many_times_and_forgotten(far: bool) -> None:
     bench, liar, honest = besieged(far=far)
-    told = [Announce(invented(first)) for first in range(0, 3 * KEPT_MAX, DIGESTS_MAX)]
+    told = [Announce(invented(first)) for first in range(0, 3 * AWAITED_MAX, DIGESTS_MAX)]
     for message in told:
         bench.tell(liar, message)
-    assert len(bench.node.broadcast._latest._news) <= KEPT_MAX
+    assert len(bench.node.broadcast._latest._awaited) <= AWAITED_MAX
     bench.wait(10.0)
     pulls = bench.said(liar, Pull)
     assert len(pulls) <= PULLS_MAX * len(told)
@@ -95,7 +96,7 @@ def test_a_digest_that_is_named_again_and_again_is_asked_for_once_and_given_once
     assert bench.said(liar, Pull) == [Pull((digest_of(data),))]
     bench.tell(honest, Push(1, 0, 0, data))
     bench.said(liar)
-    bench.tell(liar, Pull((digest_of(data),) * DIGESTS_MAX))
+    bench.tell(liar, *[Pull((digest_of(data),) * DIGESTS_MAX)] * 9)
     assert len(bench.said(liar, Push)) == 1
 
 
@@ -200,6 +201,44 @@ def test_a_peer_that_announces_and_never_gives_does_not_keep_a_change_away() -> 
     assert (len(bench.said(liar, Pull)), len(bench.said(honest, Pull))) == (1, 0)
     bench.wait(0.02)
     assert len(bench.said(honest, Pull)) > 0
+
+
+def test_one_peer_that_never_gives_does_not_make_the_others_push_everything() -> None:
+    bench, liar, _ = besieged(far=False)
+    for message in (Announce(invented(0, 50)), Announce(invented(50, 50))):
+        bench.tell(liar, message)
+        bench.wait(2.0)
+    assert not bench.node.broadcast._pulls.are_late
+
+
+def test_changes_that_do_not_exist_drive_out_none_that_a_peer_pulls() -> None:
+    bench, liar, honest = besieged(far=False)
+    data = change().encode()
+    bench.tell(liar, Push(1, 0, 5, data))
+    for first in range(0, 2 * KEPT_MAX, DIGESTS_MAX):
+        bench.tell(liar, Announce(invented(first)))
+    bench.said(honest)
+    bench.tell(honest, Pull((digest_of(data),)))
+    assert [push.change for push in bench.said(honest, Push)] == [data]
+
+
+@pytest.mark.parametrize("pong_s", [None, 60.0])
+def test_whoever_answers_pings_late_or_never_is_not_waited_for(pong_s: float | None) -> None:
+    bench = Bench("m", zone="here")
+    honest, liar = (bench.connect(name, zone="here") for name in ("a", "f"))
+    bench.answer(honest, NEAR_S)
+    if pong_s is not None:
+        (ping,) = bench.said(liar, Ping)
+        for _ in range(round(pong_s)):
+            bench.wait(1.0)
+            bench.tell(liar, Ping(1))
+            bench.tell(honest, *(Pong(one.token) for one in bench.said(honest, Ping)))
+        bench.tell(liar, Pong(ping.token))
+    data = change().encode()
+    for link in (liar, honest):
+        bench.tell(link, Announce((digest_of(data),)))
+    bench.wait(RTT_UNKNOWN_S)
+    assert bench.said(honest, Pull) == [Pull((digest_of(data),))]
 
 
 def test_messages_that_only_look_like_digests_are_refused() -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from gossipconf.protocol import news as module
 from gossipconf.protocol.link import Link
 from gossipconf.protocol.messages import DIGEST_BYTES, Hello
-from gossipconf.protocol.news import ANNOUNCERS_MAX, HELD_BYTES_MAX, KEPT_MAX, KEPT_S, Latest, News
+from gossipconf.protocol.news import (
+    ANNOUNCERS_MAX,
+    ANSWERED_AGAIN_S,
+    AWAITED_MAX,
+    HELD_BYTES_MAX,
+    KEPT_MAX,
+    KEPT_S,
+    Latest,
+    News,
+)
 
 
 def digest(number: int) -> bytes:
@@ -26,7 +35,7 @@ def came(latest: Latest, number: int, change: bytes | None = b"x", now_s: float 
     """A change comes, and is held."""
     news = latest.add(digest(number), now_s)
     news.arrived(now_s, None, change, hops=1, zone=0)
-    latest.hold(news)
+    latest.come(news, now_s)
     return news
 
 
@@ -59,6 +68,21 @@ def test_at_most_so_many_are_remembered_the_newest() -> None:
         came(latest, number)
     assert known(latest, KEPT_MAX + 10) == list(range(10, KEPT_MAX + 10))
     assert len(held(latest, KEPT_MAX + 10)) == KEPT_MAX
+
+
+def test_what_is_announced_drives_nothing_out_that_has_come() -> None:
+    latest = Latest()
+    came(latest, 0)
+    for number in range(1, AWAITED_MAX + 12):
+        latest.add(digest(number), 1.0)
+    assert held(latest, 1) == [0]
+    assert known(latest, AWAITED_MAX + 12) == [0, *range(12, AWAITED_MAX + 12)]
+
+
+def test_a_peer_is_answered_again_after_a_while_only() -> None:
+    news = News(digest(1), 0.0)
+    asked = [(7, 0.0), (7, 0.5), (8, 0.5), (7, ANSWERED_AGAIN_S), (7, ANSWERED_AGAIN_S + 0.5)]
+    assert [news.is_to_answer(link, now_s) for link, now_s in asked] == [True, False, True, True, False]
 
 
 def test_bytes_are_held_up_to_a_limit_and_what_they_were_is_still_known() -> None:
@@ -109,11 +133,12 @@ def test_the_account_of_bytes_is_right_whatever_comes_and_goes(steps: list[Step]
                 latest.add(digest(number), now_s)
             else:
                 came(latest, number, bytes(size), now_s)
-            sizes = [len(one.change) for one in latest._news.values() if one.change is not None]
+            sizes = [len(one.change) for one in latest._come.values() if one.change is not None]
             assert latest._held_bytes == sum(sizes) == sum(latest._held.values())
             assert len(sizes) <= 1 or sum(sizes) <= 100
-            assert len(latest._news) <= 6
-            assert latest._held.keys() <= latest._news.keys()
+            assert len(latest._come) <= 6
+            assert latest._held.keys() <= latest._come.keys()
+            assert not latest._come.keys() & latest._awaited.keys()
 
 
 # -- what to tell a new peer ----------------------------------------------------------------------

@@ -48,7 +48,7 @@ def world_of(sizes: Sequence[int], seed: int, *, labelled: bool, drop: float = 0
 
 def pending(node: Node) -> list[object]:
     """What a node still has in hand of changes that spread."""
-    news = [one for one in node.broadcast._latest._news.values() if one.pulling or one.patient]
+    news = [one for one in node.broadcast._latest.awaited() if one.pulling or one.patient]
     return [
         *news,
         *node.broadcast._waiting,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from gossipconf.protocol.broadcast import LATE_ANNOUNCED_S, LATE_TOLD
 from gossipconf.protocol.environment import Send
 from gossipconf.protocol.grafts import PRUNE_S
-from gossipconf.protocol.messages import Announce, Graft, Ping, Prune, Pull, Push, digest_of
+from gossipconf.protocol.messages import GRAFT_ZONES_MAX, Announce, Graft, Ping, Prune, Pull, Push, digest_of
+from gossipconf.protocol.news import KEPT_S
 from gossipconf.protocol.streams import FRESH_S, STREAMS_MAX, Streams, stream_of
 from tests.protocol.wire import Bench, change
 
@@ -182,6 +183,44 @@ def test_who_loses_the_peer_that_pushed_asks_another_one_that_it_does_not_push_t
     assert [bench.said(link, Graft) for link in (child, other)] == [[], [Graft((STREAM,))]]
     bench.lose(other)
     assert bench.said(child, Graft) == []
+
+
+def test_however_many_writers_came_over_a_link_another_peer_is_asked_in_messages_that_it_accepts() -> None:
+    bench, (source, other) = among("a", "b")
+    written = [change(key=f"w{number}", incarnation=number.to_bytes(8, "big")) for number in range(GRAFT_ZONES_MAX + 1)]
+    for one in written:
+        bench.tell(source, pushed(one.encode()))
+    bench.said(other)
+    bench.lose(source)
+    grafts = bench.said(other, Graft)
+    assert [len(graft.zones) for graft in grafts] == [GRAFT_ZONES_MAX, 1]
+    assert {zone for graft in grafts for zone in graft.zones} == {stream_of(one.writer_id) for one in written}
+
+
+def test_whoever_repeats_what_is_long_known_is_not_taken_for_the_peer_that_brings_news() -> None:
+    bench, (source, liar, child) = among("a", "f", "b")
+    bench.tell(source, pushed(news(1)))
+    for _ in range(round(KEPT_S) + 1):
+        bench.wait(1.0)
+        for link in (source, liar, child):
+            bench.tell(link, Ping(1))
+    bench.tell(source, pushed(news(2)))
+    bench.tell(liar, pushed(news(1)))
+    bench.said(child)
+    bench.lose(source)
+    assert bench.said(child, Graft) + bench.said(liar, Graft) == [Graft((STREAM,))]
+
+
+def test_links_that_are_gone_are_remembered_for_no_writer() -> None:
+    bench, (source,) = among("a")
+    for seq in range(1, 9):
+        passing = bench.connect("f")
+        bench.tell(passing, Announce((digest_of(news(seq)),)))
+        bench.lose(passing)
+        bench.tell(source, pushed(news(seq)))
+    (learned,) = bench.node.broadcast._streams._streams.values()
+    assert list(learned.pushed) == [source]
+    assert learned.earlier == ()
 
 
 def test_a_peer_that_asks_is_pushed_to() -> None:
