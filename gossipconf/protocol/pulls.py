@@ -41,6 +41,8 @@ PATIENCE_FAR_S_MAX: Final = 1.0
 """The longest wait for a far peer, RTT_UNKNOWN_S for a near one: whoever is late with its pongs is not waited for."""
 DOUBTS_MAX: Final = 4
 """Unanswered pulls that are held against a peer; others are asked before it, and one answer clears it."""
+DOUBTS_COUNTED: Final = 3
+"""And those that count as late: one peer that never answers is not yet LATE_SHARE."""
 PULLS_MAX: Final = 12
 """Pulls of one change; then it is left to sync."""
 UNDER_WAY_MAX: Final = 3
@@ -160,7 +162,7 @@ class Pulls:
             if news.here or news.refused:
                 continue
             if news.asked_last is not None:
-                if not news.asked_last.doubts:  # a peer that never answers is not many
+                if news.asked_last.doubts < DOUBTS_COUNTED:
                     self._count(late=True)
                 news.asked_last.doubts = min(DOUBTS_MAX, news.asked_last.doubts + 1)
                 self._overlay.complaints.note(news.asked_last.node_id, Complaint.UNANSWERED)
