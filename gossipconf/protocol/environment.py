@@ -94,13 +94,22 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """Look up what history has of these slots, in which something has become void, and of these changes, which are void
+    no longer; then call `Node.recalled` with it."""
+
+    slots: tuple[Slot, ...]
+    change_ids: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Tell whoever watches this node."""
 
     event: Event
 
 
-Output: TypeAlias = Send | Connect | Resolve | Disconnect | Persist | Show | Emit
+Output: TypeAlias = Send | Connect | Resolve | Disconnect | Persist | Show | Recall | Emit
 
 
 class Environment:

@@ -104,6 +104,14 @@ class PolicyFork:
 
 
 @dataclass(frozen=True, slots=True)
+class Voided:
+    """Versions are void by a floor: they were live here, or have come since. They are kept in history."""
+
+    versions: tuple[Version, ...]
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Synced:
     """A sync with a peer ended: equal roots, or the reason why not. Counts are of changes and bytes."""
 
@@ -166,6 +174,7 @@ Event: TypeAlias = (
     | ForkFound
     | PolicyAccepted
     | PolicyFork
+    | Voided
     | Synced
     | DiskFailed
     | DiskRecovered

@@ -267,6 +267,12 @@ class Node:
             self.broadcast.spread(change)
         self._settle()
 
+    def recalled(self, now: Now, found: Iterable[bytes]) -> None:
+        """What a `Recall` has found: encoded changes."""
+        self.environment.now = now
+        self.replica.recalled(found)
+        self._settle()
+
     def ask(self, now: Now, subject: Subject, lease_s: float) -> int:
         """Ask who has applied ``subject``; `AckProgress` with the question's number follows. See `Acks.ask`."""
         self.environment.now = now

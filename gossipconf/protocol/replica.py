@@ -23,10 +23,21 @@ from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
 from ..store.live_set import LiveSet, Outcome
-from ..trust.policy import POLICY_PREFIX, PolicyChain, policy_changes, policy_key
+from ..trust.policy import POLICY_PREFIX, Policy, PolicyChain, policy_changes, policy_key
 from ..trust.signing import Reservation
-from .environment import Environment, Persist, Reads, Show
-from .events import Applied, DiskFailed, DiskRecovered, ForkFound, PolicyAccepted, PolicyFork, Published, PublishFailed
+from .environment import Environment, Persist, Reads, Recall, Show
+from .events import (
+    Applied,
+    ChangeRejected,
+    DiskFailed,
+    DiskRecovered,
+    ForkFound,
+    PolicyAccepted,
+    PolicyFork,
+    Published,
+    PublishFailed,
+    Voided,
+)
 
 DISK_RETRY_S = 1.0
 """How long after a failed write the next one is tried: room on a disk comes back by a human's hand."""
@@ -37,6 +48,10 @@ SAVED_POLICIES = "policies"
 
 RETIREMENTS_WAITING_MAX = 10_000
 """History rows kept while the disk refuses writes; beyond it the oldest are forgotten, state never is."""
+
+QUARANTINED_MAX = 10_000
+"""Void versions that came after their floor and are kept all the same, from a start on: who has stolen a key can sign
+without end, and each is a row on the disk."""
 
 RETIRED_HEADERS_RESTORED_MAX = 1_000
 """Headers of dead changes recalled at a start: each costs a signature check of 0.1 ms."""
@@ -101,6 +116,9 @@ class Replica:
         self._accepted_policies: list[bytes] = []
         self._loaded: dict[bytes, Change] = {}
         self._left_behind: list[tuple[Version, Change]] = []
+        self._left_names: dict[bytes, None] = {}
+        self._quarantined = 0
+        self._recallable: list[bytes] = []
 
     @property
     def root(self) -> bytes:
@@ -130,18 +148,25 @@ class Replica:
             self._enter(change)
         for change in kept:
             self.chain.judge(change)
-            self._left_behind.extend(self.live.add(change).retired)
+            valid, void = self._sift(change)
+            if valid is not None:
+                self._left_behind.extend(self._add(valid).retired)
+            if valid is not change:
+                self._left_names[change.id] = None
+            self._left_behind.extend((version, change) for version in void)
             self._loaded[change.id] = change
         for header in islice(retired_headers, RETIRED_HEADERS_RESTORED_MAX):
             self.chain.judge(header)
-            self.live.remember_header(header)
+            if not self.chain.floors.is_branch_void(header):
+                self.live.remember_header(header)
 
     def retire_left_behind(self) -> None:
         """Move to history what was still stored among the live: dead entries of a form that was not cut down yet,
         and what a crash has left between the write of a publish and that of what it supersedes."""
         left, self._left_behind = self._left_behind, []
         loaded, self._loaded = self._loaded, {}
-        names = dict.fromkeys(version.change_id for version, _ in left)
+        names, self._left_names = self._left_names, {}
+        names.update((version.change_id, None) for version, _ in left)
         changed = [change_id for change_id in names if self.live.stored(change_id) is not loaded[change_id]]
         self._persist((*map(self._op_for, changed), *self._retirements(left)), ())
 
@@ -187,6 +212,7 @@ class Replica:
             raise InvalidInput("only a whole change can be published")
         _check_slots(change)
         self.chain.judge(change)
+        self._check_floors(change)
         header = change.header
         if header.writer.incarnation == self._incarnation:
             if header.seq <= self._published_seq:
@@ -197,6 +223,13 @@ class Replica:
                 raise Rejected(f"number {header.seq} was not handed out by this agent")
         elif self.live.highest(change.writer_id) >= header.seq and not self.live.holds(change):
             raise StaleReservation("this writer's number is taken; prepare and sign again")
+
+    def _check_floors(self, change: Change) -> None:
+        if self._sift(change)[0] is not change:
+            raise Rejected(
+                f"a floor of a later policy voids what names policy {change.header.policy} here; "
+                f"sign again under policy {self.policy_version}"
+            )
 
     def _mint(self) -> None:
         self._incarnation = self._environment.rng.randbytes(INCARNATION_BYTES)
@@ -217,20 +250,81 @@ class Replica:
             return Outcome()
         _check_slots(change)
         self.chain.judge(change)
-        outcome = self._enter(change)
+        valid, void = self._sift(change)
+        if void:
+            self._quarantine(void, change, source)
+        if valid is None:
+            return Outcome()
+        outcome = self._enter(valid)
         self._persist(*self._writes(outcome, received=None if data is None else (change, data)))
-        self._report(change, outcome, source)
+        self._report(valid, outcome, source)
         return outcome
+
+    def recalled(self, found: Iterable[bytes]) -> None:
+        """Take what history had of slots where something has become void."""
+        waiting, self._recallable = self._recallable, []
+        for data in (*found, *waiting):
+            try:
+                valid, _ = self._sift(self.decode(data))
+                if valid is not None:
+                    self.receive(valid, None)
+            except Rejected as error:  # what a policy fork holds back, for instance
+                self._environment.emit(ChangeRejected("history", str(error)))
 
     def _enter(self, change: Change) -> Outcome:
         """Add a judged change; a policy that it carries comes into force."""
         self.revision += 1
-        outcome = self.live.add(change)
+        outcome = self._add(change)
         policy = self.chain.accept(change)
         if policy is not None:
             self._accepted_policies.append(change.id)
             self._environment.emit(PolicyAccepted(policy.version))
+            if policy.floors:
+                self._apply_floors(policy, outcome)
         return outcome
+
+    def _add(self, change: Change) -> Outcome:
+        return self.live.add(change, is_branch=not self.chain.floors.is_branch_void(change))
+
+    # -- what is void -----------------------------------------------------------------------------
+
+    def _sift(self, change: Change) -> tuple[Change | None, tuple[Version, ...]]:
+        """``change`` without what floors void of it, and what they void. Of one without valid entries the header still
+        counts where two changes have one number, or None is left."""
+        floors = self.chain.floors
+        if not floors:
+            return change, ()
+        void = tuple(version for version in change.versions if floors.is_void(version))
+        indices = {index for index, _ in change.entries} - {version.index for version in void}
+        if not indices and floors.is_branch_void(change):
+            return None, void
+        return (change.restrict(indices) if void else change), void
+
+    def _apply_floors(self, policy: Policy, outcome: Outcome) -> None:
+        """A policy with floors is in force: what they void goes, and what that had superseded may come back, as may
+        what they keep and former ones had voided."""
+        voided = self.live.void(self.chain.floors.is_void, self.chain.floors.is_branch_void)
+        outcome.retired += voided.retired
+        outcome.touched |= voided.touched
+        outcome.stored |= voided.stored
+        versions = tuple(version for version, _ in voided.retired)
+        if versions:
+            self._environment.emit(Voided(versions, None))
+        slots = dict.fromkeys(version.slot for version in versions)
+        kept = dict.fromkeys(one.change_id for floor in policy.floors for one in floor.kept)
+        back = tuple(one for one in kept if self.live.stored(one) is None) if self.chain.floors.have_former else ()
+        if slots or back:  # what is on its way into history may be missed by who looks there now
+            self._recallable += self._retiring.values()
+            self._environment.output(Recall(tuple(slots), back))
+
+    def _quarantine(self, void: tuple[Version, ...], change: Change, source: str | None) -> None:
+        """Keep in history what has come too late, so that it can be listed and signed anew."""
+        self.live.bury(void)
+        kept = void[: QUARANTINED_MAX - self._quarantined]
+        if kept:
+            self._quarantined += len(kept)
+            self._persist(tuple(self._retirements((version, change) for version in kept)), ())
+            self._environment.emit(Voided(kept, source))
 
     def is_disputed(self, change: Change) -> bool:
         """Whether ``change`` names a policy beyond an open fork: who has accepted the other branch may believe it."""
@@ -269,8 +363,14 @@ class Replica:
             self._write_missed()
         return change
 
-    def _acknowledge(self, publish_token: int, change: Change) -> Change:
-        """A local publish is on disk: now it lives."""
+    def _acknowledge(self, publish_token: int, change: Change) -> Change | None:
+        """A local publish is on disk: now it lives, unless a floor has come meanwhile."""
+        try:
+            self._check_floors(change)
+        except Rejected as error:
+            self._environment.emit(PublishFailed(publish_token, error))
+            self._persist((self._op_for(change.id), *self._retirements((one, change) for one in change.versions)), ())
+            return None
         outcome = self._enter(change)
         ops, reads = self._writes(outcome, written=change)
         unsettled = {slot for other in self._pending.values() for slot, _ in other.reads}

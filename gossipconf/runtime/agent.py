@@ -35,7 +35,7 @@ from ..model.errors import (
 )
 from ..protocol import events as ev
 from ..protocol.eagerness import SAVED_LEARNED, decode_learned
-from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Resolve, Send, Show
+from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Recall, Resolve, Send, Show
 from ..protocol.frames import FrameClass
 from ..protocol.link import Identity
 from ..protocol.node import Node, Restored
@@ -60,6 +60,9 @@ from .transport import Transport, TransportEvents, TransportLimits
 from .writer import JournalWriter
 
 JOURNAL_FILE: Final = "journal.db"
+RECALLED_MAX: Final = 1_000
+"""Versions of one key that are looked up when something of it has become void, the latest: older ones are superseded
+by these."""
 FAREWELL_S: Final = 3.0
 """How long a stopping agent tries to send what is queued."""
 STOPPING: Final = "the agent is stopping, and takes no publish or question any more"
@@ -318,6 +321,12 @@ class Agent:
             self.reads.show(persist.reads)
         self._input(lambda: self.node.persisted(self.now(), persist.token, error))
 
+    async def _recall(self, recall: Recall) -> None:
+        found = await self.writer.history_of(recall.change_ids) if recall.change_ids else []
+        for key in dict.fromkeys(key for key, _ in recall.slots):
+            found += [row.data for row in await self.writer.history(key=key, prefix=None, limit=RECALLED_MAX)]
+        self._input(lambda: self.node.recalled(self.now(), found))
+
     # -- outputs ----------------------------------------------------------------------------------
 
     def _input(self, action: Callable[[], None]) -> None:
@@ -360,6 +369,9 @@ class Agent:
                 self.writer.write(output)
             case Show():
                 self.reads.show(output.reads)
+            case Recall():
+                assert self._nursery is not None
+                self._nursery.start_soon(self._recall, output)
             case Emit():
                 self._tell(output.event)
 

@@ -20,6 +20,9 @@ UNRESOLVED_EVERY_S: Final = 3600.0
 SUBJECTS_MAX: Final = 64
 """Addresses told of in such a time: they come from peers, who may name as many as they like."""
 
+KEYS_TOLD_MAX: Final = 8
+"""Keys named where many are void: a line for a human, the rest is listed on demand."""
+
 log = logging.getLogger("gossipconf")
 
 
@@ -58,6 +61,13 @@ class EventLog:
                 log.info("policy %d is in force", event.version)
             case ev.PolicyFork():
                 log.warning("POLICY FORK: there are two policies %d; the roots must end it", event.version)
+            case ev.Voided():
+                keys = dict.fromkeys(version.entry.key for version in event.versions)
+                log.warning(
+                    "%d versions are void by a floor: %s; see `gossipconf void`",
+                    len(event.versions),
+                    ", ".join(list(keys)[:KEYS_TOLD_MAX]) + (", …" if len(keys) > KEYS_TOLD_MAX else ""),
+                )
             case ev.Synced():
                 log.debug(
                     "sync with %s: %s; %d received, %d sent", event.node_id, event.reason, event.received, event.sent

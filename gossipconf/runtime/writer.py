@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import trio
@@ -74,6 +74,11 @@ class JournalWriter:
         """Superseded versions, newest first."""
         async with self._lock:
             return await trio.to_thread.run_sync(lambda: self._journal.history(key=key, prefix=prefix, limit=limit))
+
+    async def history_of(self, change_ids: Collection[bytes]) -> list[bytes]:
+        """The bytes of every superseded or void version of these changes."""
+        async with self._lock:
+            return await trio.to_thread.run_sync(lambda: list(self._journal.history_of(frozenset(change_ids))))
 
     async def sweep_history(self, days: int, now_ms: Callable[[], int]) -> None:
         """Forget history older than ``days``, for ever."""

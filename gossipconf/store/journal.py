@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -205,6 +205,25 @@ class Journal:
                 [*values, limit],
             )
             return [Retire(*checked_retired(row)) for row in rows]
+
+    def history_of(self, change_ids: Container[bytes]) -> Iterator[bytes]:
+        """The bytes of every retired version of these changes. Reads all of history. Raises JournalCorrupt."""
+        after = ("", b"")
+        while True:
+            with self._reading():
+                rows = [
+                    checked_retired(row)
+                    for row in self._database.execute(
+                        f"SELECT {RETIRED_COLUMNS} FROM retired"  # noqa: S608 -- constant
+                        " WHERE (key, version_id) > (?, ?) ORDER BY key, version_id LIMIT ?",
+                        (*after, _READ_ROWS),
+                    )
+                ]
+            retired = [Retire(*row) for row in rows]
+            yield from (one.data for one in retired if one.change_id in change_ids)
+            if len(retired) < _READ_ROWS:
+                return
+            after = (retired[-1].key, retired[-1].version_id)
 
     def retired_headers(self, limit: int) -> list[tuple[bytes, int, bytes, bytes]]:
         """(writer, seq, change_id, data) of the last retired version of each change, newest first.

@@ -12,8 +12,9 @@ State is a function of what has been added, whatever the order:
     live(S ∪ T) = live(live(S) ∪ live(T))       smallest(A ∪ B) = smallest(smallest(A) ∪ smallest(B))
 
 The branches of a fork only ever move towards the smallest ids, so they settle first;
-under settled branches the live versions join by the first law. (A version that died
-because of a branch that was voided later may be gone from one replica and alive in
+under settled branches the live versions join by the first law. What a floor voids
+(`trust.floor`) is left out of S and T alike, whenever it comes. (A version that died
+because of one that was voided later may be gone from one replica and alive in
 another; as the trees differ, sync carries it back.)
 
 Bodies must have been judged before they are added. No I/O, no clock.
@@ -24,7 +25,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -231,12 +232,15 @@ class LiveSet:
 
     # -- adding -----------------------------------------------------------------------------------
 
-    def add(self, change: Change) -> Outcome:
-        """Add a judged change, whole or in part."""
+    def add(self, change: Change, *, is_branch: bool = True) -> Outcome:
+        """Add a judged change, whole or in part, without what is void of it.
+
+        ``is_branch``: whether it counts where two changes have one number; not if a floor says that it is void.
+        """
         outcome = Outcome()
         if change.entries:
             self._meet(change)
-        if not self._settle_fork(change, outcome):
+        if is_branch and not self._settle_fork(change, outcome):
             for version in change.versions:
                 self._bury(version, change, outcome)
             return outcome
@@ -260,6 +264,28 @@ class LiveSet:
         elif change.id not in self._kept:
             self._retire(change.restrict(()))
         return outcome
+
+    def void(self, is_void: Callable[[Version], bool], is_branch_void: Callable[[Change], bool]) -> Outcome:
+        """Remove what has become void, as if it had never been added; every version is asked about."""
+        outcome = Outcome()
+        for version in [one for one in self._live.values() if is_void(one)]:
+            self._remove_version(version, outcome)
+        for number, branches in list(self._forks.items()):
+            gone = [branch_id for branch_id, header in branches.items() if is_branch_void(header)]
+            if gone:
+                self._void_branches(number, gone, outcome)
+        for number in [number for number, header in self._retired.items() if is_branch_void(header)]:
+            del self._retired[number]
+        self._dead.clear()  # what was superseded by what is void may live again
+        self.bury(version for version, _ in outcome.retired)
+        return outcome
+
+    def bury(self, versions: Iterable[Version]) -> None:
+        """Remember that these are dead or void, so that they cost nothing when they come again."""
+        for version in versions:
+            self._dead[version.id] = None
+            if len(self._dead) > DEAD_VERSIONS_MAX:
+                self._dead.popitem(last=False)
 
     def remember_header(self, header: Change) -> None:
         """Recall the bare header of a change that died before a restart, so that a fork of it is recognised."""
@@ -313,11 +339,8 @@ class LiveSet:
             self._dead_within.setdefault(version.change_id, set()).add(version.index)
 
     def _bury(self, version: Version, change: Change, outcome: Outcome) -> None:
-        """Remember that a version has died, so that it costs nothing when it comes again."""
         outcome.retired.append((version, change))
-        self._dead[version.id] = None
-        if len(self._dead) > DEAD_VERSIONS_MAX:
-            self._dead.popitem(last=False)
+        self.bury((version,))
 
     def _keep_part(self, change: Change, outcome: Outcome) -> None:
         kept = self._kept.get(change.id)
@@ -399,13 +422,23 @@ class LiveSet:
             found[retired.id] = retired
         return found
 
+    def _void_branches(self, number: Number, gone: Iterable[bytes], outcome: Outcome) -> None:
+        """Forget branches that are void. Where one is left it is a change like any other."""
+        left = dict(self._forks.pop(number))
+        for branch_id in gone:
+            del left[branch_id]
+            self._forget_branch(branch_id, outcome)
+        if len(left) > 1:
+            self._forks[number] = left
+            return
+        for branch_id, header in left.items():
+            self._forget_branch(branch_id, outcome)
+            if branch_id not in self._kept:
+                self._retire(header)
+
     def _void_branch(self, branch_id: bytes, outcome: Outcome) -> None:
         """Remove a branch that smaller ids have pushed out, and what of it lived."""
-        item = fork_item(branch_id)
-        self.tree.remove(item)
-        del self._branch_items[item]
-        del self._branches[branch_id]
-        outcome.touched[branch_id] = outcome.stored[branch_id] = None
+        self._forget_branch(branch_id, outcome)
         self._dead.clear()  # what this branch has superseded may live again, where somebody still has it
         kept = self._kept.get(branch_id)
         if kept is None:
@@ -413,6 +446,13 @@ class LiveSet:
         for version in kept.versions:
             if version.id in self._live:
                 self._remove_version(version, outcome)
+
+    def _forget_branch(self, branch_id: bytes, outcome: Outcome) -> None:
+        item = fork_item(branch_id)
+        self.tree.remove(item)
+        del self._branch_items[item]
+        del self._branches[branch_id]
+        outcome.touched[branch_id] = outcome.stored[branch_id] = None
 
 
 def fork_item(change_id: bytes) -> bytes:

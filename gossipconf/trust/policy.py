@@ -33,9 +33,10 @@ from ..model.limits import (
     TIME_MS_MAX,
     VALUE_BYTES_MAX,
 )
+from .floor import POLICY_ROOT, Floor, Floors, floors_from_wire
 from .keys import fingerprint, verify
 
-POLICY_PREFIX: Final = "_policy"
+POLICY_PREFIX: Final = POLICY_ROOT
 ROLE_NAME_BYTES_MAX: Final = 128
 PARAMETERS_MAX: Final = 64
 """Named parameters of one policy."""
@@ -139,8 +140,7 @@ class Role:
 class Policy:
     """One version of the rules. Version 0 is the genesis itself: roots, and no roles.
 
-    ``floors`` has its place in the format; this release knows none and refuses a
-    policy that carries one, rather than apply it by half.
+    ``floors`` are those that this version adds; all of a chain's stay in force (see `trust.floor`).
     """
 
     version: int
@@ -148,7 +148,7 @@ class Policy:
     threshold: int
     roles: tuple[Role, ...] = ()
     parameters: tuple[tuple[str, int], ...] = ()
-    floors: tuple[Any, ...] = ()
+    floors: tuple[Floor, ...] = ()
 
     def encode(self) -> bytes:
         """Canonical bytes: the value of the entry `_policy/<version>`."""
@@ -159,7 +159,7 @@ class Policy:
                 self.threshold,
                 [role.to_wire() for role in self.roles],
                 self.parameters,
-                self.floors,
+                [floor.to_wire() for floor in self.floors],
             ]
         )
 
@@ -178,14 +178,14 @@ class Policy:
             as_text(name, "a parameter's name", ROLE_NAME_BYTES_MAX)
             parameters.append((name, as_int(number, f"parameter {name!r}", 0, TIME_MS_MAX)))
         _ascending([name for name, _ in parameters], "the parameters")
-        if as_array(fields[5], "the floors"):
-            raise FormatError("this release cannot apply a policy with floors; upgrade this agent")
+        version = as_int(fields[0], "the policy version", 1, POLICY_VERSION_MAX)
         return cls(
-            version=as_int(fields[0], "the policy version", 1, POLICY_VERSION_MAX),
+            version=version,
             roots=roots,
             threshold=threshold,
             roles=roles,
             parameters=tuple(parameters),
+            floors=floors_from_wire(fields[5], version),
         )
 
 
@@ -196,6 +196,7 @@ class PolicyChain:
         self.genesis = genesis
         self.cluster_id = genesis.cluster_id
         self._verify = verify_signature
+        self.floors = Floors()
         self._policies = [Policy(0, genesis.roots, genesis.threshold)]
 
     @property
@@ -233,6 +234,7 @@ class PolicyChain:
             if entry.key == policy_key(self.head.version + 1) and entry.value is not None:
                 policy = Policy.decode(entry.value)
                 self._policies.append(policy)
+                self.floors.add(policy.floors)
                 return policy
         return None
 

@@ -27,7 +27,7 @@ GROUP_OPS_MAX: Final = 2_000
 
 @dataclass(slots=True)
 class Disk:
-    """What of a node survives a crash. Of history only what a restart reads: one retired version a change.
+    """What of a node survives a crash: kept changes, named state, and history as version id -> encoded change.
 
     full:      writes fail
     slowness:  factor on the duration of a write
@@ -53,7 +53,7 @@ class Disk:
             elif isinstance(op, PutMeta):
                 self.meta[op.name] = form(op.value)
             else:
-                self.retired[op.change_id] = form(op.data)
+                self.retired.setdefault(op.version_id, form(op.data))
 
     def take_group(self) -> list[Persist]:
         """The writes that go into the next transaction: as many as the shipped writer takes, and at least one."""

@@ -38,6 +38,7 @@ class Input(enum.IntEnum):
     RESOLVE_FAILED = 12
     ASK = 13
     CANCEL = 14
+    RECALLED = 15
 
 
 class Trace:

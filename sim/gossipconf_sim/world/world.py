@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 from typing import Any, Final, cast
 
@@ -22,7 +22,7 @@ from gossipconf.model.errors import InvalidInput, Rejected
 from gossipconf.model.limits import FORK_BRANCHES_MAX
 from gossipconf.model.version import Version
 from gossipconf.protocol.eagerness import SAVED_LEARNED, decode_learned
-from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Resolve, Send, Show
+from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Recall, Resolve, Send, Show
 from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.link import Identity
@@ -142,6 +142,7 @@ class World:
             Disconnect: self._disconnect,
             Persist: self._persist,
             Show: self._shown,
+            Recall: self._recall,
             Emit: self._emit,
         }
 
@@ -243,15 +244,19 @@ class World:
         cluster_id, disk = self.cluster.genesis.cluster_id, host.disk
         return Restored(
             changes=tuple(self.interning.change(data, cluster_id) for data in disk.changes.values()),
-            retired_headers=tuple(
-                self.interning.change(data, cluster_id).restrict(()) for data in reversed(disk.retired.values())
-            ),
+            retired_headers=tuple(self._retired_headers(disk)),
             members=self.interning.members(disk.meta.get(SAVED_MEMBERS)),
             accepted_policies=decode_saved_policies(disk.meta.get(SAVED_POLICIES)),
             addresses=self.interning.addresses(disk.meta.get(SAVED_ADDRESSES)),
             zone=decode_saved_zone(disk.meta.get(SAVED_ZONE)),
             learned=decode_learned(disk.meta.get(SAVED_LEARNED)),
         )
+
+    def _retired_headers(self, disk: Disk) -> Iterator[Change]:
+        """Of each change in history its bare header, the latest first."""
+        cluster_id = self.cluster.genesis.cluster_id
+        retired = (self.interning.change(data, cluster_id) for data in reversed(disk.retired.values()))
+        return iter({change.id: change.restrict(()) for change in retired}.values())
 
     def crash(self, name: str, *, silent: bool = False) -> None:
         """kill -9: the node is gone, and with it all that is not on its disk.
@@ -309,10 +314,13 @@ class World:
         return [host for host in self.hosts.values() if host.node is not None and host.adversary is None]
 
     def is_void(self, version: Version) -> bool:
-        """Whether some honest node has pushed this version's change out of an overfull fork."""
+        """Whether an honest node has pushed this version's change out of an overfull fork, or has a floor about it."""
         number = (version.writer_id, version.header.seq)
-        known = (host.running.replica.live.forks().get(number, {}) for host in self.honest())
-        return any(len(one) == FORK_BRANCHES_MAX and version.change_id not in one for one in known)
+        replicas = [host.running.replica for host in self.honest()]
+        known = (replica.live.forks().get(number, {}) for replica in replicas)
+        return any(len(one) == FORK_BRANCHES_MAX and version.change_id not in one for one in known) or any(
+            replica.chain.floors.is_void(version) for replica in replicas
+        )
 
     @property
     def hostile_bytes(self) -> int:
@@ -696,6 +704,26 @@ class World:
             host.node.persisted(self._clock(host), persist.token, error or None)
             self._settle(host)
         self._write(host)
+
+    def _recall(self, host: Host, recall: Recall) -> None:
+        self.schedule.later(0.0, self._recalled, host, host.boot, recall)
+
+    def _recalled(self, host: Host, boot: int, recall: Recall) -> None:
+        """A node is given what its history has of these slots and changes."""
+        if host.node is None or host.boot != boot or self._waits(host, self._recalled, host, boot, recall):
+            return
+        slots, change_ids = frozenset(recall.slots), frozenset(recall.change_ids)
+        retired = {
+            data: self.interning.change(data, self.cluster.genesis.cluster_id) for data in host.disk.retired.values()
+        }
+        found = [
+            data
+            for data, change in retired.items()
+            if change.id in change_ids or any(version.slot in slots for version in change.versions)
+        ]
+        self._note(Input.RECALLED, host, b"".join(found))
+        host.node.recalled(self._clock(host), found)
+        self._settle(host)
 
     # -- readers ------------------------------------------------------------------------------------
 
