@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -21,7 +22,8 @@ from gossipconf.trust.cluster import sign_policy
 from gossipconf.trust.floor import Floor, keeping
 from gossipconf.trust.policy import Policy, PolicyChain
 from gossipconf.trust.signing import Reservation
-from tests.protocol.wire import Bench, change
+from gossipconf_sim.run.checkers import violations
+from tests.protocol.wire import Bench, Tapped, change
 from tests.strategies import NOW_MS, ROLES, ROOTS, cluster, signed, signer
 
 
@@ -141,6 +143,19 @@ def test_a_policy_and_a_back_dated_fork_are_told_apart_by_their_ids() -> None:
         assert values(one, "a") == [b"known"]
         assert one.node.replica.live.forks() == {}
     assert bench.node.root == other.node.root
+
+
+def test_a_change_of_which_nothing_is_valid_still_counts_as_a_branch() -> None:
+    """A floor about a prefix cannot say of a bare header that it is void; so no header is, whatever came first."""
+    chain = cluster().chain()
+    voided = change("voided", "b/c", by="bob")
+    rival = change("rival", "a", by="bob")
+    floor = floored(chain, by_bob(prefix="b"))
+    first, last = Bench("m"), Bench("n")
+    give(first, voided, floor, rival)
+    give(last, floor, rival, voided)
+    assert first.node.root == last.node.root
+    assert len(first.node.replica.live.forks()) == 1
 
 
 def test_a_later_floor_reinstates() -> None:
@@ -325,3 +340,44 @@ class Floored(RuleBasedStateMachine):
 
 TestFloored = Floored.TestCase
 TestFloored.settings = settings(max_examples=60, stateful_step_count=25)
+
+
+# -- in a cluster ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_thief_in_one_partition_and_a_revocation_in_the_other_agree_after_the_heal(seed: int) -> None:
+    """`bob` has published; then his key is used by a thief on one side, while the roots cut it off on the other."""
+    names = [f"n{number}" for number in range(6)]
+    world = Tapped(*names, seed=seed)
+    assert world.run_until(world.converged, 10.0)
+    good = world.publish_value("n0", "good", "1", by="bob")
+    before = world.publish_value("n1", "replaced", "right")
+    world.run(3.0)
+    world.partition(names[:3], names[3:])
+    world.run(1.0)
+    stolen = [world.publish_value("n4", key, "wrong", by="bob") for key in ("replaced", "new", "good")]
+    forged = signed([Entry("forged", b"x")], "bob", seq=good.header.seq, incarnation=good.header.writer.incarnation)
+    world.inject("n5", forged)
+    unseen = world.publish_value("n3", "unseen", "2")
+    world.run(2.0)
+    chain = cluster().chain()
+    policy = floored(chain, by_bob(*good.versions))
+    world.submit("n0", policy)
+    world.run(2.0)
+    world.crash("n5")
+    world.heal()
+    world.start("n5")
+    assert world.run_until(lambda: world.converged() and world.node("n5").replica.policy_version == 2, 10.0)
+    world.run(5.0)
+    assert world.converged()
+    assert list(violations(world)) == []
+    for name in names:
+        live_set = world.node(name).replica.live
+        assert {key for key, _ in live_set.slots() if key[0] != "_"} == {"good", "replaced", "unseen"}
+        (left,) = live_set.slot(("replaced", ""))
+        assert left.change_id == before.id
+        assert live_set.stored(unseen.id) is not None
+        assert live_set.forks() == {}
+    for name, one in (("n4", stolen[0]), ("n4", stolen[1]), ("n4", stolen[2]), ("n5", forged)):
+        assert one.versions[0].id in world.hosts[name].disk.retired, "what the thief has made can be listed"
