@@ -201,7 +201,7 @@ class Broadcast:
         if not outcome.is_news:  # superseded, or sent once more after it was forgotten: that teaches nothing
             return
         self._streams.begin(news.stream, self._now_s)
-        expected = self._streams.has_parent(news.stream)
+        expected = push.zone == self._overlay.zone and self._streams.has_parent(news.stream)
         self._streams.came(news.stream, link.id, [one for one in news.known if self._overlay.link(one)])
         pulled = push.zone_hops == HOPS_MAX
         self._pulls.came(link, news, pulled=pulled, expected=expected)
