@@ -96,10 +96,11 @@ class Show:
 @dataclass(frozen=True, slots=True)
 class Recall:
     """Look up what history has of these slots, in which something has become void, and of these changes, which are void
-    no longer; then call `Node.recalled` with it."""
+    no longer, or ``everything``; then call `Node.recalled` with it."""
 
     slots: tuple[Slot, ...]
     change_ids: tuple[bytes, ...] = ()
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,10 @@ class PolicyFork:
 
 @dataclass(frozen=True, slots=True)
 class Voided:
-    """Versions are void by a floor: they were live here, or have come since. They are kept in history."""
+    """Versions are void: they were live here, or have come since. They are kept in history.
+
+    A floor says so, or a policy that settles a fork between two that would have judged them differently.
+    """
 
     versions: tuple[Version, ...]
     source: str | None

@@ -113,7 +113,6 @@ class Replica:
         self._published_seq = 0
         self._publishing: dict[bytes, Change] = {}
         self._retiring: OrderedDict[bytes, bytes] = OrderedDict()
-        self._accepted_policies: list[bytes] = []
         self._loaded: dict[bytes, Change] = {}
         self._left_behind: list[tuple[Version, Change]] = []
         self._left_names: dict[bytes, None] = {}
@@ -156,7 +155,12 @@ class Replica:
             self._left_behind.extend((version, change) for version in void)
             self._loaded[change.id] = change
         for header in islice(retired_headers, RETIRED_HEADERS_RESTORED_MAX):
-            self.chain.judge(header)
+            try:
+                self.chain.judge(header)
+            except Rejected:
+                if not self.is_disputed(header):
+                    raise
+                continue  # allowed by a policy that was in force here once
             if not self.chain.floors.is_branch_void(header):
                 self.live.remember_header(header)
 
@@ -277,9 +281,10 @@ class Replica:
         outcome = self._add(change)
         policy = self.chain.accept(change)
         if policy is not None:
-            self._accepted_policies.append(change.id)
             self._environment.emit(PolicyAccepted(policy.version))
-            if policy.floors:
+            if policy.settles:
+                self._judge_again(policy, outcome)
+            elif policy.floors:
                 self._apply_floors(policy, outcome)
         return outcome
 
@@ -317,6 +322,40 @@ class Replica:
             self._recallable += self._retiring.values()
             self._environment.output(Recall(tuple(slots), back))
 
+    def _judge_again(self, policy: Policy, outcome: Outcome) -> None:
+        """A policy fork is settled: what names a policy that is another one now may not be allowed any more, and what
+        was refused or void may be. The former goes to history, from which, and from peers, the latter comes."""
+        first = policy.version - 1
+
+        def is_void(version: Version) -> bool:
+            if self.chain.floors.is_void(version):
+                return True
+            kept = self.live.stored(version.change_id)
+            return (
+                version.header.policy >= first and kept is not None and not self._allows(kept.restrict({version.index}))
+            )
+
+        def is_branch_void(header: Change) -> bool:
+            return self.chain.floors.is_branch_void(header) or (
+                header.header.policy >= first and not self._allows(header)
+            )
+
+        voided = self.live.void(is_void, is_branch_void)
+        outcome.retired += voided.retired
+        outcome.touched |= voided.touched
+        outcome.stored |= voided.stored
+        if voided.retired:
+            self._environment.emit(Voided(tuple(version for version, _ in voided.retired), None))
+        self._recallable += self._retiring.values()
+        self._environment.output(Recall((), (), everything=True))
+
+    def _allows(self, change: Change) -> bool:
+        try:
+            self.chain.judge(change, signatures_checked=True)
+        except Rejected:
+            return False
+        return True
+
     def _quarantine(self, void: tuple[Version, ...], change: Change, source: str | None) -> None:
         """Keep in history what has come too late, so that it can be listed and signed anew."""
         self.live.bury(void)
@@ -327,9 +366,8 @@ class Replica:
             self._environment.emit(Voided(kept, source))
 
     def is_disputed(self, change: Change) -> bool:
-        """Whether ``change`` names a policy beyond an open fork: who has accepted the other branch may believe it."""
-        versions = range(1, change.header.policy + 1)
-        return any(len(self.live.slot((policy_key(number), ""))) > 1 for number in versions)
+        """Whether ``change`` names a policy beyond a fork: who has accepted another branch may believe it."""
+        return any(number <= change.header.policy for number in self.chain.forked)
 
     def _report(self, change: Change, outcome: Outcome, source: str | None) -> None:
         if outcome.is_news:
@@ -338,7 +376,7 @@ class Replica:
         for writer, seq in outcome.forks:
             self._environment.emit(ForkFound(writer, seq, tuple(self.live.forks()[writer, seq])))
         for version in outcome.gained:
-            if covers(POLICY_PREFIX, version.entry.key) and len(self.live.slot(version.slot)) > 1:
+            if covers(POLICY_PREFIX, version.entry.key) and self.chain.is_disputed(change.header.policy + 1):
                 self._environment.emit(PolicyFork(change.header.policy + 1))
 
     # -- writing ----------------------------------------------------------------------------------
@@ -433,9 +471,8 @@ class Replica:
             else:
                 stored[written.id] = None  # it was superseded while it was written, at least in part
         ops: list[JournalOp] = [self._op_for(change_id, received) for change_id in stored]
-        if any(change_id in stored for change_id in self._accepted_policies) or (
-            written is not None and written.id in self._accepted_policies
-        ):
+        accepted = self.chain.accepted
+        if any(change_id in stored for change_id in accepted) or (written is not None and written.id in accepted):
             ops.append(self._policies_op())
         slots: dict[Slot, None] = {version.slot: None for version in outcome.gained}
         slots.update((version.slot, None) for version, _ in outcome.retired)
@@ -450,7 +487,7 @@ class Replica:
         return PutChange(change_id, received[1] if received and form is received[0] else form.encode())
 
     def _policies_op(self) -> JournalOp:
-        return PutMeta(SAVED_POLICIES, encode(self._accepted_policies))
+        return PutMeta(SAVED_POLICIES, encode(self.chain.accepted))
 
     def _retirements(self, retired: Iterable[tuple[Version, Change]]) -> Iterator[Retire]:
         """History rows, each with a change that holds just the retired entry."""
@@ -495,10 +532,14 @@ class Replica:
     # -- what peers may ask for -------------------------------------------------------------------
 
     def policies_after(self, version: int) -> list[Change]:
-        """The changes that carry the policies after ``version``, in order."""
+        """The changes that carry the policies after ``version``, and all of those of which there are several: in order,
+        of one version first the one in force."""
         found = []
-        for number in range(version + 1, self.policy_version + 1):
-            for one in self.live.slot((policy_key(number), "")):
+        accepted = self.chain.accepted
+        numbers = {*range(version + 1, self.policy_version + 1), *self.chain.forked}
+        for number in sorted(numbers):
+            slot = self.live.slot((policy_key(number), ""))
+            for one in sorted(slot, key=lambda version: version.change_id not in accepted):
                 part = self.live.part(one.change_id)
                 assert part is not None
                 found.append(part)

@@ -322,7 +322,9 @@ class Agent:
         self._input(lambda: self.node.persisted(self.now(), persist.token, error))
 
     async def _recall(self, recall: Recall) -> None:
-        found = await self.writer.history_of(recall.change_ids) if recall.change_ids else []
+        found: list[bytes] = []
+        if recall.change_ids or recall.everything:
+            found = await self.writer.history_of(None if recall.everything else recall.change_ids)
         for key in dict.fromkeys(key for key, _ in recall.slots):
             found += [row.data for row in await self.writer.history(key=key, prefix=None, limit=RECALLED_MAX)]
         self._input(lambda: self.node.recalled(self.now(), found))

@@ -75,10 +75,11 @@ class JournalWriter:
         async with self._lock:
             return await trio.to_thread.run_sync(lambda: self._journal.history(key=key, prefix=prefix, limit=limit))
 
-    async def history_of(self, change_ids: Collection[bytes]) -> list[bytes]:
-        """The bytes of every superseded or void version of these changes."""
+    async def history_of(self, change_ids: Collection[bytes] | None) -> list[bytes]:
+        """The bytes of every superseded or void version of these changes, None: of all."""
+        wanted = None if change_ids is None else frozenset(change_ids)
         async with self._lock:
-            return await trio.to_thread.run_sync(lambda: list(self._journal.history_of(frozenset(change_ids))))
+            return await trio.to_thread.run_sync(lambda: list(self._journal.history_of(wanted)))
 
     async def sweep_history(self, days: int, now_ms: Callable[[], int]) -> None:
         """Forget history older than ``days``, for ever."""

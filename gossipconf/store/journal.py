@@ -206,8 +206,9 @@ class Journal:
             )
             return [Retire(*checked_retired(row)) for row in rows]
 
-    def history_of(self, change_ids: Container[bytes]) -> Iterator[bytes]:
-        """The bytes of every retired version of these changes. Reads all of history. Raises JournalCorrupt."""
+    def history_of(self, change_ids: Container[bytes] | None) -> Iterator[bytes]:
+        """The bytes of every retired version of these changes, None: of all. Reads all of history. Raises
+        JournalCorrupt."""
         after = ("", b"")
         while True:
             with self._reading():
@@ -220,7 +221,7 @@ class Journal:
                     )
                 ]
             retired = [Retire(*row) for row in rows]
-            yield from (one.data for one in retired if one.change_id in change_ids)
+            yield from (one.data for one in retired if change_ids is None or one.change_id in change_ids)
             if len(retired) < _READ_ROWS:
                 return
             after = (retired[-1].key, retired[-1].version_id)

@@ -5,6 +5,10 @@ Policy n is the value of the entry `_policy/n` in a change that names policy n-1
 and carries signatures of at least the threshold of n-1's roots. A change is
 judged by the policy that it names, never by when it arrives.
 
+Where the roots have signed two policies n, each node keeps the one that it has accepted
+first, until a policy n+1 that names both and has the signatures of both thresholds
+settles which of them is in force. It counts before any other policy n+1.
+
 Knows documents and judgements; keeps no change and talks to nobody.
 """
 
@@ -18,8 +22,8 @@ from typing import Any, Final
 from ..model.change import PUBLIC_KEY_BYTES, Change, signed_bytes
 from ..model.encoding import as_array, as_bytes, as_int, as_text, decode, encode
 from ..model.entry import Entry, Operation
-from ..model.errors import FormatError, NotAuthorised, Rejected, UnknownPolicy, WrongCluster
-from ..model.hashing import GENESIS_TAG, tagged_hash
+from ..model.errors import FormatError, InvalidInput, NotAuthorised, Rejected, UnknownPolicy, WrongCluster
+from ..model.hashing import GENESIS_TAG, HASH_BYTES, tagged_hash
 from ..model.key import check_prefix, covers, is_system_key
 from ..model.limits import (
     COMMENT_BYTES_MAX,
@@ -38,6 +42,9 @@ from .keys import fingerprint, verify
 
 POLICY_PREFIX: Final = POLICY_ROOT
 ROLE_NAME_BYTES_MAX: Final = 128
+POLICY_FIELDS: Final = 6
+SETTLED_MAX: Final = 8
+"""Policies of one version between which another decides: roots who sign more have lost control."""
 PARAMETERS_MAX: Final = 64
 """Named parameters of one policy."""
 GENESIS_BYTES_MAX: Final = 4_096
@@ -141,6 +148,8 @@ class Policy:
     """One version of the rules. Version 0 is the genesis itself: roots, and no roles.
 
     ``floors`` are those that this version adds; all of a chain's stay in force (see `trust.floor`).
+    ``settles`` names the changes that carry the policies of the version before, if there are several, first the one
+    that is in force.
     """
 
     version: int
@@ -149,24 +158,28 @@ class Policy:
     roles: tuple[Role, ...] = ()
     parameters: tuple[tuple[str, int], ...] = ()
     floors: tuple[Floor, ...] = ()
+    settles: tuple[bytes, ...] = ()
 
     def encode(self) -> bytes:
         """Canonical bytes: the value of the entry `_policy/<version>`."""
-        return encode(
-            [
-                self.version,
-                self.roots,
-                self.threshold,
-                [role.to_wire() for role in self.roles],
-                self.parameters,
-                [floor.to_wire() for floor in self.floors],
-            ]
-        )
+        fields = [
+            self.version,
+            self.roots,
+            self.threshold,
+            [role.to_wire() for role in self.roles],
+            self.parameters,
+            [floor.to_wire() for floor in self.floors],
+        ]
+        return encode([*fields, self.settles] if self.settles else fields)
 
     @classmethod
     def decode(cls, data: bytes) -> Policy:
         """Check and read. Raises FormatError, InvalidInput or LimitExceeded."""
-        fields = as_array(decode(data, "a policy", VALUE_BYTES_MAX), "a policy", 6)
+        fields = as_array(decode(data, "a policy", VALUE_BYTES_MAX), "a policy")
+        if len(fields) not in (POLICY_FIELDS, POLICY_FIELDS + 1):
+            raise FormatError(
+                f"a policy has {POLICY_FIELDS} fields, or one more if it settles a fork, not {len(fields)}"
+            )
         roots, threshold = decode_roots(fields[1], fields[2])
         roles = tuple(Role.from_wire(role) for role in as_array(fields[3], "the roles", length_max=ROLES_MAX))
         names = [role.name for role in roles]
@@ -186,6 +199,7 @@ class Policy:
             roles=roles,
             parameters=tuple(parameters),
             floors=floors_from_wire(fields[5], version),
+            settles=_settled(fields[POLICY_FIELDS]) if len(fields) > POLICY_FIELDS else (),
         )
 
 
@@ -198,6 +212,25 @@ class PolicyChain:
         self._verify = verify_signature
         self.floors = Floors()
         self._policies = [Policy(0, genesis.roots, genesis.threshold)]
+        self._ids = [b""]
+        self._rivals: dict[int, dict[bytes, Policy]] = {}
+
+    @property
+    def accepted(self) -> tuple[bytes, ...]:
+        """The ids of the changes that carry the policies in force, from policy 1 on."""
+        return tuple(self._ids[1:])
+
+    @property
+    def forked(self) -> tuple[int, ...]:
+        """The versions of which the roots have signed several policies, ascending; settled ones too."""
+        return tuple(sorted(self._rivals))
+
+    def is_disputed(self, version: int) -> bool:
+        """Whether there are several policies of this version, and no later one that says which is in force."""
+        if version not in self._rivals or version > self.head.version:
+            return False
+        later = self._policies[version + 1] if version < self.head.version else None
+        return not (later and later.settles) and not self._policies[version].settles
 
     @property
     def head(self) -> Policy:
@@ -220,23 +253,74 @@ class PolicyChain:
             raise WrongCluster(f"the change belongs to cluster {change.header.cluster.hex()[:8]}…")
         policy = self[change.header.policy]
         signers = frozenset(key for key, _ in change.signatures())
-        self._check_known(policy, change)
-        for _, entry in change.entries:
-            self._check_entry(policy, change, entry, signers)
+        branches = self._settled_by(change)
+        if branches:
+            _check_settlement(branches, change, signers)
+        else:
+            self._check_known(policy, change)
+            for _, entry in change.entries:
+                self._check_entry(policy, change, entry, signers)
         if not signatures_checked:
             message = signed_bytes(change.id)
             for key, signature in change.signatures():
                 self._verify(key, signature, message)
 
     def accept(self, change: Change) -> Policy | None:
-        """Take over the policy that a judged ``change`` carries, if it is the next one here; return it."""
-        for _, entry in change.entries:
-            if entry.key == policy_key(self.head.version + 1) and entry.value is not None:
-                policy = Policy.decode(entry.value)
-                self._policies.append(policy)
-                self.floors.add(policy.floors)
-                return policy
-        return None
+        """Take over the policy that a judged ``change`` carries, if it is the next one or settles a fork; return it.
+
+        With one that settles a fork other policies may be in force for what has been judged before.
+        """
+        policy = _policy_in(change)
+        if policy is None or change.id in self._ids:
+            return None
+        if policy.settles and self._is_open_to(policy):
+            self._rewind(policy)
+        elif policy.version != self.head.version + 1:
+            self._rivals.setdefault(policy.version, {})[change.id] = policy
+            return None
+        self._rivals.get(policy.version, {}).pop(change.id, None)
+        self._policies.append(policy)
+        self._ids.append(change.id)
+        self.floors.add(policy.floors)
+        return policy
+
+    def _is_open_to(self, policy: Policy) -> bool:
+        """Whether ``policy`` decides about a policy that is in force here, and nothing has decided yet."""
+        version = policy.version
+        settled = version <= self.head.version and self._policies[version].settles
+        return self._ids[version - 1] in policy.settles and not settled
+
+    def _rewind(self, policy: Policy) -> None:
+        """Put in force, of the version before ``policy``, the one that it says; what came after others is set aside."""
+        version = policy.version - 1
+        prevailing = policy.settles[0]
+        if self._ids[version] != prevailing:
+            self._rivals[version][self._ids[version]] = self._policies[version]
+            self._policies[version] = self._rivals[version].pop(prevailing)
+            self._ids[version] = prevailing
+        for number in range(policy.version, len(self._ids)):
+            self._rivals.setdefault(number, {})[self._ids[number]] = self._policies[number]
+        del self._policies[policy.version :], self._ids[policy.version :]
+        self.floors = Floors()
+        for kept in self._policies:
+            self.floors.add(kept.floors)
+
+    def _settled_by(self, change: Change) -> tuple[Policy, ...]:
+        """The policies between which the one in ``change`` decides. Raises UnknownPolicy if one is not here yet."""
+        try:
+            policy = _policy_in(change)
+        except InvalidInput:  # whether its signers may do that is the first question
+            return ()
+        if policy is None or not policy.settles:
+            return ()
+        if policy.version != change.header.policy + 1:
+            raise Rejected(f"a change that names policy {change.header.policy} contains policy {policy.version}")
+        version = policy.version - 1
+        known = self._rivals.get(version, {}) | {self._ids[version]: self._policies[version]}
+        for one in policy.settles:
+            if one not in known:
+                raise UnknownPolicy(f"the change settles between policies {version}, of which one is not here yet")
+        return tuple(known[one] for one in policy.settles)
 
     def _check_known(self, policy: Policy, change: Change) -> None:
         """Every signer must be somebody: cheap, and before any signature is verified (invariant 8).
@@ -277,6 +361,43 @@ class PolicyChain:
         successor = Policy.decode(entry.value)
         if successor.version != policy.version + 1:
             raise Rejected(f"{entry.key!r} contains policy {successor.version}")
+
+
+def _policy_in(change: Change) -> Policy | None:
+    """The policy that ``change`` carries, if it does. Raises FormatError, InvalidInput or LimitExceeded."""
+    for _, entry in change.entries:
+        if covers(POLICY_PREFIX, entry.key) and entry.value is not None:
+            return Policy.decode(entry.value)
+    return None
+
+
+def _check_settlement(branches: tuple[Policy, ...], change: Change, signers: frozenset[bytes]) -> None:
+    """A policy that settles a fork needs the thresholds of all its branches, and nobody else's signature."""
+    (_, entry) = change.entries[0]
+    key = policy_key(change.header.policy + 1)
+    if change.header.count != 1 or entry.key != key or entry.slot[1] or entry.seen:
+        raise NotAuthorised(f"a policy that settles a fork must be the only entry of its change, {key!r}, put once")
+    for branch in branches:
+        signed = sum(root in signers for root in branch.roots)
+        if signed < branch.threshold:
+            raise NotAuthorised(
+                f"{key!r} has the signatures of {signed} of {len(branch.roots)} roots of one policy between which it "
+                f"decides, {branch.threshold} are needed"
+            )
+    for signer in signers:
+        if not any(signer in branch.roots for branch in branches):
+            raise NotAuthorised(f"the change is signed by {fingerprint(signer)}, which is no root")
+
+
+def _settled(value: Any) -> tuple[bytes, ...]:
+    ids = as_array(value, "what a policy settles", length_max=SETTLED_MAX)
+    for one in ids:
+        as_bytes(one, "a policy that another settles", HASH_BYTES)
+    if len(ids) < 2 or len(set(ids)) != len(ids):
+        raise FormatError("a policy settles between two others at least, each named once")
+    if any(left >= right for left, right in pairwise(ids[1:])):
+        raise FormatError("what a policy settles must be in ascending order after the one that is in force")
+    return tuple(ids)
 
 
 def decode_roots(roots: Any, threshold: Any) -> tuple[tuple[bytes, ...], int]:

@@ -59,7 +59,9 @@ def settle(bench: Bench) -> None:
         found = [
             data
             for data, one in retired.items()
-            if one.id in recall.change_ids or any(version.slot in recall.slots for version in one.versions)
+            if recall.everything
+            or one.id in recall.change_ids
+            or any(version.slot in recall.slots for version in one.versions)
         ]
         bench.node.recalled(bench.now(), found)
         settle(bench)

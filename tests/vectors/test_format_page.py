@@ -30,7 +30,10 @@ def format_limits() -> dict[str, int]:
     """The limits above the heading of the wire, and those of policy documents and files."""
     source = Path(limits.__file__).read_text(encoding="utf-8").split("# -- wire --")[0]
     names = re.findall(r"^([A-Z_]+): Final", source, re.MULTILINE)
-    others = {name: getattr(policy, name) for name in ("ROLE_NAME_BYTES_MAX", "PARAMETERS_MAX", "GENESIS_BYTES_MAX")}
+    others = {
+        name: getattr(policy, name)
+        for name in ("ROLE_NAME_BYTES_MAX", "PARAMETERS_MAX", "GENESIS_BYTES_MAX", "SETTLED_MAX")
+    }
     others |= {name: getattr(floor, name) for name in ("FLOORS_MAX", "KEPT_MAX")} | {
         "POLICIES_MAX": cluster.POLICIES_MAX
     }

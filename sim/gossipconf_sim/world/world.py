@@ -23,7 +23,7 @@ from gossipconf.model.limits import FORK_BRANCHES_MAX
 from gossipconf.model.version import Version
 from gossipconf.protocol.eagerness import SAVED_LEARNED, decode_learned
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Recall, Resolve, Send, Show
-from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed
+from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed, Voided
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.link import Identity
 from gossipconf.protocol.messages import Batch
@@ -131,6 +131,7 @@ class World:
         self._tuning = self.conditions.tuning()
         self._tokens = itertools.count(1)
         self._outcomes: dict[int, Event] = {}
+        self.set_aside: dict[bytes, None] = {}  # ids of versions that honest nodes have told of as void
         self._roots: dict[bytes, int] = {}
         self._processing_s = self.conditions.processing_us / 1e6
         self._has_more = False
@@ -319,7 +320,8 @@ class World:
         replicas = [host.running.replica for host in self.honest()]
         known = (replica.live.forks().get(number, {}) for replica in replicas)
         return any(len(one) == FORK_BRANCHES_MAX and version.change_id not in one for one in known) or any(
-            replica.chain.floors.is_void(version) for replica in replicas
+            replica.chain.floors.is_void(version) or (replica.chain.forked and version.id in self.set_aside)
+            for replica in replicas
         )
 
     @property
@@ -656,6 +658,8 @@ class World:
             if isinstance(event, Published):
                 name, _, change = self.submitted[event.token]
                 self.acknowledged.append((name, self.now_s, change))
+        if isinstance(event, Voided) and host.honest:
+            self.set_aside.update((version.id, None) for version in event.versions)
         if isinstance(event, ForkFound) and host.honest:
             self.forks_found.setdefault((event.writer_id, event.seq), {})[host.name] = self.now_s
         if self.on_event is not None:
@@ -719,7 +723,7 @@ class World:
         found = [
             data
             for data, change in retired.items()
-            if change.id in change_ids or any(version.slot in slots for version in change.versions)
+            if recall.everything or change.id in change_ids or any(version.slot in slots for version in change.versions)
         ]
         self._note(Input.RECALLED, host, b"".join(found))
         host.node.recalled(self._clock(host), found)

@@ -1,0 +1,137 @@
+"""Policy forks: the roots have signed two successors of one policy; what nodes do until a third policy settles it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import permutations
+
+import pytest
+
+from gossipconf.model.change import Change
+from gossipconf.model.entry import Entry, ValueType
+from gossipconf.model.errors import NotAuthorised, UnknownPolicy
+from gossipconf.protocol.events import PolicyAccepted, PolicyFork
+from gossipconf.trust.floor import Floor
+from gossipconf.trust.policy import Policy, Role, policy_key
+from gossipconf_sim.run.checkers import violations
+from tests.protocol.test_floors import give, restarted, values
+from tests.protocol.wire import Bench, Tapped, change
+from tests.strategies import ROLES, ROOTS, keys, signed, signer
+
+ROOT_KEYS = keys(*ROOTS)
+ZOO = Role("zoo", keys("zoe"), ("zoo",))
+YARD = Role("yard", keys("yan"), ("yard",))
+
+
+def policy_change(version: int, *roles: Role, by: Sequence[str] = ROOTS[:2], seq: int = 1, **fields: object) -> Change:
+    """A policy with the usual roles and these, signed by these roots; the first root's incarnation is its own."""
+    policy = dataclasses.replace(Policy(version, ROOT_KEYS, 2, (*ROLES, *roles)), **fields)
+    entry = Entry(policy_key(version), policy.encode(), ValueType.BYTES)
+    return signed([entry], *by, seq=seq, policy=version - 1, incarnation=bytes([version, seq] * 4))
+
+
+X = policy_change(2, ZOO)
+Y = policy_change(2, YARD, seq=2, floors=(Floor(signer("bob").public, "", 1),))
+X3 = policy_change(3, ZOO, seq=3)
+"""An ordinary successor, of the first as it was meant."""
+SETTLED = policy_change(3, ZOO, YARD, seq=4, settles=(Y.id, X.id))
+
+BY_ZOE = signed([Entry("zoo/a", b"z")], "zoe", policy=2)
+BY_YAN = signed([Entry("yard/a", b"y")], "yan", policy=2)
+BY_BOB = change("old", "b", by="bob")
+BY_ALICE = signed([Entry("a", b"1")], "alice", policy=2)
+
+
+def test_the_first_is_kept_and_the_other_raises_an_alarm() -> None:
+    bench = Bench()
+    give(bench, X, Y, BY_ZOE, BY_YAN)
+    assert [event.version for event in bench.events(PolicyFork)] == [2]
+    assert (values(bench, "zoo/a"), values(bench, "yard/a")) == ([b"z"], [])
+    assert bench.node.replica.chain.is_disputed(2)
+
+
+def test_what_settles_a_fork_comes_into_force_where_either_was() -> None:
+    for first, second in ((X, Y), (Y, X)):
+        bench = Bench()
+        give(bench, BY_BOB, first, second, BY_ZOE, BY_YAN, SETTLED, BY_ZOE, BY_YAN)
+        assert [event.version for event in bench.events(PolicyAccepted)][-1] == 3
+        assert not bench.node.replica.chain.is_disputed(2)
+        assert (values(bench, "zoo/a"), values(bench, "yard/a"), values(bench, "b")) == ([], [b"y"], [])
+        again = restarted(bench)
+        assert again.node.root == bench.node.root
+        assert again.node.replica.chain.accepted == bench.node.replica.chain.accepted
+
+
+def test_whatever_comes_first_all_end_with_the_same() -> None:
+    """Each is delivered again afterwards, as sync does with what somebody lacks."""
+    everything = (X, Y, X3, SETTLED, BY_ZOE, BY_YAN, BY_BOB)
+    roots = set()
+    for order in permutations(everything):
+        bench = Bench()
+        give(bench, *order)
+        for _ in range(3):
+            give(bench, *everything, BY_ALICE)
+        roots.add(bench.node.root)
+        assert bench.node.replica.chain.head.settles
+        assert values(bench, "a") == [b"1"]
+    assert len(roots) == 1
+
+
+def test_a_floor_of_the_policy_that_lost_voids_nothing_any_more() -> None:
+    bench = Bench()
+    give(bench, BY_BOB, Y)
+    assert values(bench, "b") == []
+    give(bench, X, policy_change(3, ZOO, seq=5, settles=(X.id, Y.id)))
+    assert values(bench, "b") == [b"old"]
+
+
+def test_it_needs_the_thresholds_of_both() -> None:
+    """Whoever has got the new roots of one branch cannot speak for those of the other."""
+    theirs = policy_change(2, seq=7, roots=keys("new-1", "new-2", "new-3"))
+    settles = (theirs.id, X.id)
+    for by in (("new-1", "new-2"), ROOTS[:2], ("new-1", *ROOTS[:2]), ("new-1", "new-2", ROOTS[0])):
+        bench = Bench()
+        give(bench, X, theirs)
+        with pytest.raises(NotAuthorised, match=r"\d of 3 roots of one policy between which it decides"):
+            bench.node.replica.chain.judge(policy_change(3, by=by, seq=8, settles=settles))
+    both = policy_change(3, by=("new-1", "new-2", *ROOTS[:2]), seq=8, settles=settles)
+    bench.node.replica.chain.judge(both)
+    with pytest.raises(NotAuthorised, match="which is no root"):
+        bench.node.replica.chain.judge(
+            policy_change(3, by=("new-1", "new-2", *ROOTS[:2], "alice"), seq=8, settles=settles)
+        )
+
+
+def test_it_waits_for_the_policies_that_it_settles() -> None:
+    bench = Bench()
+    give(bench, X)
+    with pytest.raises(UnknownPolicy, match="of which one is not here yet"):
+        bench.node.replica.chain.judge(SETTLED)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fork_made_in_two_partitions_is_settled_in_a_cluster(seed: int) -> None:
+    names = [f"n{number}" for number in range(6)]
+    world = Tapped(*names, seed=seed)
+    world.run(5.0)
+    world.partition(names[:3], names[3:])
+    world.submit("n0", X)
+    world.submit("n5", Y)
+    assert world.run_until(lambda: all(world.node(name).replica.policy_version == 2 for name in names), 20.0)
+    zoe = world.publish("n1", signer("zoe"), [Entry("zoo/a", b"z")])[1]
+    yan = world.publish("n4", signer("yan"), [Entry("yard/a", b"y")])[1]
+    world.run(2.0)
+    world.heal()
+    world.run(10.0)
+    assert all(world.node(name).replica.chain.is_disputed(2) for name in names)
+    assert all(world.events_of(name, PolicyFork) for name in names)
+    world.submit("n2", SETTLED)
+    assert world.run_until(lambda: all(world.node(name).replica.policy_version == 3 for name in names), 10.0)
+    assert world.run_until(world.converged, 10.0)
+    assert list(violations(world)) == []
+    for name in names:
+        live_set = world.node(name).replica.live
+        assert live_set.stored(yan.id) is not None
+        assert live_set.stored(zoe.id) is None, "the policy in force knows no such writer"
+        assert not world.node(name).replica.chain.is_disputed(2)
