@@ -16,7 +16,7 @@ from ..model.errors import InvalidInput, KeyFileError
 from ..model.limits import COMMENT_BYTES_MAX
 from ..trust.keys import PublicKey, Signer, fingerprint, public_line, public_of
 from .output import escaped, print_json, say
-from .passphrase import NewPassphraseOption, PassphraseFileOption, ask_for, new_passphrase, open_key, read_passphrase
+from .passphrase import NewPassphraseOption, PassphraseFileOption, ask_for, new_secret, open_key
 from .ssh_agent import SshAgent, choice_of
 from .target import JsonOption
 
@@ -44,7 +44,7 @@ def new(
       gossipconf key new admin --passphrase-file /run/secrets/admin-passphrase
     """
     _check_new(path, comment)
-    secret = _secret_of_new(path, passphrase, passphrase_file)
+    secret = new_secret(path, passphrase, passphrase_file)
     made = Signer.generate()
     made.save(path, comment, secret)
     _tell(path, PublicKey(made.public, comment), is_protected=secret is not None)
@@ -61,7 +61,7 @@ def show(
     as_json: JsonOption = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Show the public part of a key: fingerprint, and the line for a .pub file.
+    """Show a key's public part: fingerprint, and the line for a .pub file.
 
     The passphrase is asked only for an encrypted PEM file. Of an ssh-agent its
     Ed25519 keys are listed; others cannot sign here.
@@ -80,7 +80,7 @@ def show(
     elif choice:
         keys = [SshAgent.find().key(choice)]
     else:
-        keys = SshAgent.find().keys()
+        keys = SshAgent.find().public_keys()
     if as_json:
         facts = [
             {
@@ -119,7 +119,7 @@ def import_key(
     opened = open_key(pem, passphrase_file)
     secret = opened.passphrase
     if passphrase or secret is None:
-        secret = _secret_of_new(to, passphrase, passphrase_file)
+        secret = new_secret(to, passphrase, passphrase_file)
     opened.key.save(to, comment, secret)
     _tell(to, PublicKey(opened.key.public, comment), is_protected=secret is not None)
 
@@ -136,12 +136,6 @@ def _check_new(path: Path, comment: str) -> None:
     for one in (path, path.with_name(path.name + ".pub")):
         if one.exists():
             raise KeyFileError(f"{one} exists already and is not overwritten; move it away first")
-
-
-def _secret_of_new(path: Path, passphrase: bool, passphrase_file: Path | None) -> bytes | None:
-    if passphrase:
-        return new_passphrase(path)
-    return None if passphrase_file is None else read_passphrase(passphrase_file)
 
 
 def _tell(path: Path, key: PublicKey, *, is_protected: bool) -> None:

@@ -92,7 +92,17 @@ def read_passphrase(path: Path) -> bytes:
     return _checked(line.removesuffix(b"\n").removesuffix(b"\r"), f"the first line of passphrase file {path}")
 
 
-def new_passphrase(path: Path) -> bytes:
+def new_secret(path: Path, is_asked: bool, passphrase_file: Path | None) -> bytes | None:
+    """What will protect the new key in `path`: typed twice if it is to be asked, else from the file, else nothing.
+
+    Raises KeyFileError.
+    """
+    if is_asked:
+        return _new_passphrase(path)
+    return None if passphrase_file is None else read_passphrase(passphrase_file)
+
+
+def _new_passphrase(path: Path) -> bytes:
     """A passphrase for the new key in `path`, typed twice. Raises KeyFileError."""
     for _ in range(ATTEMPTS):
         first = _checked(

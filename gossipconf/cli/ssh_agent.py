@@ -64,7 +64,7 @@ class SshAgent:
             )
         return cls(Path(name))
 
-    def keys(self) -> Sequence[PublicKey]:
+    def public_keys(self) -> Sequence[PublicKey]:
         """Its Ed25519 keys in its own order, each once; keys of other types are left out. Raises SshAgentError."""
         kind, reader = self._ask(bytes([REQUEST_IDENTITIES]), self._list_timeout_s)
         if kind == FAILURE:
@@ -92,7 +92,7 @@ class SshAgent:
 
     def key(self, choice: str) -> PublicKey:
         """The key that `choice` names by its fingerprint or comment; with "" the only one. Raises SshAgentError."""
-        keys = self.keys()
+        keys = self.public_keys()
         if not keys:
             raise SshAgentError(
                 f"the ssh-agent at {self.path} offers no Ed25519 key; add one with: ssh-add FILE, "
@@ -103,7 +103,9 @@ class SshAgent:
         if len(chosen) == 1:
             return chosen[0]
         if chosen:
-            raise SshAgentError(f"the ssh-agent has {len(chosen)} such keys; name one of: {_named(chosen)}")
+            raise SshAgentError(
+                f"the ssh-agent has {len(chosen)} Ed25519 keys that this names; name one of: {_named(chosen)}"
+            )
         raise SshAgentError(
             f"the ssh-agent has no Ed25519 key {choice!r}; it has: {_named(keys)}. Add a key with: ssh-add FILE"
         )
@@ -147,10 +149,9 @@ class SshAgent:
                 f"the ssh-agent at {self.path} does not answer within {timeout_s:g} s; is it waiting for somebody, "
                 "or stopped?"
             ) from None
-        except (OSError, ValueError) as error:  # ValueError: a path with a null character
-            reason = error.strerror or error if isinstance(error, OSError) else error
+        except OSError as error:
             raise SshAgentError(
-                f"no ssh-agent at {self.path} ({SOCKET_VARIABLE}): {reason}; start one with: eval $(ssh-agent), "
+                f"no ssh-agent at {self.path} ({SOCKET_VARIABLE}): {error.strerror or error}; start one with: eval $(ssh-agent), "
                 "then ssh-add"
             ) from None
         return answer[0], Reader(answer[1:], "its answer")
