@@ -12,13 +12,12 @@ from ..model.errors import InvalidInput
 from ..model.key import check_prefix
 from ..model.limits import COMMENT_BYTES_MAX
 from ..trust.cluster import found_cluster
-from ..trust.keys import Signer, public_of
+from ..trust.keys import Signer
 from ..trust.policy import Role
 from .output import say
-from .passphrase import PassphraseFileOption, ask_for, new_secret
+from .passphrase import PassphraseFileOption, new_passphrase, read_passphrase
 from .session import now_ms
-from .ssh_agent import SshAgent, choice_of
-from .target import ADMIN_KEY, CA, CLUSTER_FILE, ROOT_KEY, signer_of
+from .target import ADMIN_KEY, CA, CLUSTER_FILE, ROOT_KEY, public_key_of, signer_of
 
 
 def init(
@@ -73,10 +72,11 @@ def init(
     allowed = tuple(sorted({check_prefix(prefix.removesuffix("/")) for prefix in prefixes or [""]}))
     own_root, own_admin = directory / ROOT_KEY, directory / ADMIN_KEY
     root = signer_of(root_key, passphrase_file) if root_key else None
-    admin = _public_of(admin_key, passphrase_file) if admin_key else None
+    admin = public_key_of(admin_key, passphrase_file).public if admin_key else None
     _make_empty(directory)  # before anybody types a passphrase
+    shared = read_passphrase(passphrase_file) if passphrase_file and not passphrase else None
     secrets = {
-        path: new_secret(path, passphrase, passphrase_file)
+        path: new_passphrase(path) if passphrase else shared
         for path, given in ((own_root, root), (own_admin, admin))
         if given is None
     }
@@ -96,13 +96,6 @@ def init(
     create_ca(directory / CA, cluster.genesis.cluster_id)
     cluster.save(directory / CLUSTER_FILE)
     _explain(directory, name, cluster.genesis.cluster_id)
-
-
-def _public_of(key: str, passphrase_file: Path | None) -> bytes:
-    choice = choice_of(key)
-    if choice is not None:
-        return SshAgent.find().key(choice).public
-    return public_of(Path(key), ask_for(Path(key), passphrase_file)).public
 
 
 def _make_empty(directory: Path) -> None:

@@ -5,7 +5,6 @@ Shows public parts only. Which file or ssh-agent a command signs with is ``targe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +13,11 @@ from rich.text import Text
 
 from ..model.errors import InvalidInput, KeyFileError
 from ..model.limits import COMMENT_BYTES_MAX
-from ..trust.keys import PublicKey, Signer, fingerprint, public_line, public_of
+from ..trust.keys import PublicKey, Signer, fingerprint, public_line
 from .output import escaped, print_json, say
-from .passphrase import NewPassphraseOption, PassphraseFileOption, ask_for, new_secret, open_key
+from .passphrase import NewPassphraseOption, PassphraseFileOption, new_secret, open_key
 from .ssh_agent import SshAgent, choice_of
-from .target import JsonOption
+from .target import JsonOption, public_key_of
 
 app = typer.Typer(help="Make, show and convert the keys that sign.", no_args_is_help=True)
 
@@ -72,15 +71,8 @@ def show(
       gossipconf key show agent
       gossipconf key show agent:alice@laptop --json
     """
-    choice = choice_of(source)
-    keys: Sequence[PublicKey]
-    if choice is None:
-        path = Path(source)
-        keys = [public_of(path, ask_for(path, passphrase_file))]
-    elif choice:
-        keys = [SshAgent.find().key(choice)]
-    else:
-        keys = SshAgent.find().public_keys()
+    is_listing = choice_of(source) == ""
+    keys = SshAgent.find().public_keys() if is_listing else [public_key_of(source, passphrase_file)]
     if as_json:
         facts = [
             {
@@ -90,7 +82,7 @@ def show(
             }
             for key in keys
         ]
-        print_json(facts if choice == "" else facts[0])
+        print_json(facts if is_listing else facts[0])
         return
     if not keys:
         say("the ssh-agent offers no Ed25519 key; add one with: ssh-add FILE, or unlock it with: ssh-add -X")

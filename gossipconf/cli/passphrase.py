@@ -17,7 +17,7 @@ from typing import Annotated, Final
 import typer
 
 from ..model.errors import KeyFileError, WrongPassphrase
-from ..trust.keys import Ask, PrivateKey, load_signer
+from ..trust.keys import PrivateKey, load_signer
 from .output import escaped, note
 
 TERMINAL: Final = "/dev/tty"
@@ -62,18 +62,14 @@ def _opened(path: Path, passphrase_file: Path | None) -> OpenedKey:
     given: list[bytes] = []
 
     def ask() -> bytes:
-        given.append(ask_for(path, passphrase_file)())
+        if passphrase_file is not None:
+            given.append(read_passphrase(passphrase_file))
+        else:
+            given.append(_typed(f"Passphrase of {escaped(str(path))}: ", f"{path} has a passphrase"))
         return given[0]
 
     key = load_signer(path, ask)
     return OpenedKey(key, given[0] if given else None)
-
-
-def ask_for(path: Path, passphrase_file: Path | None) -> Ask:
-    """What gives the passphrase of the key in `path`: the file, or a person."""
-    if passphrase_file is not None:
-        return lambda: read_passphrase(passphrase_file)
-    return lambda: _typed(f"Passphrase of {escaped(str(path))}: ", f"{path} has a passphrase")
 
 
 def read_passphrase(path: Path) -> bytes:
@@ -98,11 +94,11 @@ def new_secret(path: Path, is_asked: bool, passphrase_file: Path | None) -> byte
     Raises KeyFileError.
     """
     if is_asked:
-        return _new_passphrase(path)
+        return new_passphrase(path)
     return None if passphrase_file is None else read_passphrase(passphrase_file)
 
 
-def _new_passphrase(path: Path) -> bytes:
+def new_passphrase(path: Path) -> bytes:
     """A passphrase for the new key in `path`, typed twice. Raises KeyFileError."""
     for _ in range(ATTEMPTS):
         first = _checked(

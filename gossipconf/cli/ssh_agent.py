@@ -151,8 +151,8 @@ class SshAgent:
             ) from None
         except OSError as error:
             raise SshAgentError(
-                f"no ssh-agent at {self.path} ({SOCKET_VARIABLE}): {error.strerror or error}; start one with: eval $(ssh-agent), "
-                "then ssh-add"
+                f"no ssh-agent at {self.path} ({SOCKET_VARIABLE}): {error.strerror or error}; start one with: "
+                "eval $(ssh-agent), then ssh-add"
             ) from None
         return answer[0], Reader(answer[1:], "its answer")
 

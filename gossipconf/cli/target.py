@@ -15,7 +15,7 @@ import typer
 
 from ..model.errors import AgentUnreachable, ConfigError
 from ..trust.cluster import Cluster
-from ..trust.keys import Signer
+from ..trust.keys import PublicKey, Signer, public_of
 from .client import Client
 from .passphrase import open_key
 from .ssh_agent import SshAgent, choice_of
@@ -108,6 +108,14 @@ def signer_of(key: str | Path, passphrase_file: Path | None = None) -> Signer:
     if choice is not None:
         return SshAgent.find().signer(choice)
     return open_key(Path(key), passphrase_file).key
+
+
+def public_key_of(key: str, passphrase_file: Path | None = None) -> PublicKey:
+    """The public part of what `key` names, a public file too. Raises KeyFileError or SshAgentError."""
+    choice = choice_of(key)
+    if choice is not None:
+        return SshAgent.find().key(choice)
+    return public_of(Path(key), lambda path: open_key(path, passphrase_file).key)
 
 
 def find_directory(cluster: Path | None, agent: Path | None = None) -> Path:

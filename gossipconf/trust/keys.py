@@ -147,17 +147,17 @@ def read_public(path: Path) -> PublicKey:
     return PublicKey(public.public_bytes_raw(), words[2].decode(errors="replace").strip() if len(words) > 2 else "")
 
 
-def public_of(path: Path, ask: Ask | None = None) -> PublicKey:
-    """The public part of a public or private key file; ``ask`` is called only where even that is encrypted (PEM).
+def public_of(path: Path, opened: Callable[[Path], Signer] = load_signer) -> PublicKey:
+    """The public part of a public or private key file; ``opened`` reads one in which even that is encrypted (PEM).
 
-    Raises as `load_signer` and `load_public`.
+    Raises as it does, and as `load_public`.
     """
     data = _read(path)
     if b"PRIVATE KEY-----" not in data:
         return read_public(path)
     data = _read(path, is_private=True)
     public = _public_in_the_clear(data)
-    return PublicKey(load_signer(path, ask).public if public is None else public)
+    return PublicKey(opened(path).public if public is None else public)
 
 
 def verify(public: bytes, signature: bytes, message: bytes) -> None:
