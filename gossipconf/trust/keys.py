@@ -150,14 +150,18 @@ def read_public(path: Path) -> PublicKey:
 def public_of(path: Path, opened: Callable[[Path], Signer] = load_signer) -> PublicKey:
     """The public part of a public or private key file; ``opened`` reads one in which even that is encrypted (PEM).
 
-    Raises as it does, and as `load_public`.
+    A private file's comment is that of the ``.pub`` beside it. Raises as ``opened`` does, and as `load_public`.
     """
     data = _read(path)
     if b"PRIVATE KEY-----" not in data:
         return read_public(path)
     data = _read(path, is_private=True)
-    public = _public_in_the_clear(data)
-    return PublicKey(opened(path).public if public is None else public)
+    public = _public_in_the_clear(data) or opened(path).public
+    try:
+        beside = read_public(path.with_name(path.name + ".pub"))
+    except KeyFileError:  # there is none, or it is something else
+        return PublicKey(public)
+    return beside if beside.public == public else PublicKey(public)
 
 
 def verify(public: bytes, signature: bytes, message: bytes) -> None:

@@ -131,9 +131,11 @@ def test_show_says_the_public_part_of_any_file(run, tmp_path, no_terminal):
     ALICE.save(tmp_path / "id", "alice")
     pem = closed_pem(tmp_path / "pem", tmp_path / "id")
     words = words_file(tmp_path / "words")
-    expected = f"{fingerprint(ALICE.public)}\n  {public_line(ALICE.public)}\n"
-    assert run("key", "show", tmp_path / "id").out == expected
-    assert run("key", "show", pem, "--passphrase-file", words).out == expected
+    named = f"{fingerprint(ALICE.public)}  alice\n  {public_line(ALICE.public, 'alice')}\n"
+    assert run("key", "show", tmp_path / "id").out == named
+    assert run("key", "show", tmp_path / "id.pub").out == named
+    unnamed = f"{fingerprint(ALICE.public)}\n  {public_line(ALICE.public)}\n"
+    assert run("key", "show", pem, "--passphrase-file", words).out == unnamed
     assert json.loads(run("key", "show", tmp_path / "id.pub", "--json").out) == {
         "fingerprint": fingerprint(ALICE.public),
         "comment": "alice",

@@ -153,7 +153,15 @@ def test_a_private_file_shows_its_public_part_without_its_passphrase(path):
     made = Signer.generate()
     made.save(path, "somebody")
     assert public_of(path, lambda _: pytest.fail("asked")).public == made.public
-    assert public_of(path.with_name("id.pub")) == PublicKey(made.public, "somebody")
+    beside = path.with_name("id.pub")
+    assert public_of(path) == public_of(beside) == PublicKey(made.public, "somebody")
+    for other in (b"junk", public_line(gen.signer("alice").public, "alice").encode()):
+        assert public_of(path, opened=lambda _: pytest.fail("asked")) == PublicKey(made.public, "somebody")
+        write(beside, other)
+        assert public_of(path) == PublicKey(made.public)
+        write(beside, public_line(made.public, "somebody").encode())
+    beside.unlink()
+    assert public_of(path) == PublicKey(made.public)
 
 
 @needs_bcrypt
