@@ -23,8 +23,9 @@ THEIRS = {
     "pycparser",
     "typing_extensions",
     "exceptiongroup",
+    "bcrypt",
 }
-"""What trio and cryptography import for themselves."""
+"""What trio and cryptography import for themselves; bcrypt only where it is installed, for the command line."""
 PROGRAM = """
 import json, sys
 before = set(sys.modules)

@@ -15,8 +15,9 @@ from ..trust.cluster import found_cluster
 from ..trust.keys import Signer
 from ..trust.policy import Role
 from .output import say
+from .passphrase import PassphraseFileOption, new_passphrase, read_passphrase
 from .session import now_ms
-from .target import ADMIN_KEY, CA, CLUSTER_FILE, ROOT_KEY
+from .target import ADMIN_KEY, CA, CLUSTER_FILE, ROOT_KEY, public_key_of, signer_of
 
 
 def init(
@@ -32,16 +33,36 @@ def init(
             help="A prefix that the admin key may write; may be repeated. Default: all keys.",
         ),
     ] = None,
+    root_key: Annotated[
+        str | None,
+        typer.Option(
+            "--root-key", metavar="FILE|agent[:KEY]", help="A root key that is there already. Default: a new one."
+        ),
+    ] = None,
+    admin_key: Annotated[
+        str | None,
+        typer.Option(
+            "--admin-key",
+            metavar="FILE|agent[:KEY]",
+            help="An admin key that is there already; its public file will do. Default: a new one.",
+        ),
+    ] = None,
+    passphrase: Annotated[
+        bool,
+        typer.Option("--passphrase", help="Protect new keys with a passphrase, which is asked on the terminal."),
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Found a cluster: keys, policy, certificates.
 
     One root key, one admin key that may write, a first policy that says so, and
-    a certificate authority for the nodes.
+    a certificate authority for the nodes. Keys in the ssh-agent stay there.
 
     \b
     Examples:
       gossipconf init shop
       gossipconf init shop --name "shop production" --prefix shop --prefix shared
+      gossipconf init shop --passphrase --admin-key agent:alice@laptop
     """
     from ..runtime.pki import create_ca  # noqa: PLC0415 - X.509, which the commands of every day start without
 
@@ -49,19 +70,29 @@ def init(
     if not name or len(name.encode()) > COMMENT_BYTES_MAX:
         raise InvalidInput(f"a cluster's name has 1 to {COMMENT_BYTES_MAX} bytes; choose one with --name")
     allowed = tuple(sorted({check_prefix(prefix.removesuffix("/")) for prefix in prefixes or [""]}))
-    _make_empty(directory)
-    root, admin = Signer.generate(), Signer.generate()
+    own_root, own_admin = directory / ROOT_KEY, directory / ADMIN_KEY
+    root = signer_of(root_key, passphrase_file) if root_key else None
+    admin = public_key_of(admin_key, passphrase_file).public if admin_key else None
+    _make_empty(directory)  # before anybody types a passphrase
+    shared = read_passphrase(passphrase_file) if passphrase_file and not passphrase else None
+    secrets = {
+        path: new_passphrase(path) if passphrase else shared
+        for path, given in ((own_root, root), (own_admin, admin))
+        if given is None
+    }
+    new_root, new_admin = Signer.generate(), Signer.generate()
     cluster = found_cluster(
         name,
-        [root],
-        [Role("admins", (admin.public,), allowed)],
+        [root or new_root],
+        [Role("admins", (admin or new_admin.public,), allowed)],
         threshold=1,
         now_ms=now_ms(),
         salt=os.urandom(16),
     )
-    (directory / ROOT_KEY).parent.mkdir(mode=0o700)
-    root.save(directory / ROOT_KEY, f"root of {name}")
-    admin.save(directory / ADMIN_KEY, f"admin of {name}")
+    own_root.parent.mkdir(mode=0o700)
+    for path, made, comment in ((own_root, new_root, f"root of {name}"), (own_admin, new_admin, f"admin of {name}")):
+        if path in secrets:
+            made.save(path, comment, secrets[path])
     create_ca(directory / CA, cluster.genesis.cluster_id)
     cluster.save(directory / CLUSTER_FILE)
     _explain(directory, name, cluster.genesis.cluster_id)
@@ -87,9 +118,13 @@ def _explain(directory: Path, name: str, cluster_id: bytes) -> None:
         (str(CA / "ca.key"), "SECRET: issues node certificates; keep it off the nodes"),
         (str(CA / "ca.crt"), "public: by which nodes know each other"),
     ):
-        say(f"  {path:<20}  {purpose}")
+        if (directory / path).exists():  # keys that were there already stay where they are
+            say(f"  {path:<20}  {purpose}")
     say()
     say("Next, a first node and its agent:")
     say()
     say(f"  gossipconf pki node a --cluster {directory}")
     say(f"  gossipconf agent run {directory}/nodes/a")
+    if not (directory / ADMIN_KEY).exists():
+        say()
+        say("Publish with --key (or GOSSIPCONF_KEY) and the admin key that you named.")

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from .. import __version__
 from ..model.errors import GossipconfError
-from . import acks, agent, exits, init, pki, publish, read, status
+from . import acks, agent, exits, init, key, pki, publish, read, status
 from .demo.command import demo
 from .output import abandon_output, escaped, note
 
@@ -38,6 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(init.init)
+app.add_typer(key.app, name="key")
 app.add_typer(pki.app, name="pki")
 app.add_typer(agent.app, name="agent")
 app.command()(publish.put)

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,7 +24,9 @@ from rich.text import Text
 from ..model.entry import Operation, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
-from .session import Session
+
+if TYPE_CHECKING:
+    from .session import Session
 
 VALUE_CHARACTERS_MAX: Final = 200
 """Of a value in a table; `get` prints it whole."""

@@ -1,6 +1,6 @@
 """Publishing commands: put, delete and apply.
 
-The private key is used here and never reaches an agent. What is shown before a
+The private key is used here, or by an ssh-agent, and never reaches an agent of ours. What is shown before a
 publish is what happens, or the publish is refused.
 """
 
@@ -23,6 +23,7 @@ from ..model.limits import VALUE_BYTES_MAX
 from . import exits
 from .exits import NotFound
 from .output import acknowledged, count, note, say, short, value_in_line, version_in_line
+from .passphrase import PassphraseFileOption
 from .session import Item, Session, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 
@@ -61,6 +62,7 @@ def put(
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
+    passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Publish one value.
 
@@ -79,7 +81,7 @@ def put(
     content = _read_value(value)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
-        signer = target.signer(key_file)
+        signer = target.signer(key_file, passphrase_file)
         item = session.get(key)
         value_type = _default_type(value, item) if chosen is None else chosen
         if chosen is None and value_type is ValueType.SEALED:
@@ -112,6 +114,7 @@ def delete(
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
+    passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Delete keys, all in one change or none.
 
@@ -127,7 +130,7 @@ def delete(
     keys = list(dict.fromkeys(keys))
     target = Target.find(cluster, agent)
     with open_session(target) as session:
-        signer = target.signer(key_file)
+        signer = target.signer(key_file, passphrase_file)
         items = [session.get(key) for key in keys]
         missing = [item.key for item in items if item.winner is None and not item.is_conflict]
         if missing:
@@ -154,6 +157,7 @@ def apply(
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
+    passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Publish a file or a directory of files as one change.
 
@@ -174,7 +178,7 @@ def apply(
     documents = load(path, prefix=None if prefix is None else prefix.removesuffix("/"))
     target = Target.find(cluster, agent)
     with open_session(target) as session:
-        signer = target.signer(key_file)
+        signer = target.signer(key_file, passphrase_file)
         items = _items_under(session, documents)
         current = {
             item.key: (version.entry.type, version.entry.value)

@@ -40,7 +40,8 @@ PAGES: Final = {
         f"""\
 A command finds its cluster by `{CLUSTER_FILE}` here or in a directory above (or `--cluster`,
 `GOSSIPCONF_CLUSTER`), an agent by the first control socket below `nodes/` that answers (or `--agent`,
-`GOSSIPCONF_AGENT`), and the key that signs at `keys/admin` (or `--key`, `GOSSIPCONF_KEY`).
+`GOSSIPCONF_AGENT`), and the key that signs at `keys/admin` (or `--key`, `GOSSIPCONF_KEY`), which may be in
+the ssh-agent or have a passphrase ([operations.md](operations.md#keys)).
 
 Everything that is read is verified against this machine's own cluster file before it is shown; what does
 not verify is not shown. `--json` on a read gives one JSON document, or with `watch` and `status --watch`

@@ -15,8 +15,10 @@ import typer
 
 from ..model.errors import AgentUnreachable, ConfigError
 from ..trust.cluster import Cluster
-from ..trust.keys import Signer, load_signer
+from ..trust.keys import PublicKey, Signer, public_of
 from .client import Client
+from .passphrase import open_key
+from .ssh_agent import SshAgent, choice_of
 
 CLUSTER_FILE: Final = "cluster.gossipconf"
 ADMIN_KEY: Final = Path("keys") / "admin"
@@ -44,12 +46,13 @@ AgentOption = Annotated[
     ),
 ]
 KeyOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--key",
-        metavar="FILE",
+        metavar="FILE|agent[:KEY]",
         envvar="GOSSIPCONF_KEY",
-        help=f"Private key to sign with. Default: {ADMIN_KEY} of the cluster directory.",
+        help="Private key to sign with: a file, or the ssh-agent's by its fingerprint (SHA256:…) or comment, which "
+        f"may be left out if it has one. Default: {ADMIN_KEY} of the cluster directory.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -75,9 +78,9 @@ class Target:
         """The cluster file, verified. Raises KeyFileError."""
         return Cluster.load(self.directory / CLUSTER_FILE)
 
-    def signer(self, key: Path | None) -> Signer:
-        """The private key to sign with. Raises KeyFileError."""
-        return load_signer(key or home(self.directory) / ADMIN_KEY)
+    def signer(self, key: str | Path | None, passphrase_file: Path | None = None) -> Signer:
+        """The key to sign with; a person may be asked for its passphrase. Raises KeyFileError or SshAgentError."""
+        return signer_of(key or home(self.directory) / ADMIN_KEY, passphrase_file)
 
     def connect(self) -> Client:
         """A connection to the first agent that answers. Raises AgentUnreachable."""
@@ -97,6 +100,22 @@ class Target:
             if len(self.agents) == 1:
                 raise
             raise AgentUnreachable(f"none of the {len(self.agents)} agents in {self.directory} answers") from error
+
+
+def signer_of(key: str | Path, passphrase_file: Path | None = None) -> Signer:
+    """What signs with the key file or ssh-agent's key that `key` names. Raises KeyFileError or SshAgentError."""
+    choice = choice_of(key) if isinstance(key, str) else None
+    if choice is not None:
+        return SshAgent.find().signer(choice)
+    return open_key(Path(key), passphrase_file).key
+
+
+def public_key_of(key: str, passphrase_file: Path | None = None) -> PublicKey:
+    """The public part of what `key` names, a public file too. Raises KeyFileError or SshAgentError."""
+    choice = choice_of(key)
+    if choice is not None:
+        return SshAgent.find().key(choice)
+    return public_of(Path(key), lambda path: open_key(path, passphrase_file).key)
 
 
 def find_directory(cluster: Path | None, agent: Path | None = None) -> Path:

@@ -56,6 +56,14 @@ class KeyFileError(InvalidInput):
     """A key or certificate file that is missing, unreadable, too open or of the wrong kind."""
 
 
+class WrongPassphrase(KeyFileError):
+    """A passphrase that does not open its key file; ask again, if somebody is there."""
+
+
+class SshAgentError(GossipconfError):
+    """The ssh-agent is absent, locked, lacks the key, refuses, or answers what is no answer."""
+
+
 class JournalError(GossipconfError):
     """The agent's disk: root of the errors below."""
 

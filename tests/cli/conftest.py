@@ -86,7 +86,7 @@ def run(capsysbinary, monkeypatch):
         captured = capsysbinary.readouterr()
         return Result(code, captured.out, captured.err.decode())
 
-    for name in ("GOSSIPCONF_CLUSTER", "GOSSIPCONF_AGENT", "GOSSIPCONF_KEY"):
+    for name in ("GOSSIPCONF_CLUSTER", "GOSSIPCONF_AGENT", "GOSSIPCONF_KEY", "GOSSIPCONF_PASSPHRASE_FILE"):
         monkeypatch.delenv(name, raising=False)
     return call
 

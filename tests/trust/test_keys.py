@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 
@@ -11,11 +12,28 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 
-from gossipconf.model.errors import BadSignature, KeyFileError
-from gossipconf.trust.keys import KEY_FILE_BYTES_MAX, Signer, fingerprint, load_public, load_signer, verify
+from gossipconf.model.errors import BadSignature, KeyFileError, WrongPassphrase
+from gossipconf.trust.keys import (
+    KEY_FILE_BYTES_MAX,
+    PublicKey,
+    Signer,
+    fingerprint,
+    load_public,
+    load_signer,
+    public_line,
+    public_of,
+    verify,
+)
 from tests import strategies as gen
 
 OPENSSH = (serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH)
+needs_bcrypt = pytest.mark.skipif(
+    importlib.util.find_spec("bcrypt") is None,
+    reason="bcrypt is not installed (extra cli): PASSPHRASES OF OPENSSH FILES ARE NOT TESTED",
+)
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl is not installed: agreement with its files is not tested"
+)
 needs_ssh_keygen = pytest.mark.skipif(
     shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed: agreement with OpenSSH is not tested"
 )
@@ -36,6 +54,13 @@ def write(path, data: bytes, mode: int = 0o600):
     path.write_bytes(data)
     path.chmod(mode)
     return path
+
+
+def pkcs8(private, passphrase: bytes | None) -> bytes:
+    encryption = (
+        serialization.NoEncryption() if passphrase is None else serialization.BestAvailableEncryption(passphrase)
+    )
+    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
 def refused(read, path, *words: str) -> None:
@@ -87,10 +112,70 @@ def test_we_read_openssh_s_files(path):
     assert ssh_keygen("-l", "-f", path).split()[1] == fingerprint(load_public(path.with_name("id.pub")))
 
 
+@needs_bcrypt
 @needs_ssh_keygen
-def test_a_passphrase_of_openssh_is_refused(path):
-    ssh_keygen("-q", "-t", "ed25519", "-N", "secret words", "-f", path)
-    refused(load_signer, path, "passphrase")
+def test_we_open_openssh_s_files_with_their_passphrase(path):
+    ssh_keygen("-q", "-t", "ed25519", "-a", "1", "-N", "secret words", "-f", path)
+    assert load_signer(path, lambda: b"secret words").public == load_public(path.with_name("id.pub"))
+    for wrong in (b"", b"secret", b"secret words\n"):
+        with pytest.raises(WrongPassphrase, match=str(path)) as caught:
+            load_signer(path, lambda wrong=wrong: wrong)
+        assert "secret" not in str(caught.value)
+    refused(load_signer, path, "passphrase", "nobody is there to give it")
+
+
+@needs_bcrypt
+@needs_ssh_keygen
+def test_openssh_opens_ours_with_its_passphrase(path):
+    made = Signer.generate()
+    made.save(path, "", "geheime Wörter".encode())
+    assert ssh_keygen("-y", "-P", "geheime Wörter", "-f", path).split()[1] == public_line(made.public).split()[1]
+    assert load_signer(path, "geheime Wörter".encode).public == made.public
+
+
+@needs_ssh_keygen
+def test_without_bcrypt_a_passphrase_is_refused_with_the_mend(path, monkeypatch):
+    ssh_keygen("-q", "-t", "ed25519", "-a", "1", "-N", "secret words", "-f", path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    mend = "pip install 'gossipconf[cli]'"
+    refused(lambda path: load_signer(path, lambda: b"secret words"), path, mend)
+    new = path.with_name("new")
+    refused(lambda path: Signer.generate().save(path, "", b"secret words"), new, mend)
+    assert not new.exists()
+
+
+def test_a_key_without_passphrase_asks_for_none(path):
+    Signer.generate().save(path)
+    assert load_signer(path, lambda: pytest.fail("asked"))
+
+
+def test_a_private_file_shows_its_public_part_without_its_passphrase(path):
+    made = Signer.generate()
+    made.save(path, "somebody")
+    assert public_of(path, lambda _: pytest.fail("asked")).public == made.public
+    beside = path.with_name("id.pub")
+    assert public_of(path) == public_of(beside) == PublicKey(made.public, "somebody")
+    for other in (b"junk", public_line(gen.signer("alice").public, "alice").encode()):
+        assert public_of(path, opened=lambda _: pytest.fail("asked")) == PublicKey(made.public, "somebody")
+        write(beside, other)
+        assert public_of(path) == PublicKey(made.public)
+        write(beside, public_line(made.public, "somebody").encode())
+    beside.unlink()
+    assert public_of(path) == PublicKey(made.public)
+
+
+@needs_bcrypt
+def test_an_encrypted_file_of_openssh_does_too(path):
+    made = Signer.generate()
+    made.save(path, "", b"secret words")
+    assert public_of(path, lambda _: pytest.fail("asked")) == PublicKey(made.public)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o644])
+def test_a_private_file_that_others_can_read_shows_nothing(path, mode):
+    gen.signer("alice").save(path)
+    path.chmod(mode)
+    refused(public_of, path, f"chmod 600 {path}")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o610, 0o601])
@@ -112,16 +197,43 @@ def test_a_private_key_of_its_owner_alone_is_read(path, mode):
 )
 def test_other_kinds_of_key_are_refused_with_the_mend(path, private):
     write(path, private.private_bytes(*OPENSSH, serialization.NoEncryption()))
-    refused(load_signer, path, "not an Ed25519 key", "ssh-keygen -t ed25519")
+    refused(load_signer, path, "not an Ed25519 key", "gossipconf key new")
     public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     refused(load_public, write(path, public), "not an Ed25519 key")
 
 
-def test_a_key_in_pkcs8_is_refused(path):
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    refused(load_signer, write(path, pem), "not a private key in OpenSSH's format")
+@pytest.mark.parametrize("passphrase", [None, b"secret words"])
+def test_a_key_in_pkcs8_is_the_same_key(path, passphrase):
+    write(path, pkcs8(Ed25519PrivateKey.from_private_bytes(bytes(range(32))), passphrase))
+    expected = Signer.from_seed(bytes(range(32)))
+    found = load_signer(path, None if passphrase is None else lambda: passphrase)
+    assert found.public == expected.public
+    assert found.sign(b"message") == expected.sign(b"message")
+    assert public_of(path, lambda _: found).public == expected.public
+
+
+def test_a_wrong_passphrase_of_pkcs8(path):
+    write(path, pkcs8(Ed25519PrivateKey.generate(), b"secret words"))
+    for wrong in (b"", b"wrong", "\x00é".encode()):
+        with pytest.raises(WrongPassphrase, match=str(path)):
+            load_signer(path, lambda wrong=wrong: wrong)
+    refused(load_signer, path, "nobody is there to give it")
+
+
+def test_other_kinds_of_key_in_pkcs8_are_refused(path):
+    write(path, pkcs8(generate_private_key(SECP256R1()), None))
+    refused(load_signer, path, "not an Ed25519 key", "gossipconf key new")
+
+
+@needs_openssl
+def test_we_read_openssl_s_files(path, tmp_path):
+    write(path, b"")
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True, capture_output=True)
+    plain = load_signer(path).public
+    closed = write(tmp_path / "closed", b"")
+    command = ["openssl", "pkcs8", "-topk8", "-in", path, "-out", closed, "-passout", "pass:secret words"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert load_signer(closed, lambda: b"secret words").public == plain
 
 
 @pytest.mark.parametrize(
