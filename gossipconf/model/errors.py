@@ -56,6 +56,22 @@ class KeyFileError(InvalidInput):
     """A key or certificate file that is missing, unreadable, too open or of the wrong kind."""
 
 
+class SealError(GossipconfError):
+    """A sealed value that cannot be opened: root of the errors below."""
+
+
+class NotRecipient(SealError):
+    """It is sealed to others."""
+
+
+class SealMoved(SealError):
+    """It was sealed for another slot or another cluster."""
+
+
+class SealBroken(SealError):
+    """It is no envelope, or has been altered since it was sealed."""
+
+
 class JournalError(GossipconfError):
     """The agent's disk: root of the errors below."""
 
