@@ -9,8 +9,9 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ..model.errors import KeyFileError, TransportError
-from ..runtime.pki import read_identity
+from ..model.errors import FormatError, KeyFileError, TransportError
+from ..runtime.pki import read_identity, read_recipient
+from ..trust.recipient import recipient_id
 from .output import moment
 
 
@@ -32,11 +33,21 @@ def certificate_facts(path: Path) -> dict[str, Any]:
     return facts | {
         "issuer": certificate.issuer.rfc4514_string(),
         "hosts": _hosts(certificate),
+        "recipient": _recipient(certificate, path),
         "valid_from": moment(int(certificate.not_valid_before_utc.timestamp() * 1000)),
         "valid_until": moment(expires_ms),
         "days_left": left.days,
         "fingerprint": "SHA256:" + certificate.fingerprint(hashes.SHA256()).hex(),
     }
+
+
+def _recipient(certificate: x509.Certificate, path: Path) -> str | None:
+    """The id under which values are sealed to this node."""
+    try:
+        public = read_recipient(certificate)
+    except FormatError as error:
+        raise KeyFileError(f"{path}: {error}") from None
+    return None if public is None else recipient_id(public).hex()
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:
