@@ -58,8 +58,9 @@ from .discovery import Discovery, LookUp, check_extra
 from .error_group import one_error
 from .event_log import EventLog
 from .link import Link
-from .pki import client_context, load_identity, load_recipient, server_context
+from .pki import client_context, load_identity, server_context
 from .reads import ReadView
+from .seal_key import load_seal_key
 from .settings import AgentSettings
 from .transport import Transport, TransportEvents, TransportLimits
 from .writer import JournalWriter
@@ -220,7 +221,7 @@ class Agent:
         cluster = Cluster.load(settings.cluster)
         cluster_id = cluster.genesis.cluster_id
         self._check_certificate(cluster)
-        self._recipient = load_recipient(settings.files)
+        self._recipient = load_seal_key(settings.files, cluster_id)
         _make_directory(settings.data)
         transport = self._transport = self._make_transport(
             server_context=server_context(settings.files),

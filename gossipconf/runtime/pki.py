@@ -2,10 +2,8 @@
 
 A node's identity is certified, not its address: the leaf carries exactly one
 URI `gossipconf://<cluster id in hex>/<node id>` among its subject alternative
-names, and host names are there for other tools only. A second URI,
-`gossipconf-seal://x25519/<public key in hex>`, says to which key values for this
-node are sealed. Any PKI may issue such a leaf; `create_ca` and `issue_node` are for
-those who have none.
+names, and host names are there for other tools only. Any PKI may issue such a
+leaf; `create_ca` and `issue_node` are for those who have none.
 
 This file knows files, X.509 and TLS settings. It knows no sockets and no peers.
 Private keys are ECDSA P-256: the one curve that every TLS stack and HSM has.
@@ -30,12 +28,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gossipconf.model.errors import FormatError, InvalidInput, KeyFileError, TransportError
+from gossipconf.model.errors import InvalidInput, KeyFileError, TransportError
 from gossipconf.model.key import check_node_id
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
 from gossipconf.runtime.node_files import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, SEAL_KEY, NodeFiles
+from gossipconf.runtime.seal_key import seal_name
 from gossipconf.trust.files import write_new
-from gossipconf.trust.recipient import RecipientKey, check_recipient, load_recipient_key
+from gossipconf.trust.recipient import RecipientKey, load_recipient_key
 
 ALPN: Final = "gossipconf/1"
 """Names the protocol inside TLS, so that a certificate of ours cannot be used to talk to another service."""
@@ -48,8 +47,6 @@ DAYS_MAX: Final = 36_500
 
 _SCHEME: Final = "gossipconf://"
 _IDENTITY: Final = re.compile(r"gossipconf://([0-9a-f]{64})/([a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)")
-_SEAL_SCHEME: Final = "gossipconf-seal://"
-_RECIPIENT: Final = re.compile(r"gossipconf-seal://x25519/([0-9a-f]{64})")
 _SKEW: Final = timedelta(hours=1)
 """Certificates are valid from an hour ago, so that a node whose clock is late accepts a new one."""
 
@@ -146,14 +143,15 @@ def issue_node(
     _check_pair(ca_key, ca, ca_directory / _CA_KEY, ca_directory / CA_CERTIFICATE)
     if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
         raise KeyFileError(f"{ca_directory / _CA_KEY}: not an ECDSA key; this CA was not made by gossipconf")
-    identity = f"{_SCHEME}{_cluster_of(ca, ca_directory / CA_CERTIFICATE).hex()}/{node_id}"
+    cluster_id = _cluster_of(ca, ca_directory / CA_CERTIFICATE)
+    identity = f"{_SCHEME}{cluster_id.hex()}/{node_id}"
     ca_pem = _read_file(ca_directory / CA_CERTIFICATE)
 
     files = NodeFiles.inside(out)
     key_is_there = recipient is None and files.seal_key.exists()
     recipient = recipient or (load_recipient_key(files.seal_key) if key_is_there else RecipientKey.generate())
-    sealing = f"{_SEAL_SCHEME}x25519/{recipient.public.hex()}"
-    names = [*map(x509.UniformResourceIdentifier, (identity, sealing)), *map(_host_name, hosts)]
+    sealing = seal_name(cluster_id, recipient.public)
+    names = [x509.UniformResourceIdentifier(identity), sealing, *map(_host_name, hosts)]
     ca_is_there = files.ca.exists() and _read_file(files.ca) == ca_pem
     _prepare(
         out,
@@ -243,8 +241,11 @@ def read_identity(certificate_der: bytes) -> PeerIdentity:
     """
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-        uris = _uris_of(certificate)
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = alternative.get_values_for_type(x509.UniformResourceIdentifier)
         expires_ms = int(certificate.not_valid_after_utc.timestamp() * 1000)
+    except x509.ExtensionNotFound:
+        uris, expires_ms = [], 0
     except _UNREADABLE as error:
         raise TransportError(f"the certificate cannot be read: {error}") from error
     ours = [uri for uri in uris if uri.startswith(_SCHEME)]
@@ -256,48 +257,6 @@ def read_identity(certificate_der: bytes) -> PeerIdentity:
     if match is None or len(match[2]) > NODE_ID_BYTES_MAX:
         raise TransportError(f"the certificate's name {ours[0][:200]!r} is not gossipconf://<cluster id>/<node id>")
     return PeerIdentity(match[2], bytes.fromhex(match[1]), expires_ms)
-
-
-def read_recipient(certificate: x509.Certificate) -> bytes | None:
-    """The X25519 key to which values for the owner of a verified leaf are sealed, or None if it names none.
-
-    Raises `FormatError` if it names several, or one that is no such key.
-    """
-    try:
-        ours = [uri for uri in _uris_of(certificate) if uri.startswith(_SEAL_SCHEME)]
-    except _UNREADABLE as error:
-        raise FormatError(f"the certificate cannot be read: {error}") from error
-    if not ours:
-        return None
-    match = _RECIPIENT.fullmatch(ours[0])
-    if len(ours) > 1 or match is None:
-        raise FormatError(f"the certificate must carry one name {_SEAL_SCHEME}x25519/<public key in hex> or none")
-    return check_recipient(bytes.fromhex(match[1]))
-
-
-def load_recipient(files: NodeFiles) -> RecipientKey | None:
-    """The key that opens what is sealed to this node, or None if it has none.
-
-    Raises `KeyFileError` for a bad file, and if the certificate names another key.
-    """
-    key = load_recipient_key(files.seal_key) if files.seal_key.exists() else None
-    try:
-        certified = read_recipient(_read_certificates(files.certificate)[0])
-    except FormatError as error:
-        raise KeyFileError(f"{files.certificate}: {error}") from error
-    if key is not None and certified is not None and key.public != certified:
-        raise KeyFileError(
-            f"{files.seal_key} is not the key that {files.certificate} names; use the two that were issued together"
-        )
-    return key
-
-
-def _uris_of(certificate: x509.Certificate) -> list[str]:
-    try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return alternative.get_values_for_type(x509.UniformResourceIdentifier)
 
 
 def load_identity(files: NodeFiles) -> PeerIdentity:

@@ -16,11 +16,12 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from ..model.errors import FormatError, KeyFileError, TransportError
 from ..trust.recipient import read_public_pem
-from .pki import read_identity, read_recipient
+from .certification import NotCertified, check_certified
+from .pki import read_identity
+from .seal_key import read_recipient
 
 FILE_BYTES_MAX: Final = 4 << 20
 """As many certificates of 2 KB as a value can have recipients, twice over."""
@@ -59,22 +60,23 @@ class Authority:
         """Whom the node certificate ``leaf`` certifies; ``others`` may be between it and a CA. Raises KeyFileError."""
         try:
             identity = read_identity(leaf.public_bytes(serialization.Encoding.DER))
-            public = read_recipient(leaf)
-        except (TransportError, FormatError) as error:
+        except TransportError as error:
             raise KeyFileError(f"{where}: {error}") from None
         who = f"{where}: the certificate of node {identity.node_id!r}"
         if identity.cluster_id != self.cluster_id:
             raise KeyFileError(
                 f"{who} is for cluster {identity.cluster_id.hex()[:8]}…, not {self.cluster_id.hex()[:8]}…"
             )
-        if _now() >= leaf.not_valid_after_utc:
+        now = _now()
+        if now >= leaf.not_valid_after_utc:
             raise KeyFileError(f"{who} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; use its new one")
         try:
-            PolicyBuilder().store(Store(list(self.roots))).time(_now()).build_client_verifier().verify(
-                leaf, list(others)
-            )
-        except VerificationError as error:
+            check_certified(leaf, identity.node_id, others, self.roots, now)
+            public = read_recipient(leaf, self.cluster_id)
+        except NotCertified as error:
             raise KeyFileError(f"{who} is not issued by {self.path}: {error}") from None
+        except FormatError as error:
+            raise KeyFileError(f"{where}: {error}") from None
         if public is None:
             raise KeyFileError(
                 f"{who} names no key to seal to; issue it again with `gossipconf pki node`, or seal to a key file"

@@ -28,8 +28,6 @@ PEM_BYTES_MAX: Final = 4_096
 
 _PRIME: Final = (1 << 255) - 19
 """Coordinates are numbers below it; larger ones are other spellings of small ones."""
-_PROBE: Final = X25519PrivateKey.from_private_bytes(bytes(32))
-"""A key that is not secret: points of low order are zero times any key, so they are found by multiplying once."""
 
 
 class RecipientKey:
@@ -54,7 +52,14 @@ class RecipientKey:
 
     def agree(self, public: bytes) -> bytes:
         """The 32 bytes that only the holders of the two private keys know. Raises FormatError as `check_recipient`."""
-        return self._private.exchange(X25519PublicKey.from_public_bytes(check_recipient(public)))
+        if len(public) != RECIPIENT_KEY_BYTES:
+            raise FormatError(f"an X25519 public key has {RECIPIENT_KEY_BYTES} bytes, not {len(public)}")
+        if int.from_bytes(public, "little") >= _PRIME:
+            raise FormatError("an X25519 public key that is not in its one shortest form; make a new key")
+        try:
+            return self._private.exchange(X25519PublicKey.from_public_bytes(public))
+        except ValueError:
+            raise FormatError("an X25519 public key of low order, with which nothing stays secret") from None
 
     def save(self, path: Path) -> None:
         """Write the private key (mode 0600) and ``path``.pub beside it. Raises KeyFileError rather than overwrite."""
@@ -99,20 +104,17 @@ def recipient_id(public: bytes) -> bytes:
     return tagged_hash(RECIPIENT_TAG, public)[:RECIPIENT_ID_BYTES]
 
 
+_PROBE: Final = RecipientKey.from_seed(bytes(RECIPIENT_KEY_BYTES))
+"""A key that is not secret: points of low order give zero with any key, so they are found by trying one."""
+
+
 def check_recipient(public: bytes) -> bytes:
     """``public`` if something can be sealed to it. Raises FormatError.
 
     Not so if it is no X25519 key, if it is spelled in a way that would give one key two ids, or if
     it is a point of low order: what is agreed with those is known to everybody.
     """
-    if len(public) != RECIPIENT_KEY_BYTES:
-        raise FormatError(f"an X25519 public key has {RECIPIENT_KEY_BYTES} bytes, not {len(public)}")
-    if int.from_bytes(public, "little") >= _PRIME:
-        raise FormatError("an X25519 public key that is not in its one shortest form; make a new key")
-    try:
-        _PROBE.exchange(X25519PublicKey.from_public_bytes(public))
-    except ValueError:
-        raise FormatError("an X25519 public key of low order, with which nothing stays secret") from None
+    _PROBE.agree(public)
     return public
 
 

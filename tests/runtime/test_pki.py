@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipconf.model.errors import FormatError, InvalidInput, KeyFileError, TransportError
+from gossipconf.model.errors import InvalidInput, KeyFileError, TransportError
 from gossipconf.runtime import pki
 from gossipconf.runtime.pki import (
     NodeFiles,
@@ -26,9 +26,7 @@ from gossipconf.runtime.pki import (
     create_ca,
     issue_node,
     load_identity,
-    load_recipient,
     read_identity,
-    read_recipient,
     server_context,
 )
 
@@ -284,56 +282,6 @@ def test_malformed_identity(ca: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 REAL_URI = x509.UniformResourceIdentifier
-
-
-# -- the key that values are sealed to --------------------------------------------------------------
-
-
-def test_the_certificate_names_the_key_that_opens(node: NodeFiles) -> None:
-    key = load_recipient(node)
-    assert key is not None
-    assert read_recipient(certificate(node.certificate)) == key.public
-
-
-def test_a_new_certificate_may_keep_the_key_of_the_old(ca: Path, node: NodeFiles, tmp_path: Path) -> None:
-    key = load_recipient(node)
-    again = issue_node(ca, "checkout-7.eu", tmp_path / "again", recipient=key)
-    assert read_recipient(certificate(again.certificate)) == read_recipient(certificate(node.certificate))
-
-
-def test_the_key_of_another_certificate_is_refused(ca: Path, node: NodeFiles, tmp_path: Path) -> None:
-    other = issue_node(ca, "b", tmp_path / "b")
-    node.seal_key.write_bytes(other.seal_key.read_bytes())
-    with pytest.raises(KeyFileError, match=r"seal\.key is not the key that .*node\.crt names"):
-        load_recipient(node)
-
-
-def test_a_node_without_the_key_opens_nothing_and_runs(node: NodeFiles) -> None:
-    node.seal_key.unlink()
-    assert load_recipient(node) is None
-
-
-@pytest.mark.parametrize("uri", ["gossipconf-seal://x25519/00", "gossipconf-seal://p256/" + "11" * 32])
-def test_a_malformed_name_of_a_key(ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
-    monkeypatch.setattr(
-        pki.x509, "UniformResourceIdentifier", lambda made: REAL_URI(uri if made.startswith("gossipconf-") else made)
-    )
-    files = issue_node(ca, "a", tmp_path / "a")
-    monkeypatch.undo()
-    with pytest.raises(FormatError, match="must carry one name gossipconf-seal://x25519/"):
-        read_recipient(certificate(files.certificate))
-
-
-def test_a_certified_key_of_low_order(ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        pki.x509,
-        "UniformResourceIdentifier",
-        lambda made: REAL_URI(made[:25] + "00" * 32 if made.startswith("gossipconf-") else made),
-    )
-    files = issue_node(ca, "a", tmp_path / "a")
-    monkeypatch.undo()
-    with pytest.raises(KeyFileError, match=r"node\.crt: .* low order"):
-        load_recipient(files)
 
 
 @pytest.fixture(scope="module")

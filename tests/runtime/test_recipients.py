@@ -11,8 +11,9 @@ from cryptography import x509
 
 from gossipconf.model.errors import KeyFileError
 from gossipconf.runtime import pki, recipients
-from gossipconf.runtime.pki import NodeFiles, create_ca, issue_node, load_recipient
+from gossipconf.runtime.pki import NodeFiles, create_ca, issue_node
 from gossipconf.runtime.recipients import Authority, Recipient, read_recipients
+from gossipconf.runtime.seal_key import load_seal_key
 from gossipconf.trust.recipient import RecipientKey, public_pem
 
 CLUSTER = bytes(range(32))
@@ -36,7 +37,7 @@ def node(ca: Path, tmp_path: Path) -> NodeFiles:
 
 
 def recipient(files: NodeFiles, name: str) -> Recipient:
-    key = load_recipient(files)
+    key = load_seal_key(files, CLUSTER)
     assert key is not None
     return Recipient(key.public, name)
 
