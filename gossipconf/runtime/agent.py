@@ -222,6 +222,8 @@ class Agent:
         cluster_id = cluster.genesis.cluster_id
         self._check_certificate(cluster)
         self._recipient = load_seal_key(settings.files, cluster_id)
+        if self._recipient is None:
+            log.info("no %s: this agent opens no sealed values", settings.files.seal_key)
         _make_directory(settings.data)
         transport = self._transport = self._make_transport(
             server_context=server_context(settings.files),

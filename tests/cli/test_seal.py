@@ -146,6 +146,12 @@ def test_an_agent_gives_out_no_other_key_than_that_of_the_version_that_is_asked_
         assert len(session.content_key(sealed)) == 32
         with pytest.raises(errors.InvalidInput, match="'ask/open' is not a sealed value"):
             session.content_key(plain)
+        for fields in ({}, {"key": 1}, {"key": "a//b"}):
+            with pytest.raises(errors.InvalidInput):
+                session._client.request("unwrap", **fields)
+        for version in (None, "", 1, [], bytes(32)):
+            with pytest.raises(errors.ControlError, match="has no such version"):
+                session._client.request("unwrap", key="ask/pw", version=version)
         with pytest.raises(errors.ControlError, match="'ask/open' has been replaced meanwhile"):
             session._client.request("unwrap", key="ask/open", version=sealed.id)
         assert run("put", "ask/pw", "-", "--seal-to", "a", stdin=b"new").code == 0
@@ -153,13 +159,14 @@ def test_an_agent_gives_out_no_other_key_than_that_of_the_version_that_is_asked_
             session.content_key(sealed)
 
 
-def test_an_agent_without_its_key_says_so(home, run, pair, tmp_path):
+def test_an_agent_without_its_key_says_so(home, run, pair, tmp_path, caplog):
     shutil.copytree(pair / "nodes" / "c", tmp_path / "c")
     (tmp_path / "c" / "seal.key").unlink()
     agent = AgentThread(tmp_path / "c")
     agent.start()
     try:
         assert run("put", "keyless/pw", "-", "--seal-to", "c", "--agent", tmp_path / "c", stdin=SECRET).code == 0
+        assert f"no {tmp_path / 'c' / 'seal.key'}: this agent opens no sealed values" in caplog.text
         assert "and agent c is none of them" in run("get", "keyless/pw", "--agent", tmp_path / "c").err
     finally:
         agent.stop()
