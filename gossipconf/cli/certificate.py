@@ -9,8 +9,10 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ..model.errors import KeyFileError, TransportError
+from ..model.errors import FormatError, KeyFileError, TransportError
 from ..runtime.pki import read_identity
+from ..runtime.seal_key import read_recipient
+from ..trust.recipient import recipient_id
 from .output import moment
 
 
@@ -23,6 +25,7 @@ def certificate_facts(path: Path) -> dict[str, Any]:
         facts: dict[str, Any] = {"subject": certificate.subject.rfc4514_string()}
     except ValueError as error:
         raise KeyFileError(f"{path}: not a PEM certificate: {error}") from None
+    peer = None
     try:
         peer = read_identity(der)
         facts = {"kind": "node certificate", "node": peer.node_id, "cluster": peer.cluster_id.hex()} | facts
@@ -32,11 +35,21 @@ def certificate_facts(path: Path) -> dict[str, Any]:
     return facts | {
         "issuer": certificate.issuer.rfc4514_string(),
         "hosts": _hosts(certificate),
+        "recipient": None if peer is None else _recipient(certificate, peer.cluster_id, path),
         "valid_from": moment(int(certificate.not_valid_before_utc.timestamp() * 1000)),
         "valid_until": moment(expires_ms),
         "days_left": left.days,
         "fingerprint": "SHA256:" + certificate.fingerprint(hashes.SHA256()).hex(),
     }
+
+
+def _recipient(certificate: x509.Certificate, cluster_id: bytes, path: Path) -> str | None:
+    """The id under which values are sealed to this node."""
+    try:
+        public = read_recipient(certificate, cluster_id)
+    except FormatError as error:
+        raise KeyFileError(f"{path}: {error}") from None
+    return None if public is None else recipient_id(public).hex()
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

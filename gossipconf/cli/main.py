@@ -17,7 +17,7 @@ from rich.text import Text
 
 from .. import __version__
 from ..model.errors import GossipconfError
-from . import acks, agent, exits, init, key, pki, publish, read, status
+from . import acks, agent, exits, init, key, pki, publish, read, seal, status
 from .demo.command import demo
 from .output import abandon_output, escaped, note
 
@@ -44,6 +44,7 @@ app.add_typer(agent.app, name="agent")
 app.command()(publish.put)
 app.command()(publish.delete)
 app.command()(publish.apply)
+app.add_typer(seal.app, name="seal")
 app.command()(read.get)
 app.command("list")(read.list_keys)
 app.command()(read.watch)

@@ -24,6 +24,7 @@ from rich.text import Text
 from ..model.entry import Operation, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
+from ..trust.sealed import Envelope
 
 if TYPE_CHECKING:
     from .session import Session
@@ -178,12 +179,23 @@ def _printable(text: str | Text) -> Text:
 
 
 def value_in_line(value_type: ValueType, value: bytes) -> str:
-    """A value in one line, cut at VALUE_CHARACTERS_MAX; its size for bytes and sealed values."""
-    if value_type in {ValueType.BYTES, ValueType.SEALED}:
-        return f"({value_type.name.lower()}, {count(len(value), 'byte')})"
+    """A value in one line, cut at VALUE_CHARACTERS_MAX; its size for bytes, and for whom it is for sealed values."""
+    if value_type is ValueType.BYTES:
+        return f"(bytes, {count(len(value), 'byte')})"
+    if value_type is ValueType.SEALED:
+        whom = f"to {count(len(recipients), 'recipient')}" if (recipients := _recipients(value)) else "as no envelope"
+        return f"(sealed {whom}, {count(len(value), 'byte')})"
     text = value.decode(errors="replace")
     line = escaped(text[: VALUE_CHARACTERS_MAX + 1]) or '""'
     return line if len(line) <= VALUE_CHARACTERS_MAX else f"{line[:VALUE_CHARACTERS_MAX]}… ({len(value)} bytes)"
+
+
+def _recipients(value: bytes) -> tuple[bytes, ...]:
+    """Ids of those to whom a value is sealed; none if it is no envelope."""
+    try:
+        return Envelope.decode(value).recipients
+    except InvalidInput:  # published by a program that did not check
+        return ()
 
 
 def version_in_line(version: Version) -> Text:
@@ -267,11 +279,17 @@ def json_time(time_ms: int) -> str | int:
 
 
 def json_value(value_type: ValueType, value: bytes | None) -> Any:
-    """A value as JSON says it; text as it is, bytes as {"base64": …}, what does not parse as its text."""
+    """A value as JSON says it; text as it is, bytes as {"base64": …}, what does not parse as its text.
+
+    A sealed value is {"base64": …, "recipients": […]}: the envelope, and the ids of those who may open it.
+    """
     if value is None:
         return None
-    if value_type in {ValueType.BYTES, ValueType.SEALED}:
+    if value_type is ValueType.BYTES:
         return {"base64": base64.b64encode(value).decode()}
+    if value_type is ValueType.SEALED:
+        ids = [recipient.hex() for recipient in _recipients(value)]
+        return {"base64": base64.b64encode(value).decode(), "recipients": ids}
     from .syntax import parse_value  # noqa: PLC0415 - the parsers of YAML and the rest, which text output needs not
 
     try:

@@ -19,6 +19,7 @@ from ..model.key import check_node_id
 from ..runtime.settings import SETTINGS_FILE, load
 from ..trust.cluster import Cluster
 from ..trust.keys import fingerprint, load_public
+from ..trust.recipient import load_recipient_key, read_public_pem, recipient_id
 from .output import count, escaped, moment, print_json, say
 from .target import CA, CLUSTER_FILE, NODES, ClusterOption, JsonOption, find_directory
 
@@ -73,6 +74,14 @@ def make_node(
         str, typer.Option("--zone", metavar="ZONE", help="Where it runs, as a path such as eu-west/a.")
     ] = "",
     days: Annotated[int, typer.Option("--days", metavar="N", help="How long its certificate is valid.")] = 365,
+    seal_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--seal-key",
+            metavar="FILE",
+            help="The node's seal.key until now, so that it still opens what is sealed to it.",
+        ),
+    ] = None,
     cluster: ClusterOption = None,
 ) -> None:
     """Make a node's directory.
@@ -96,8 +105,9 @@ def make_node(
     settings |= {"advertise": advertise} if advertise else {}
     settings |= {"zone": zone, "join": list(join or ())}
     _check_settings(out, settings)
+    recipient = None if seal_key is None else load_recipient_key(seal_key)
     try:
-        issue_node(home / CA, name, out, hosts=hosts or (), days=days)
+        issue_node(home / CA, name, out, hosts=hosts or (), days=days, recipient=recipient)
         trusted.save(out / CLUSTER_FILE)
         (out / SETTINGS_FILE).write_text(_settings_text(settings), encoding="utf-8")
     except OSError as error:
@@ -132,6 +142,11 @@ def show(
         from .certificate import certificate_facts  # noqa: PLC0415 - X.509, see above
 
         facts = certificate_facts(path)
+    elif beginning.startswith(b"-----BEGIN PUBLIC KEY"):
+        facts = {
+            "kind": "key to seal to",
+            "recipient": recipient_id(read_public_pem(path.read_bytes(), str(path))).hex(),
+        }
     elif beginning.startswith(b"ssh-"):
         facts = {"kind": "public key", "fingerprint": fingerprint(load_public(path))}
     else:

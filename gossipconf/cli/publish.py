@@ -20,10 +20,13 @@ from ..model.entry import Entry, ValueType
 from ..model.errors import InvalidInput, LimitExceeded
 from ..model.key import check_key, is_system_key
 from ..model.limits import VALUE_BYTES_MAX
+from ..trust.sealed import Opened, Place
 from . import exits
 from .exits import NotFound
+from .opener import is_sealed
 from .output import acknowledged, count, note, say, short, value_in_line, version_in_line
 from .passphrase import PassphraseFileOption
+from .recipients import CaOption, SealToOption, recipients_named, sealed_value
 from .session import Item, Session, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 
@@ -56,6 +59,8 @@ def put(
             "else text.",
         ),
     ] = None,
+    seal_to: SealToOption = None,
+    ca: CaOption = None,
     comment: CommentOption = "",
     dry_run: DryRunOption = False,
     force: Annotated[bool, typer.Option("--force", help="Publish even if the value is the same.")] = False,
@@ -69,12 +74,17 @@ def put(
     JSON, YAML and TOML are checked before anything is signed. A value that begins
     with a dash follows `--`.
 
+    With --seal-to only those named can read the value; all see its key and its
+    size. Give a secret by stdin or file: a command's words are seen by others on
+    the machine, and kept by the shell.
+
     \b
     Examples:
       gossipconf put shop/checkout/timeout_ms 1200 --comment "OPS-17: slow bank"
       gossipconf put shop/banner @banner.json
       gossipconf put shop/offset -- -5
       printf %s "$TEMPLATE" | gossipconf put shop/mail/template -
+      gossipconf put shop/db/password @password --seal-to checkout-1 --seal-to me.pub
     """
     _check_own_key(key)
     chosen = None if type_name is None else _type_named(type_name)
@@ -83,10 +93,19 @@ def put(
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
         item = session.get(key)
-        value_type = _default_type(value, item) if chosen is None else chosen
-        if chosen is None and value_type is ValueType.SEALED:
-            raise InvalidInput(f"{key!r} is a sealed value; name the type of the new one with --type")
-        _check_syntax(key, value_type, content, is_told=chosen is not None)
+        value_type = _default_type(value, item, is_sealing=bool(seal_to)) if chosen is None else chosen
+        if value_type is ValueType.SEALED:
+            raise InvalidInput(
+                f"{key!r} is a sealed value; seal the new one with --seal-to, or name its type with --type "
+                "to let everybody read it"
+            )
+        if seal_to:
+            _check_secret(key, value_type, content)
+            recipients = recipients_named(seal_to, target, ca, session.chain.cluster_id)
+            content = sealed_value(Opened(value_type, content), Place(session.chain.cluster_id, key), recipients)
+            value_type = ValueType.SEALED
+        else:
+            _check_syntax(key, value_type, content, is_told=chosen is not None)
         wanted = entries.put(key, content, value_type)
         before = item.winner
         if (
@@ -99,12 +118,16 @@ def put(
             return
         published = session.publish([wanted], signer, comment=comment, dry_run=dry_run)
         with acknowledged():
-            _print_step(
+            print_step(
                 "+" if before is None else "~",
                 key,
-                _before_after(None if before is None else version_in_line(before), value_in_line(value_type, content)),
+                before_after(None if before is None else version_in_line(before), value_in_line(value_type, content)),
             )
-            _finish(session, published.change.id, 1, dry_run=dry_run)
+            if seal_to and any(not is_sealed(one) and one.entry.value is not None for one in published.replaced):
+                note(
+                    "note: the value until now was not sealed, and histories keep it readable; change the secret itself"
+                )
+            finish(session, published.change.id, 1, dry_run=dry_run)
 
 
 def delete(
@@ -138,8 +161,8 @@ def delete(
         published = session.publish([entries.delete(key) for key in keys], signer, comment=comment, dry_run=dry_run)
         with acknowledged():
             for item in items:
-                _print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
-            _finish(session, published.change.id, len(items), dry_run=dry_run)
+                print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
+            finish(session, published.change.id, len(items), dry_run=dry_run)
 
 
 def apply(
@@ -163,7 +186,7 @@ def apply(
 
     shop/checkout.yaml below the directory goes under shop/checkout; nested
     mappings become key segments. The plan is shown first: + created, ~ updated,
-    - deleted. Every agent applies all of it at once.
+    - deleted. Every agent applies all of it at once. Sealed values are left alone.
 
     \b
     Examples:
@@ -185,8 +208,12 @@ def apply(
             for item in items.values()
             if (version := item.winner) is not None and version.entry.value is not None
         }
+        sealed = {key for key, (value_type, _) in current.items() if value_type is ValueType.SEALED}
+        _check_none_sealed(sealed, documents)
+        # No file has sealed values, so their absence says nothing: `delete` removes them.
+        open_now = {key: value for key, value in current.items() if key not in sealed}
         made = _with_conflicts(
-            plan(current, documents.entries, prune_prefixes=documents.prefixes if prune else ()), items
+            plan(open_now, documents.entries, prune_prefixes=documents.prefixes if prune else ()), items
         )
         if documents.skipped:
             note(f"skipped: {', '.join(documents.skipped)}")
@@ -202,7 +229,7 @@ def apply(
         )
         published = session.publish(changes, signer, comment=comment, expected=expected, dry_run=dry_run)
         with acknowledged():
-            _finish(session, published.change.id, len(changes), dry_run=dry_run)
+            finish(session, published.change.id, len(changes), dry_run=dry_run)
 
 
 # -- values ---------------------------------------------------------------------------------------
@@ -246,8 +273,8 @@ def _read_value(argument: str) -> bytes:
     return content
 
 
-def _default_type(argument: str, item: Item) -> ValueType:
-    if item.winner is not None:
+def _default_type(argument: str, item: Item, *, is_sealing: bool) -> ValueType:
+    if item.winner is not None and not (is_sealing and is_sealed(item.winner)):
         return item.winner.entry.type
     return SUFFIX_TYPES.get(PurePosixPath(argument).suffix, ValueType.TEXT) if argument[:1] == "@" else ValueType.TEXT
 
@@ -263,12 +290,32 @@ def _check_syntax(key: str, value_type: ValueType, content: bytes, *, is_told: b
         raise type(error)(f"{key!r}: {error}{hint}") from None
 
 
+def _check_secret(key: str, value_type: ValueType, content: bytes) -> None:
+    """As `_check_syntax`, in words that quote nothing of the value: parsers name its keys and tags."""
+    try:
+        _check_syntax(key, value_type, content, is_told=True)
+    except InvalidInput:
+        raise InvalidInput(
+            f"{key!r}: the value is not {value_type.name}, as the key or --type says; where it is wrong is not told, "
+            "because it is to be sealed"
+        ) from None
+
+
 # -- plans ----------------------------------------------------------------------------------------
 
 
 def _items_under(session: Session, documents: Documents) -> Mapping[str, Item]:
     """What is published under the prefixes that the files speak for: all wanted keys are among them."""
     return {item.key: item for prefix in documents.prefixes for item in session.items(prefix)}
+
+
+def _check_none_sealed(sealed: set[str], documents: Documents) -> None:
+    """A secret must not be replaced by what everybody reads because a file happens to have its key."""
+    for key in sorted(sealed & documents.entries.keys()):
+        raise InvalidInput(
+            f"{documents.sources[key]}: key {key!r} is a sealed value, and from a file everybody could read it; "
+            "take it out of the file, and publish it with: gossipconf put --seal-to"
+        )
 
 
 def _with_conflicts(made: Plan, items: Mapping[str, Item]) -> Plan:
@@ -296,10 +343,10 @@ def _print_plan(made: Plan, items: Mapping[str, Item], documents: Documents) -> 
         item = items.get(key)
         before = version_in_line(item.winner) if item is not None and item.winner is not None else None
         after = value_in_line(*documents.entries[key]) if sign != "-" else None
-        what = before or Text() if after is None else _before_after(before, after)
+        what = before or Text() if after is None else before_after(before, after)
         if item is not None and item.is_conflict:
             what.append("  (settles a conflict)", style="dim")
-        _print_step(sign, key, what)
+        print_step(sign, key, what)
     counts = [
         f"{len(keys):,} to {verb}"
         for keys, verb in ((made.create, "create"), (made.update, "update"), (made.delete, "delete"))
@@ -309,14 +356,14 @@ def _print_plan(made: Plan, items: Mapping[str, Item], documents: Documents) -> 
     say(", ".join([*counts, f"{len(made.unchanged):,} unchanged"]))
 
 
-def _before_after(before: Text | None, after: str) -> Text:
+def before_after(before: Text | None, after: str) -> Text:
     return Text(after) if before is None else Text.assemble((before.plain, "dim"), (" → ", "dim"), after)
 
 
 _COLOURS: Final = {"+": "green", "~": "yellow", "-": "red"}
 
 
-def _print_step(sign: str, key: str, what: Text) -> None:
+def print_step(sign: str, key: str, what: Text) -> None:
     say(Text.assemble((sign, _COLOURS[sign]), " ", key, "  ", what))
 
 
@@ -326,7 +373,7 @@ def _ask(number: int) -> None:
     typer.confirm(f"Publish {'this change' if number == 1 else f'these {number:,} changes'}?", abort=True)
 
 
-def _finish(session: Session, change_id: bytes, number: int, *, dry_run: bool) -> None:
+def finish(session: Session, change_id: bytes, number: int, *, dry_run: bool) -> None:
     if dry_run:
         say("dry run: nothing was published")
         raise typer.Exit(exits.DIFFERENCE)

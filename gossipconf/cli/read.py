@@ -8,20 +8,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from ..model.entry import ValueType
+from ..model.errors import NotRecipient
 from ..model.key import check_key, check_prefix
 from ..model.version import Version
+from ..trust.sealed import Opened
 from .exits import NotFound
+from .opener import Opener, is_sealed
 from .output import (
     age,
     count,
     escaped,
     json_time,
+    json_value,
     json_version,
     moment,
     note,
@@ -32,6 +37,7 @@ from .output import (
     signer_in_words,
     version_in_line,
 )
+from .recipients import OpenWithOption
 from .session import Item, Past, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
@@ -46,6 +52,7 @@ def get(
     all_versions: Annotated[
         bool, typer.Option("--all", help="Show every live version: siblings of a conflict, variants, tombstones.")
     ] = False,
+    open_with: OpenWithOption = None,
     as_json: JsonOption = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
@@ -55,11 +62,16 @@ def get(
     On a terminal a line end is added where the value has none. In a conflict the
     winner is printed, and a note on stderr says so.
 
+    A sealed value is opened if it is sealed to the agent that is asked, or to the
+    key of --open-with; else the command fails and says to how many it is sealed.
+    With --json it is shown as it is, and what was opened stands beside it.
+
     \b
     Examples:
       gossipconf get shop/checkout/timeout_ms
       gossipconf get shop/checkout/timeout_ms --default 1000
       gossipconf get shop/checkout/timeout_ms --all --json
+      gossipconf get shop/db/password --open-with ~/.config/gossipconf/seal.key
     """
     check_key(key)
     with open_session(Target.find(cluster, agent)) as session:
@@ -69,11 +81,15 @@ def get(
         elif item.winner is None:
             _show_default(item, default, as_json=as_json)
         elif as_json:
-            print_json(_json_item(session, item))
+            opened = {"opened": _json_opened(session, item.winner, open_with)} if is_sealed(item.winner) else {}
+            print_json(_json_item(session, item) | opened)
         else:
             if item.is_conflict:
                 note(f"note: {key!r} is in conflict, this is the winner; see: gossipconf get --all {key}")
-            _write_raw(item.winner)
+            if is_sealed(item.winner):
+                _write_raw(Opener(session, open_with).open(item.winner))
+            else:
+                _write_raw(Opened(item.winner.entry.type, item.winner.entry.value or b""))
 
 
 def list_keys(
@@ -221,14 +237,21 @@ def _prefix(prefix: str) -> str:
     return check_prefix(prefix.removesuffix("/"))
 
 
-def _write_raw(version: Version) -> None:
-    value = version.entry.value or b""
-    textual = version.entry.type not in {ValueType.BYTES, ValueType.SEALED}
+def _write_raw(content: Opened) -> None:
     sys.stdout.flush()
-    sys.stdout.buffer.write(value)
-    if textual and sys.stdout.isatty() and not value.endswith(b"\n"):
+    sys.stdout.buffer.write(content.value)
+    if content.type is not ValueType.BYTES and sys.stdout.isatty() and not content.value.endswith(b"\n"):
         sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
+
+
+def _json_opened(session: Session, version: Version, open_with: Path | None) -> dict[str, Any] | None:
+    """Type and value of what is sealed, or None if it is sealed to others."""
+    try:
+        content = Opener(session, open_with).open(version)
+    except NotRecipient:
+        return None
+    return {"type": content.type.name.lower(), "value": json_value(content.type, content.value)}
 
 
 def _show_default(item: Item, default: str | None, *, as_json: bool) -> None:

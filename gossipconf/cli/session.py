@@ -207,6 +207,12 @@ class Session:
                 raise ControlError(f"the agent's history goes round at row {following}; is it of another version?")
             skip = following
 
+    def content_key(self, version: Version) -> bytes:
+        """The key that opens the sealed value of `version`, if it is sealed to the agent. Raises SealError."""
+        reply = self._client.request("unwrap", key=version.entry.key, version=version.id)
+        content_key: bytes = _field(reply, "content_key", bytes)
+        return content_key
+
     def watch(self, prefix: str) -> Iterator[Item]:
         """Keys under `prefix` as they change, for ever. The subscription stands when this returns."""
         stream = Client(self._client.path)  # of its own: this one may have to ask for a newer policy meanwhile

@@ -64,6 +64,22 @@ class SshAgentError(GossipconfError):
     """The ssh-agent is absent, locked, lacks the key, refuses, or answers what is no answer."""
 
 
+class SealError(GossipconfError):
+    """A sealed value that cannot be opened: root of the errors below."""
+
+
+class NotRecipient(SealError):
+    """It is sealed to others."""
+
+
+class SealMoved(SealError):
+    """It was sealed for another slot or another cluster."""
+
+
+class SealBroken(SealError):
+    """It is no envelope, or has been altered since it was sealed."""
+
+
 class JournalError(GossipconfError):
     """The agent's disk: root of the errors below."""
 

@@ -13,6 +13,10 @@ VERSION_TAG: Final = b"gossipconf/version/1\0"
 WRITER_TAG: Final = b"gossipconf/writer/1\0"
 FORK_TAG: Final = b"gossipconf/fork/1\0"
 SIGNATURE_TAG: Final = b"gossipconf/signature/1\0"
+RECIPIENT_TAG: Final = b"gossipconf/recipient/1\0"
+PLACE_TAG: Final = b"gossipconf/place/1\0"
+WRAP_TAG: Final = b"gossipconf/wrap/1\0"
+SEAL_TAG: Final = b"gossipconf/seal/1\0"
 
 
 def tagged_hash(tag: bytes, *parts: bytes) -> bytes:

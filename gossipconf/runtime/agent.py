@@ -22,17 +22,20 @@ import trio
 
 from .. import __version__
 from ..model.change import Change
-from ..model.entry import Slot
+from ..model.entry import Slot, ValueType
 from ..model.errors import (
     ConfigError,
     ControlError,
     DiscoveryError,
     GossipconfError,
+    InvalidInput,
     JournalCorrupt,
     JournalError,
     KeyFileError,
+    NotRecipient,
     Rejected,
 )
+from ..model.version import Version
 from ..protocol import events as ev
 from ..protocol.eagerness import SAVED_LEARNED, decode_learned
 from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Recall, Resolve, Send, Show
@@ -46,6 +49,8 @@ from ..protocol.roster import SavedMembers
 from ..protocol.subject import Subject
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
+from ..trust.recipient import RecipientKey
+from ..trust.sealed import Place, unwrap
 from ..trust.signing import Reservation
 from .address import format_address, needs_resolving
 from .control import ControlServer
@@ -55,6 +60,7 @@ from .event_log import EventLog
 from .link import Link
 from .pki import client_context, load_identity, server_context
 from .reads import ReadView
+from .seal_key import load_seal_key
 from .settings import AgentSettings
 from .transport import Transport, TransportEvents, TransportLimits
 from .writer import JournalWriter
@@ -99,6 +105,7 @@ class Agent:
         self._transport: Transport | None = None
         self._nursery: trio.Nursery | None = None
         self._writer: JournalWriter | None = None
+        self._recipient: RecipientKey | None = None
         self._links: dict[int, Link] = {}
         self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
         self._asking: dict[int, Callable[[ev.AckProgress], None]] = {}
@@ -135,6 +142,18 @@ class Agent:
     def transport_link(self, link_id: int) -> Link | None:
         """The connection behind a protocol link."""
         return self._links.get(link_id)
+
+    def content_key(self, version: Version) -> bytes:
+        """The key that opens the sealed value of ``version``, if it is sealed to this agent.
+
+        Raises NotRecipient, SealMoved or SealBroken. What is opened stays in memory.
+        """
+        entry = version.entry
+        if entry.type is not ValueType.SEALED or entry.value is None:
+            raise InvalidInput(f"{entry.key!r} is not a sealed value")
+        if self._recipient is None:
+            raise NotRecipient(f"{entry.key!r} is sealed, and this agent has no {self.settings.files.seal_key}")
+        return unwrap(entry.value, Place(version.header.cluster, entry.key, entry.variant), self._recipient)
 
     def reserve(self, signer: bytes, slots: list[Slot]) -> Reservation:
         """The number under which ``signer`` can publish to ``slots``."""
@@ -205,6 +224,9 @@ class Agent:
         cluster = Cluster.load(settings.cluster)
         cluster_id = cluster.genesis.cluster_id
         self._check_certificate(cluster)
+        self._recipient = load_seal_key(settings.files, cluster_id)
+        if self._recipient is None:
+            log.info("no %s: this agent opens no sealed values", settings.files.seal_key)
         _make_directory(settings.data)
         transport = self._transport = self._make_transport(
             server_context=server_context(settings.files),

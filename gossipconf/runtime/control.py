@@ -60,6 +60,7 @@ class ControlServer:
             "status": self._status,
             "reserve": self._reserve,
             "publish": self._publish,
+            "unwrap": self._unwrap,
         }
         self._streams: dict[str, Streamer] = {"watch": self._watch, "acks": self._acks}
 
@@ -319,6 +320,17 @@ class ControlServer:
         if len(found) > 1:
             raise InvalidInput(f"{len(found)} changes begin with {start}; give more digits")
         return Subject.of(found, replica.live)
+
+    async def _unwrap(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The content key of a sealed value that readers see.
+
+        Not the value: with the key the asker opens the signed envelope itself, which commits to the key.
+        """
+        key = check_key(text_of(request, "key"))
+        found = next((one for one in self._agent.reads.versions(key) if one.id == request.get("version")), None)
+        if found is None:
+            raise ControlError(f"{key!r} has been replaced meanwhile, or has no such version; read it again")
+        return {"content_key": self._agent.content_key(found)}
 
     async def _signed(self, key: str, trees: dict[bytes, SparseTree]) -> list[dict[str, Any]]:
         """The versions of ``key`` that readers see, each as a change that holds just its entry, with proof.

@@ -9,6 +9,7 @@ from typing import Final
 CA_CERTIFICATE: Final = "ca.crt"
 NODE_CERTIFICATE: Final = "node.crt"
 NODE_KEY: Final = "node.key"
+SEAL_KEY: Final = "seal.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,11 @@ class NodeFiles:
     key: Path
     certificate: Path
     ca: Path
+
+    @property
+    def seal_key(self) -> Path:
+        """Beside its TLS key: the private key that opens what is sealed to this node."""
+        return self.key.with_name(SEAL_KEY)
 
     @classmethod
     def inside(cls, directory: Path) -> NodeFiles:

@@ -31,8 +31,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from gossipconf.model.errors import InvalidInput, KeyFileError, TransportError
 from gossipconf.model.key import check_node_id
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
-from gossipconf.runtime.node_files import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, NodeFiles
+from gossipconf.runtime.node_files import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, SEAL_KEY, NodeFiles
+from gossipconf.runtime.seal_key import seal_name
 from gossipconf.trust.files import write_new
+from gossipconf.trust.recipient import RecipientKey, load_recipient_key
 
 ALPN: Final = "gossipconf/1"
 """Names the protocol inside TLS, so that a certificate of ours cannot be used to talk to another service."""
@@ -115,10 +117,20 @@ def create_ca(directory: Path, cluster_id: bytes, *, days: int = 3650) -> None:
     write_new(directory / CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
-def issue_node(ca_directory: Path, node_id: str, out: Path, *, hosts: Sequence[str] = (), days: int = 365) -> NodeFiles:
+def issue_node(
+    ca_directory: Path,
+    node_id: str,
+    out: Path,
+    *,
+    hosts: Sequence[str] = (),
+    days: int = 365,
+    recipient: RecipientKey | None = None,
+) -> NodeFiles:
     """Write a new key and certificate for *node_id*, and a copy of the CA's certificate, into *out*.
 
     *hosts* are DNS names and IP addresses to put beside the identity; agents do not check them.
+    *recipient* opens what is sealed to this node. By default it is the key that *out* has, from an
+    earlier certificate, or else a new one.
     The certificate never outlives its CA. Raises `InvalidInput` for a bad node id, host or number
     of days, `KeyFileError` for a missing, foreign or expired CA or if a file exists already.
     """
@@ -131,13 +143,22 @@ def issue_node(ca_directory: Path, node_id: str, out: Path, *, hosts: Sequence[s
     _check_pair(ca_key, ca, ca_directory / _CA_KEY, ca_directory / CA_CERTIFICATE)
     if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
         raise KeyFileError(f"{ca_directory / _CA_KEY}: not an ECDSA key; this CA was not made by gossipconf")
-    identity = f"{_SCHEME}{_cluster_of(ca, ca_directory / CA_CERTIFICATE).hex()}/{node_id}"
-    names = [x509.UniformResourceIdentifier(identity), *map(_host_name, hosts)]
+    cluster_id = _cluster_of(ca, ca_directory / CA_CERTIFICATE)
+    identity = f"{_SCHEME}{cluster_id.hex()}/{node_id}"
     ca_pem = _read_file(ca_directory / CA_CERTIFICATE)
 
     files = NodeFiles.inside(out)
+    key_is_there = recipient is None and files.seal_key.exists()
+    recipient = recipient or (load_recipient_key(files.seal_key) if key_is_there else RecipientKey.generate())
+    sealing = seal_name(cluster_id, recipient.public)
+    names = [x509.UniformResourceIdentifier(identity), sealing, *map(_host_name, hosts)]
     ca_is_there = files.ca.exists() and _read_file(files.ca) == ca_pem
-    _prepare(out, NODE_KEY, NODE_CERTIFICATE, *(() if ca_is_there else (CA_CERTIFICATE,)))
+    _prepare(
+        out,
+        *(NODE_KEY, NODE_CERTIFICATE),
+        *(() if key_is_there else (SEAL_KEY,)),
+        *(() if ca_is_there else (CA_CERTIFICATE,)),
+    )
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         x509.CertificateBuilder()
@@ -160,6 +181,8 @@ def issue_node(ca_directory: Path, node_id: str, out: Path, *, hosts: Sequence[s
     )
     write_new(files.key, _key_pem(key), 0o600)
     write_new(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    if not key_is_there:
+        write_new(files.seal_key, recipient.private_pem(), 0o600)
     if not ca_is_there:
         write_new(files.ca, ca_pem, 0o644)
     return files

@@ -172,6 +172,7 @@ def test_a_nodes_directory_has_all_that_its_machine_needs(founded, run):
         "cluster.gossipconf",
         "node.crt",
         "node.key",
+        "seal.key",
     ]
     assert (node / "agent.toml").read_text().splitlines()[1:] == [
         'node = "b"',

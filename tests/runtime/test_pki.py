@@ -62,10 +62,10 @@ def test_identity_round_trips(node: NodeFiles) -> None:
 
 
 def test_private_keys_are_private_and_nothing_else_is_left(ca: Path, node: NodeFiles) -> None:
-    for key in (ca / "ca.key", node.key):
+    for key in (ca / "ca.key", node.key, node.seal_key):
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert sorted(os.listdir(ca)) == ["ca.crt", "ca.key"]
-    assert sorted(os.listdir(node.key.parent)) == ["ca.crt", "node.crt", "node.key"]
+    assert sorted(os.listdir(node.key.parent)) == ["ca.crt", "node.crt", "node.key", "seal.key"]
     assert node.ca.read_bytes() == (ca / "ca.crt").read_bytes()
 
 
@@ -272,7 +272,9 @@ def test_two_identities_are_none(ca: Path, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("uri", ["gossipconf://00/a", f"gossipconf://{CLUSTER.hex()}/", "gossipconf://"])
 def test_malformed_identity(ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
-    monkeypatch.setattr(pki.x509, "UniformResourceIdentifier", lambda _: REAL_URI(uri))
+    monkeypatch.setattr(
+        pki.x509, "UniformResourceIdentifier", lambda made: REAL_URI(uri if made.startswith("gossipconf:") else made)
+    )
     files = issue_node(ca, "a", tmp_path / "a")
     monkeypatch.undo()
     with pytest.raises(TransportError, match="is not gossipconf://"):

@@ -6,8 +6,12 @@ well formed; refusing is the real reader's work.
 
 from __future__ import annotations
 
+import hmac
 from hashlib import sha256
 from typing import Any, TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 
 def pack(value: Any) -> bytes:
@@ -170,3 +174,32 @@ def tree_root(items: list[bytes], depth: int = 0) -> bytes:
         return sha256(b"\x00" + b"".join(items)).digest()[:16]
     children = [[item for item in items if int(item.hex()[depth], 16) == nibble] for nibble in range(16)]
     return sha256(b"\x01" + b"".join(tree_root(part, depth + 1) for part in children)).digest()[:16]
+
+
+def hkdf(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
+    """RFC 5869 with SHA-256."""
+    extracted = hmac.digest(salt or bytes(32), secret, "sha256")
+    made = block = b""
+    while len(made) < length:
+        block = hmac.digest(extracted, block + info + bytes([len(made) // 32 + 1]), "sha256")
+        made += block
+    return made[:length]
+
+
+def open_envelope(data: bytes, private: bytes, cluster: bytes, key: str, variant: str) -> tuple[int, bytes]:
+    """Type and value of a sealed value."""
+    fields, end = _unpack(data, 0)
+    version, tag, place, ephemeral, commitment, recipients, nonce, ciphertext = fields
+    assert (version, tag, end) == (1, cluster[:4], len(data))
+    assert place == tagged("place", pack([cluster, key, variant]))
+    own = X25519PrivateKey.from_private_bytes(private)
+    public = own.public_key().public_bytes_raw()
+    wrapped = dict(map(tuple, recipients))[tagged("recipient", public)[:16]]
+    shared = own.exchange(X25519PublicKey.from_public_bytes(ephemeral))
+    wrapping = hkdf(shared, ephemeral + public, b"gossipconf/wrap/1\0" + place, 32)
+    content_key = ChaCha20Poly1305(wrapping).decrypt(bytes(12), wrapped, None)
+    both = hkdf(content_key, b"", b"gossipconf/seal/1\0" + place, 64)
+    assert both[32:] == commitment
+    bound = pack([version, tag, place, ephemeral, commitment, recipients])
+    (kind, value), _ = _unpack(ChaCha20Poly1305(both[:32]).decrypt(nonce, ciphertext, bound), 0)
+    return kind, value

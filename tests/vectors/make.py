@@ -28,6 +28,8 @@ from gossipconf.model.version import live, versions_of, winner
 from gossipconf.store.hash_tree import HashTree
 from gossipconf.store.live_set import fork_item
 from gossipconf.trust.policy import Role
+from gossipconf.trust.recipient import RecipientKey
+from gossipconf.trust.sealed import SEAL_RANDOM_BYTES, Opened, Place, seal, unwrap
 from gossipconf.trust.signing import approve
 from tests import strategies as gen
 
@@ -457,9 +459,39 @@ def hash_tree() -> Any:
     return made
 
 
+# -- sealed values --------------------------------------------------------------------------------
+
+
+def sealed() -> Any:
+    keys = [RecipientKey.from_seed(sha256(name).digest()) for name in (b"checkout-1", b"checkout-2", b"an admin")]
+    cases = [
+        ("a text to one", "shop/db/password", "", Opened(ValueType.TEXT, b"correct horse"), keys[:1]),
+        ("bytes to three, in a variant", "shop/db/key", "canary", Opened(ValueType.BYTES, bytes(range(40))), keys),
+        ("nothing", "a", "", Opened(ValueType.TEXT, b""), keys[1:2]),
+    ]
+    made = []
+    for name, key, variant, content, recipients in cases:
+        place = Place(CLUSTER_ID, key, variant)
+        randomness = b"".join(sha256(f"{name} {part}".encode()).digest() for part in range(3))[:SEAL_RANDOM_BYTES]
+        data = seal(content, place, [one.public for one in recipients], randomness)
+        made.append({
+            "name": name, "key": key, "variant": variant, "type": int(content.type), "value": content.value.hex(),
+            "randomness": randomness.hex(), "recipients": [one.id.hex() for one in recipients],
+            "place": place.id.hex(), "content_key": unwrap(data, place, recipients[0]).hex(), "hex": data.hex(),
+        })  # fmt: skip
+    return {
+        "cluster": CLUSTER_ID.hex(),
+        "keys": [
+            {"private": sha256(name).hexdigest(), "public": one.public.hex(), "id": one.id.hex()}
+            for name, one in zip((b"checkout-1", b"checkout-2", b"an admin"), keys, strict=True)
+        ],
+        "envelopes": made,
+    }
+
+
 def documents() -> dict[str, str]:
     """The content of every vector file, by name."""
-    makers = (encoding, keys, merkle, entries, changes, trust, identifiers, supersession, hash_tree)
+    makers = (encoding, keys, merkle, entries, changes, trust, identifiers, supersession, hash_tree, sealed)
     return {f"{make.__name__}.json": text(make()) for make in makers}
 
 

@@ -14,7 +14,7 @@ from gossipconf.model.change import CLUSTER_TAG_BYTES, Change
 from gossipconf.model.errors import GossipconfError
 from gossipconf.model.key import check_key
 from gossipconf.store.hash_tree import LEAF_ITEMS_MAX, NODE_HASH_BYTES
-from gossipconf.trust import cluster, floor, policy
+from gossipconf.trust import cluster, floor, policy, sealed
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -27,16 +27,15 @@ def section(title: str) -> str:
 
 
 def format_limits() -> dict[str, int]:
-    """The limits above the heading of the wire, and those of policy documents and files."""
+    """The limits above the heading of the wire, and those of policy documents, files and envelopes."""
     source = Path(limits.__file__).read_text(encoding="utf-8").split("# -- wire --")[0]
     names = re.findall(r"^([A-Z_]+): Final", source, re.MULTILINE)
     others = {
         name: getattr(policy, name)
         for name in ("ROLE_NAME_BYTES_MAX", "PARAMETERS_MAX", "GENESIS_BYTES_MAX", "SETTLED_MAX")
     }
-    others |= {name: getattr(floor, name) for name in ("FLOORS_MAX", "KEPT_MAX")} | {
-        "POLICIES_MAX": cluster.POLICIES_MAX
-    }
+    others |= {name: getattr(floor, name) for name in ("FLOORS_MAX", "KEPT_MAX")}
+    others |= {"POLICIES_MAX": cluster.POLICIES_MAX, "RECIPIENTS_MAX": sealed.RECIPIENTS_MAX}
     return {name: getattr(limits, name) for name in names} | others
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from gossipconf.model.change import Change
 from gossipconf.model.encoding import decode, encode
-from gossipconf.model.entry import Entry
+from gossipconf.model.entry import Entry, ValueType
 from gossipconf.model.errors import FormatError, GossipconfError, InvalidInput
 from gossipconf.model.key import check_key, check_variant, covers
 from gossipconf.model.limits import FORM_BYTES_MAX
@@ -20,6 +20,8 @@ from gossipconf.model.version import live, versions_of, winner
 from gossipconf.store.hash_tree import HashTree
 from gossipconf.trust.cluster import Cluster
 from gossipconf.trust.policy import Genesis, Policy
+from gossipconf.trust.recipient import RecipientKey
+from gossipconf.trust.sealed import Opened, Place, open_sealed, open_with, seal
 from tests.vectors import independent, make
 
 HERE = Path(__file__).parent
@@ -302,3 +304,29 @@ def test_hash_tree(case):
     for item in reversed(items):
         tree.add(item)
     assert tree.root.hex() == case["root"] == independent.tree_root(items).hex()
+
+
+# -- sealed values --------------------------------------------------------------------------------
+
+SEALED = load("sealed")
+PRIVATE = {one["id"]: hexed(one["private"]) for one in SEALED["keys"]}
+
+
+@pytest.mark.parametrize("case", SEALED["envelopes"], ids=lambda case: case["name"])
+def test_a_sealed_value_is_opened(case):
+    data, place = hexed(case["hex"]), Place(hexed(SEALED["cluster"]), case["key"], case["variant"])
+    content = Opened(ValueType(case["type"]), hexed(case["value"]))
+    keys = [RecipientKey.from_seed(PRIVATE[one]) for one in case["recipients"]]
+    assert [open_sealed(data, place, key) for key in keys] == [content] * len(keys)
+    assert open_with(data, place, hexed(case["content_key"])) == content
+    assert seal(content, place, [key.public for key in keys], hexed(case["randomness"])) == data
+    assert place.id.hex() == case["place"]
+
+
+@pytest.mark.parametrize("case", SEALED["envelopes"], ids=lambda case: case["name"])
+def test_a_sealed_value_is_opened_independently(case):
+    for one in case["recipients"]:
+        opened = independent.open_envelope(
+            hexed(case["hex"]), PRIVATE[one], hexed(SEALED["cluster"]), case["key"], case["variant"]
+        )
+        assert opened == (case["type"], hexed(case["value"]))

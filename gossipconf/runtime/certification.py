@@ -1,0 +1,150 @@
+"""Certification: whether a CA stands for a node's certificate, without a TLS handshake to ask.
+
+Links leave this to OpenSSL. Whoever seals has only the certificate, and OpenSSL cannot
+be asked from Python about one alone; the verifier of `cryptography` refuses CAs whose
+names are constrained, as that of a join ticket is. So the rules of RFC 5280 that
+concern us are here, each failing closed: what is not understood certifies nothing.
+
+Not looked at: revocation, policies, and constraints on intermediates' own names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+from ..model.errors import KeyFileError
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
+
+INTERMEDIATES_MAX: Final = 4
+"""Between a leaf and its CA; `create_ca` allows one, large companies have two."""
+
+_UNDERSTOOD: Final = frozenset(
+    (
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    )
+)
+"""The extensions whose being critical is heeded here."""
+
+
+class NotCertified(KeyFileError):
+    """No CA stands for a certificate; says why."""
+
+
+def check_certified(
+    leaf: x509.Certificate,
+    node_id: str,
+    intermediates: Iterable[x509.Certificate],
+    roots: Sequence[x509.Certificate],
+    now: datetime,
+) -> None:
+    """Raise NotCertified unless one of ``roots`` stands for ``leaf`` as the certificate of ``node_id`` at ``now``."""
+    try:
+        _check_chain(leaf, node_id, list(intermediates), roots, now)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise NotCertified(f"a certificate of its chain cannot be read: {error}") from None
+
+
+def _check_chain(
+    leaf: x509.Certificate, node_id: str, left: list[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
+) -> None:
+    _check_alone(leaf, now)
+    usage = _extension(leaf, x509.ExtendedKeyUsage)
+    if usage is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
+        raise NotCertified("it is no certificate for connecting to others")
+    below = leaf
+    for depth in range(INTERMEDIATES_MAX + 1):
+        root = next((one for one in roots if _is_issued(below, one)), None)
+        issuer = root or next((one for one in left if _is_issued(below, one)), None)
+        if issuer is None:
+            raise NotCertified("its issuer is neither the CA nor in the file")
+        _check_alone(issuer, now)
+        _check_issuer(issuer, depth)
+        _check_names(issuer, leaf, node_id)
+        if root is not None:
+            return
+        left.remove(issuer)  # so that no circle is walked
+        below = issuer
+    raise NotCertified(f"more than {INTERMEDIATES_MAX} certificates are between it and the CA")
+
+
+def _check_alone(certificate: x509.Certificate, now: datetime) -> None:
+    if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
+        raise NotCertified(
+            f"{certificate.subject.rfc4514_string()} is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} "
+            f"to {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC only"
+        )
+    for extension in certificate.extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            raise NotCertified(f"it has a critical extension that is not understood, {extension.oid.dotted_string}")
+
+
+def _check_issuer(issuer: x509.Certificate, depth: int) -> None:
+    """It may issue, and have ``depth`` CAs between itself and the leaf."""
+    basic, usage = _extension(issuer, x509.BasicConstraints), _extension(issuer, x509.KeyUsage)
+    if basic is None or not basic.ca or (usage is not None and not usage.key_cert_sign):
+        raise NotCertified(f"its issuer {issuer.subject.rfc4514_string()} is no CA")
+    if basic.path_length is not None and basic.path_length < depth:
+        raise NotCertified(f"{issuer.subject.rfc4514_string()} may not have {depth} CAs below it")
+
+
+def _check_names(issuer: x509.Certificate, leaf: x509.Certificate, node_id: str) -> None:
+    """The names of ``leaf`` are within those to which ``issuer`` is constrained.
+
+    A ticket for one node names it as a directory name of just a common name, because constraints
+    reach the host of a URI and not its path: the node id must be that.
+    """
+    constraints = _extension(issuer, x509.NameConstraints)
+    if constraints is None:
+        return
+    permitted = constraints.permitted_subtrees or ()
+    if constraints.excluded_subtrees or any(
+        not isinstance(one, x509.UniformResourceIdentifier | x509.DirectoryName) for one in permitted
+    ):
+        raise NotCertified(f"{issuer.subject.rfc4514_string()} has name constraints that are not understood")
+    hosts = [one.value for one in permitted if isinstance(one, x509.UniformResourceIdentifier)]
+    alternative = _extension(leaf, x509.SubjectAlternativeName)
+    uris = [] if alternative is None else alternative.get_values_for_type(x509.UniformResourceIdentifier)
+    if hosts and any(urlsplit(uri).hostname not in hosts for uri in uris):
+        raise NotCertified(f"its names are not among those that {issuer.subject.rfc4514_string()} may certify")
+    directories = [list(one.value.rdns) for one in permitted if isinstance(one, x509.DirectoryName)]
+    subject = list(leaf.subject.rdns)
+    if directories and not any(subject[: len(one)] == one for one in directories):
+        raise NotCertified(f"its subject is not among those that {issuer.subject.rfc4514_string()} may certify")
+    nodes = [_common_name(one) for one in directories]
+    if any(nodes) and node_id not in nodes:
+        raise NotCertified(f"{issuer.subject.rfc4514_string()} may certify other nodes only")
+
+
+def _common_name(rdns: Sequence[x509.RelativeDistinguishedName]) -> str | None:
+    """The name in a directory name that is nothing but a common name."""
+    attributes = [attribute for rdn in rdns for attribute in rdn]
+    if len(attributes) != 1 or attributes[0].oid != NameOID.COMMON_NAME:
+        return None
+    return str(attributes[0].value)
+
+
+def _is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):  # another name, an unusable key, another key
+        return False
+    return True
+
+
+def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
