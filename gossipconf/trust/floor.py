@@ -6,7 +6,7 @@ it comes. Of several floors with a version in their scopes the latest decides, s
 later one may reinstate what an earlier one has voided.
 
 What is kept is listed in the policy itself and not behind a hash, so that whoever has the
-policy can judge: a list that must be fetched can be withheld (docs/decisions/015-floors.md).
+policy can judge: a list that must be fetched can be withheld (docs/decisions/016-floors.md).
 Policies themselves are in no scope.
 """
 
