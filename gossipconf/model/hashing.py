@@ -12,6 +12,7 @@ CHANGE_TAG: Final = b"gossipconf/change/1\0"
 VERSION_TAG: Final = b"gossipconf/version/1\0"
 WRITER_TAG: Final = b"gossipconf/writer/1\0"
 FORK_TAG: Final = b"gossipconf/fork/1\0"
+SIGNER_TAG: Final = b"gossipconf/signer/1\0"
 SIGNATURE_TAG: Final = b"gossipconf/signature/1\0"
 
 
