@@ -11,7 +11,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -21,7 +21,9 @@ from ..model.errors import InvalidInput
 from ..model.key import check_prefix
 from ..trust.keys import fingerprint
 from ..trust.policy import OPERATIONS, Policy, Role
-from .syntax import TREE_READERS, Tree
+
+if TYPE_CHECKING:
+    from .syntax import Tree
 
 PARTS: Final = ("roots", "roles", "parameters")
 ROOT_FIELDS: Final = ("threshold", "keys")
@@ -55,6 +57,8 @@ def to_text(policy: Policy, cluster_name: str) -> str:
 
 def from_text(text: str, name: str, head: Policy) -> Policy:
     """The successor of ``head`` that a text describes. ``name`` is the file's, for errors. Raises InvalidInput."""
+    from .syntax import TREE_READERS  # noqa: PLC0415 - the parsers of YAML and the rest, which `show` needs not
+
     tree = TREE_READERS[".yaml"](text, name)
     reader = _Reader(name, text.splitlines(), tree)
     policy = reader.policy(head)
