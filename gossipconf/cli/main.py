@@ -17,7 +17,7 @@ from rich.text import Text
 
 from .. import __version__
 from ..model.errors import GossipconfError
-from . import acks, agent, exits, init, pki, policy, publish, read, status
+from . import acks, agent, exits, init, pki, policy, proposals, publish, read, status
 from .demo.command import demo
 from .output import abandon_output, escaped, note
 
@@ -43,6 +43,9 @@ app.add_typer(agent.app, name="agent")
 app.command()(publish.put)
 app.command()(publish.delete)
 app.command()(publish.apply)
+app.command()(proposals.proposals)
+app.command()(proposals.approve)
+app.command()(proposals.withdraw)
 app.command()(read.get)
 app.command("list")(read.list_keys)
 app.command()(read.watch)

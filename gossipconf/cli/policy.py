@@ -30,7 +30,7 @@ from ..trust.pledge import pledge_file
 from ..trust.policy import Policy, PolicyChain
 from ..trust.proposal import Support, read_file
 from .exits import NotFound
-from .output import acknowledged, count, escaped, json_time, moment, note, print_json, say, short
+from .output import acknowledged, count, json_time, moment, note, print_json, print_step, say, short
 from .rules import Step, differences, from_text, key_in_json, to_json, to_text
 from .session import now_ms, open_session
 from .target import ROOT_KEY, AgentOption, ClusterOption, JsonOption, Target, find_directory, home
@@ -350,12 +350,9 @@ def _warn_of_narrowing(steps: Sequence[Step]) -> None:
         )
 
 
-_COLOURS: Final = {"+": "green", "~": "yellow", "-": "red"}
-
-
 def _print_steps(steps: Sequence[Step], indent: str = "") -> None:
     for step in steps:
-        say(Text.assemble(indent, (step.sign, _COLOURS[step.sign]), " ", escaped(step.words)))
+        print_step(step.sign, step.words, indent=indent)
 
 
 def _json_step(step: Step) -> dict[str, Any]:

@@ -20,9 +20,18 @@ from ..model.entry import Entry, ValueType
 from ..model.errors import InvalidInput, LimitExceeded
 from ..model.key import check_key, is_system_key
 from ..model.limits import VALUE_BYTES_MAX
-from . import exits
+from .delivery import Delivery
 from .exits import NotFound
-from .output import acknowledged, count, note, say, short, value_in_line, version_in_line
+from .output import (
+    acknowledged,
+    before_after,
+    count,
+    note,
+    print_step,
+    say,
+    value_in_line,
+    version_in_line,
+)
 from .session import Item, Session, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 
@@ -43,6 +52,15 @@ DryRunOption = Annotated[
 ]
 
 
+ProposeOption = Annotated[
+    bool,
+    typer.Option("--propose", help="Publish it later: propose it, under _proposals/, to those who must approve it."),
+]
+ProposeToOption = Annotated[
+    Path | None, typer.Option("--propose-to", metavar="FILE", help="Propose it in a file, which goes to the approvers.")
+]
+
+
 def put(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key to write.")],
     value: Annotated[str, typer.Argument(metavar="VALUE|-|@FILE", help="The value, or - for stdin, or @ and a file.")],
@@ -57,12 +75,14 @@ def put(
     ] = None,
     comment: CommentOption = "",
     dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
     force: Annotated[bool, typer.Option("--force", help="Publish even if the value is the same.")] = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
 ) -> None:
-    """Publish one value.
+    """Publish one value, or propose it.
 
     JSON, YAML and TOML are checked before anything is signed. A value that begins
     with a dash follows `--`.
@@ -77,6 +97,7 @@ def put(
     _check_own_key(key)
     chosen = None if type_name is None else _type_named(type_name)
     content = _read_value(value)
+    delivery = Delivery(dry_run, propose, propose_to)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file)
@@ -95,25 +116,27 @@ def put(
         ):
             say(f"{key} has this value already; nothing to publish")
             return
-        published = session.publish([wanted], signer, comment=comment, dry_run=dry_run)
+        change = delivery.send(session, [wanted], signer, comment)
         with acknowledged():
-            _print_step(
+            print_step(
                 "+" if before is None else "~",
                 key,
-                _before_after(None if before is None else version_in_line(before), value_in_line(value_type, content)),
+                before_after(None if before is None else version_in_line(before), value_in_line(value_type, content)),
             )
-            _finish(session, published.change.id, 1, dry_run=dry_run)
+            delivery.tell(session, change, 1)
 
 
 def delete(
     keys: Annotated[list[str], typer.Argument(metavar="KEY", help="The keys to delete.")],
     comment: CommentOption = "",
     dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
 ) -> None:
-    """Delete keys, all in one change or none.
+    """Delete keys, all in one change or none, or propose it.
 
     The old values stay in the agents' history.
 
@@ -125,6 +148,7 @@ def delete(
     for key in keys:
         _check_own_key(key)
     keys = list(dict.fromkeys(keys))
+    delivery = Delivery(dry_run, propose, propose_to)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file)
@@ -132,11 +156,11 @@ def delete(
         missing = [item.key for item in items if item.winner is None and not item.is_conflict]
         if missing:
             raise NotFound(f"nothing is deleted: no value at {', '.join(map(repr, missing))}")
-        published = session.publish([entries.delete(key) for key in keys], signer, comment=comment, dry_run=dry_run)
+        change = delivery.send(session, [entries.delete(key) for key in keys], signer, comment)
         with acknowledged():
             for item in items:
-                _print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
-            _finish(session, published.change.id, len(items), dry_run=dry_run)
+                print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
+            delivery.tell(session, change, len(items))
 
 
 def apply(
@@ -151,11 +175,13 @@ def apply(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Publish without asking.")] = False,
     comment: CommentOption = "",
     dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
 ) -> None:
-    """Publish a file or a directory of files as one change.
+    """Publish, or propose, a file or a directory of files as one change.
 
     shop/checkout.yaml below the directory goes under shop/checkout; nested
     mappings become key segments. The plan is shown first: + created, ~ updated,
@@ -172,6 +198,7 @@ def apply(
     from .plan import plan  # noqa: PLC0415
 
     documents = load(path, prefix=None if prefix is None else prefix.removesuffix("/"))
+    delivery = Delivery(dry_run, propose, propose_to)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file)
@@ -196,9 +223,9 @@ def apply(
         expected = frozenset(
             version.id for entry in changes if entry.key in items for version in items[entry.key].versions
         )
-        published = session.publish(changes, signer, comment=comment, expected=expected, dry_run=dry_run)
+        change = delivery.send(session, changes, signer, comment, expected)
         with acknowledged():
-            _finish(session, published.change.id, len(changes), dry_run=dry_run)
+            delivery.tell(session, change, len(changes))
 
 
 # -- values ---------------------------------------------------------------------------------------
@@ -292,10 +319,10 @@ def _print_plan(made: Plan, items: Mapping[str, Item], documents: Documents) -> 
         item = items.get(key)
         before = version_in_line(item.winner) if item is not None and item.winner is not None else None
         after = value_in_line(*documents.entries[key]) if sign != "-" else None
-        what = before or Text() if after is None else _before_after(before, after)
+        what = before or Text() if after is None else before_after(before, after)
         if item is not None and item.is_conflict:
             what.append("  (settles a conflict)", style="dim")
-        _print_step(sign, key, what)
+        print_step(sign, key, what)
     counts = [
         f"{len(keys):,} to {verb}"
         for keys, verb in ((made.create, "create"), (made.update, "update"), (made.delete, "delete"))
@@ -305,25 +332,7 @@ def _print_plan(made: Plan, items: Mapping[str, Item], documents: Documents) -> 
     say(", ".join([*counts, f"{len(made.unchanged):,} unchanged"]))
 
 
-def _before_after(before: Text | None, after: str) -> Text:
-    return Text(after) if before is None else Text.assemble((before.plain, "dim"), (" → ", "dim"), after)
-
-
-_COLOURS: Final = {"+": "green", "~": "yellow", "-": "red"}
-
-
-def _print_step(sign: str, key: str, what: Text) -> None:
-    say(Text.assemble((sign, _COLOURS[sign]), " ", key, "  ", what))
-
-
 def _ask(number: int) -> None:
     if not sys.stdin.isatty():
         raise InvalidInput("not published: there is no terminal to ask on; add --yes to publish, or --dry-run to look")
     typer.confirm(f"Publish {'this change' if number == 1 else f'these {number:,} changes'}?", abort=True)
-
-
-def _finish(session: Session, change_id: bytes, number: int, *, dry_run: bool) -> None:
-    if dry_run:
-        say("dry run: nothing was published")
-        raise typer.Exit(exits.DIFFERENCE)
-    say(f"published {count(number, 'key')} at {session.node}, change {short(change_id)}")

@@ -340,6 +340,12 @@ class Session:
         wanted = set(slots)
         return change, tuple(version for part in parts for version in versions_of(part) if version.slot in wanted)
 
+    def verified(self, data: bytes) -> Change:
+        """A form of a change whose signatures are verified, and nothing else: it may lack some. Raises as `get`."""
+        change = self._decode(data)
+        self._judge(change.restrict(()))
+        return change
+
     # -- verifying --------------------------------------------------------------------------------
 
     def signer_of(self, version: Version) -> tuple[str, str]:

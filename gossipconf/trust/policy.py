@@ -322,7 +322,7 @@ def _nearest_permission(policy: Policy, key: bytes, entry: Entry) -> str:
     roles = [role for role in policy.roles if key in role.keys]
     for role in roles:
         if any(covers(prefix, entry.key) for prefix in role.prefixes) and role.approvals > 1:
-            return f"; role {role.name!r} needs {role.approvals} approvals"
+            return f"; role {role.name!r} needs {role.approvals} approvals: propose it first"
     prefixes = sorted({prefix or "(all keys)" for role in roles for prefix in role.prefixes})
     if is_system_key(entry.key) and not any(prefix.startswith("_") for prefix in prefixes):
         return "; keys that begin with _ are the system's"
