@@ -21,7 +21,7 @@ import typer
 from rich.text import Text
 
 from ..model.change import INCARNATION_BYTES, Change
-from ..model.errors import AgentUnreachable, InvalidInput, NotAuthorised, Rejected
+from ..model.errors import AgentUnreachable, InvalidInput, LimitExceeded, NotAuthorised, Rejected
 from ..model.limits import VALUE_BYTES_MAX
 from ..trust.cluster import Cluster
 from ..trust.draft import Draft
@@ -172,7 +172,7 @@ def edit(
     if source is None:
         policy = _edited(to_text(head, known.cluster.genesis.name), path, head)
     else:
-        data = sys.stdin.buffer.read(VALUE_BYTES_MAX) if source == "-" else read_file(Path(source), VALUE_BYTES_MAX)
+        data = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1) if source == "-" else read_file(Path(source), VALUE_BYTES_MAX)
         policy = _parsed(data, "stdin" if source == "-" else source, head)
     steps = differences(head, policy)
     if not steps:
@@ -297,6 +297,8 @@ def _load(path: Path, cluster: Cluster) -> tuple[Draft, PolicyChain, Support]:
 def _parsed(data: bytes, name: str, head: Policy) -> Policy:
     from .syntax import decode_text  # noqa: PLC0415 - the parsers of YAML and the rest, which other commands need not
 
+    if len(data) > VALUE_BYTES_MAX:
+        raise LimitExceeded(f"{name} is larger than {VALUE_BYTES_MAX} bytes, the limit of a policy")
     return from_text(decode_text(data, name), name, head)
 
 

@@ -97,7 +97,8 @@ def approve(
 ) -> None:
     """Sign a proposal, after showing what it changes now.
 
-    With enough signatures it is published. If what it replaces has changed since it
+    With enough signatures it is published, also if all had signed before and
+    nobody knew of all the others: then anybody may do this. If what it replaces has changed since it
     was proposed, a warning says so: it would become a conflict beside the newer
     value. Then this asks, or wants --yes; on a terminal it always asks.
 
@@ -295,7 +296,7 @@ def _row(session: Session, one: Proposed, items: Mapping[str, Item]) -> list[str
         _name(session, one.change, header.writer.key),
         age(header.time_ms, now_ms()),
         ", ".join(_name(session, one.change, key) for key in one.support.signed),
-        "published" if one.is_done else str(one.support.missing),
+        "published" if one.is_done else str(one.support.missing or "none: approve it to publish"),
         ", ".join(_name(session, one.change, key) for key in one.support.may),
         ", ".join(keys[:KEYS_SHOWN]) + more,
         header.comment,

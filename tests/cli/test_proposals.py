@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from gossipconf.cli.board import read_board
+from gossipconf.cli.delivery import post
 from gossipconf.cli.session import now_ms, open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.entry import ValueType, put
@@ -46,7 +48,7 @@ def approvers_at(directory, name, key, number):
     with open_session(Target.find(directory, directory / "nodes" / name)) as session:
         for _ in range(20):
             with contextlib.closing(session.acks(None, 1.0)) as tallies:
-                next(tally for tally in tallies if tally.is_done or tally.complete)
+                next((tally for tally in tallies if tally.is_done), None)
             raw = session._client.request("get", key=key)["versions"]
             approvers = {one for one, _ in session._decode(raw[0]["change"]).approvals}
             if len(approvers) == number:
@@ -182,6 +184,21 @@ def test_two_who_complete_one_change_at_two_agents_leave_both_signatures_at_both
         with open_session(Target.find(quorum, quorum / "nodes" / agent)) as session:
             roots.add(session.info["root"])
     assert len(roots) == 1
+
+
+def test_what_several_have_completed_without_knowing_of_each_other_anybody_publishes(quorum, run):
+    """Each of them saw a signature missing and put their own on the board, at agents that were apart."""
+    identity = proposed(run, "pay/apart", "1")
+    with open_session(Target.find(quorum, quorum / "nodes" / "a")) as session:
+        erin = load_signer(quorum / "keys" / "erin")
+        (one,) = read_board(session).named(identity)
+        post(session, erin, approve(one.change, erin).restrict(()))
+    (listing,) = [one for one in listed(run) if one["id"] == identity]
+    assert (listing["missing"], listing["published"]) == (0, False)
+    assert "none: approve it to publish" in run("proposals").out
+    assert run("get", "pay/apart").code == 3
+    assert "published 1 key" in run("approve", identity, *as_key("dave")).out
+    assert run("get", "pay/apart").out == "1"
 
 
 @pytest.mark.parametrize("stray", ["junk", "another id", "not allowed"])
