@@ -18,7 +18,7 @@ MEANINGS: Final = {
     0: "done, or nothing to do",
     ERROR: "an error, told on stderr in one line that begins with `error:`",
     DIFFERENCE: "wrong usage; with `--dry-run`: there is something to publish",
-    NOT_FOUND: "no such key",
+    NOT_FOUND: "no such key, policy or proposal",
     UNREACHABLE: "no agent answers",
     INCOMPLETE: "`acks`: the time is over, and somebody has not applied it or not answered",
     INTERRUPTED: "ended by Ctrl-C",
@@ -26,7 +26,7 @@ MEANINGS: Final = {
 
 
 class NotFound(GossipconfError):
-    """A key that has no value now."""
+    """A key that has no value now, or a policy or proposal that is not there."""
 
 
 def code_of(error: GossipconfError) -> int:

@@ -17,13 +17,13 @@ from rich.text import Text
 
 from .. import __version__
 from ..model.errors import GossipconfError
-from . import acks, agent, exits, init, key, pki, publish, read, seal, status
+from . import acks, agent, exits, init, key, pki, policy, proposals, publish, read, seal, status
 from .demo.command import demo
 from .output import abandon_output, escaped, note
 
 EPILOG = """\b
 Exit codes: 0 done; 1 error; 2 wrong usage, or a dry run with differences;
-3 no such key; 4 no agent answers; 5 not all have applied it (acks)."""
+3 no such key, policy or proposal; 4 no agent answers; 5 not all have applied it (acks)."""
 
 OUTPUT_FAILURES = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT})
 """What writing to a full or closed standard output raises; no file of ours fails without its name."""
@@ -45,11 +45,15 @@ app.command()(publish.put)
 app.command()(publish.delete)
 app.command()(publish.apply)
 app.add_typer(seal.app, name="seal")
+app.command()(proposals.proposals)
+app.command()(proposals.approve)
+app.command()(proposals.withdraw)
 app.command()(read.get)
 app.command("list")(read.list_keys)
 app.command()(read.watch)
 app.command()(read.history)
 app.command()(read.conflicts)
+app.add_typer(policy.app, name="policy")
 app.command()(status.status)
 app.command()(acks.acks)
 app.command()(demo)

@@ -162,6 +162,22 @@ def _fitted(natural: Sequence[int], kinds: Sequence[str], width: int) -> list[in
     return sizes
 
 
+STEP_COLOURS: Final = {"+": "green", "~": "yellow", "-": "red"}
+"""Created or given, updated, deleted or taken away."""
+
+
+def print_step(sign: str, what: str | Text, detail: str | Text = "", *, indent: str = "") -> None:
+    """One difference, in one line."""
+    parts = [Text(escaped(one)) if isinstance(one, str) else one for one in (what, detail)]
+    gap = "  " if parts[1] else ""
+    say(Text.assemble(indent, (sign, STEP_COLOURS[sign]), " ", parts[0], gap, parts[1]))
+
+
+def before_after(before: Text | None, after: str) -> Text:
+    """A value and what was there; ``after`` is escaped already."""
+    return Text(after) if before is None else Text.assemble((before.plain, "dim"), (" → ", "dim"), after)
+
+
 # -- words for things -----------------------------------------------------------------------------
 
 

@@ -21,10 +21,19 @@ from ..model.errors import InvalidInput, LimitExceeded
 from ..model.key import check_key, is_system_key
 from ..model.limits import VALUE_BYTES_MAX
 from ..trust.sealed import Opened, Place
-from . import exits
+from .delivery import Delivery
 from .exits import NotFound
 from .opener import is_sealed
-from .output import acknowledged, count, note, say, short, value_in_line, version_in_line
+from .output import (
+    acknowledged,
+    before_after,
+    count,
+    note,
+    print_step,
+    say,
+    value_in_line,
+    version_in_line,
+)
 from .passphrase import PassphraseFileOption
 from .recipients import CaOption, SealToOption, recipients_named, sealed_value
 from .session import Item, Session, open_session
@@ -47,6 +56,15 @@ DryRunOption = Annotated[
 ]
 
 
+ProposeOption = Annotated[
+    bool,
+    typer.Option("--propose", help="Publish it later: propose it, under _proposals/, to those who must approve it."),
+]
+ProposeToOption = Annotated[
+    Path | None, typer.Option("--propose-to", metavar="FILE", help="Propose it in a file, which goes to the approvers.")
+]
+
+
 def put(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key to write.")],
     value: Annotated[str, typer.Argument(metavar="VALUE|-|@FILE", help="The value, or - for stdin, or @ and a file.")],
@@ -63,13 +81,15 @@ def put(
     ca: CaOption = None,
     comment: CommentOption = "",
     dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
     force: Annotated[bool, typer.Option("--force", help="Publish even if the value is the same.")] = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Publish one value.
+    """Publish one value, or propose it.
 
     JSON, YAML and TOML are checked before anything is signed. A value that begins
     with a dash follows `--`.
@@ -89,6 +109,7 @@ def put(
     _check_own_key(key)
     chosen = None if type_name is None else _type_named(type_name)
     content = _read_value(value)
+    delivery = Delivery(dry_run, propose, propose_to)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
@@ -116,30 +137,32 @@ def put(
         ):
             say(f"{key} has this value already; nothing to publish")
             return
-        published = session.publish([wanted], signer, comment=comment, dry_run=dry_run)
+        change = delivery.send(session, [wanted], signer, comment)
         with acknowledged():
             print_step(
                 "+" if before is None else "~",
                 key,
                 before_after(None if before is None else version_in_line(before), value_in_line(value_type, content)),
             )
-            if seal_to and any(not is_sealed(one) and one.entry.value is not None for one in published.replaced):
+            if seal_to and any(not is_sealed(one) and one.entry.value is not None for one in item.versions):
                 note(
                     "note: the value until now was not sealed, and histories keep it readable; change the secret itself"
                 )
-            finish(session, published.change.id, 1, dry_run=dry_run)
+            delivery.tell(session, change, 1)
 
 
 def delete(
     keys: Annotated[list[str], typer.Argument(metavar="KEY", help="The keys to delete.")],
     comment: CommentOption = "",
     dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Delete keys, all in one change or none.
+    """Delete keys, all in one change or none, or propose it.
 
     The old values stay in the agents' history.
 
@@ -151,6 +174,7 @@ def delete(
     for key in keys:
         _check_own_key(key)
     keys = list(dict.fromkeys(keys))
+    delivery = Delivery(dry_run, propose, propose_to)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
@@ -158,11 +182,11 @@ def delete(
         missing = [item.key for item in items if item.winner is None and not item.is_conflict]
         if missing:
             raise NotFound(f"nothing is deleted: no value at {', '.join(map(repr, missing))}")
-        published = session.publish([entries.delete(key) for key in keys], signer, comment=comment, dry_run=dry_run)
+        change = delivery.send(session, [entries.delete(key) for key in keys], signer, comment)
         with acknowledged():
             for item in items:
                 print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
-            finish(session, published.change.id, len(items), dry_run=dry_run)
+            delivery.tell(session, change, len(items))
 
 
 def apply(
@@ -177,12 +201,14 @@ def apply(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Publish without asking.")] = False,
     comment: CommentOption = "",
     dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Publish a file or a directory of files as one change.
+    """Publish, or propose, a file or a directory of files as one change.
 
     shop/checkout.yaml below the directory goes under shop/checkout; nested
     mappings become key segments. The plan is shown first: + created, ~ updated,
@@ -199,6 +225,7 @@ def apply(
     from .plan import plan  # noqa: PLC0415
 
     documents = load(path, prefix=None if prefix is None else prefix.removesuffix("/"))
+    delivery = Delivery(dry_run, propose, propose_to)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
@@ -227,9 +254,9 @@ def apply(
         expected = frozenset(
             version.id for entry in changes if entry.key in items for version in items[entry.key].versions
         )
-        published = session.publish(changes, signer, comment=comment, expected=expected, dry_run=dry_run)
+        change = delivery.send(session, changes, signer, comment, expected)
         with acknowledged():
-            finish(session, published.change.id, len(changes), dry_run=dry_run)
+            delivery.tell(session, change, len(changes))
 
 
 # -- values ---------------------------------------------------------------------------------------
@@ -356,25 +383,7 @@ def _print_plan(made: Plan, items: Mapping[str, Item], documents: Documents) -> 
     say(", ".join([*counts, f"{len(made.unchanged):,} unchanged"]))
 
 
-def before_after(before: Text | None, after: str) -> Text:
-    return Text(after) if before is None else Text.assemble((before.plain, "dim"), (" → ", "dim"), after)
-
-
-_COLOURS: Final = {"+": "green", "~": "yellow", "-": "red"}
-
-
-def print_step(sign: str, key: str, what: Text) -> None:
-    say(Text.assemble((sign, _COLOURS[sign]), " ", key, "  ", what))
-
-
 def _ask(number: int) -> None:
     if not sys.stdin.isatty():
         raise InvalidInput("not published: there is no terminal to ask on; add --yes to publish, or --dry-run to look")
     typer.confirm(f"Publish {'this change' if number == 1 else f'these {number:,} changes'}?", abort=True)
-
-
-def finish(session: Session, change_id: bytes, number: int, *, dry_run: bool) -> None:
-    if dry_run:
-        say("dry run: nothing was published")
-        raise typer.Exit(exits.DIFFERENCE)
-    say(f"published {count(number, 'key')} at {session.node}, change {short(change_id)}")

@@ -21,11 +21,12 @@ from ..model.key import check_prefix, is_system_key
 from ..model.version import Version
 from ..trust.recipient import RecipientKey, recipient_id
 from ..trust.sealed import Place
+from .delivery import Delivery
 from .exits import NotFound
 from .opener import Opener, is_sealed, recipients_of
-from .output import acknowledged, count, note, say, value_in_line
+from .output import acknowledged, before_after, count, note, print_step, say, value_in_line
 from .passphrase import PassphraseFileOption
-from .publish import CommentOption, DryRunOption, before_after, finish, print_step
+from .publish import CommentOption, DryRunOption, ProposeOption, ProposeToOption
 from .recipients import CaOption, OpenWithOption, SealToOption, recipients_named, sealed_value
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
@@ -60,6 +61,8 @@ def rotate(
     ca: CaOption = None,
     comment: CommentOption = "",
     dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
@@ -81,6 +84,7 @@ def rotate(
     if not seal_to:
         raise typer.BadParameter("name those who may read the values from now on", param_hint="'--seal-to'")
     prefix = check_prefix(prefix.removesuffix("/"))
+    delivery = Delivery(dry_run, propose, propose_to)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
@@ -94,16 +98,14 @@ def rotate(
             )
             return
         resealed = _resealed(due, Opener(session, open_with), session.chain.cluster_id, recipients)
-        published = session.publish(
-            resealed, signer, comment=comment, expected=frozenset(one.id for one in due), dry_run=dry_run
-        )
+        change = delivery.send(session, resealed, signer, comment, frozenset(one.id for one in due))
         with acknowledged():
             for version, entry in zip(due, resealed, strict=True):
                 after = value_in_line(entry.type, entry.value or b"")
                 print_step("~", _slot_in_words(entry.slot), before_after(Text(_in_line(version)), after))
             if any(set(recipients_of(one)) - set(wanted) for one in due):
                 note("note: who is no recipient any more may have kept the values; change the secrets themselves too")
-            finish(session, published.change.id, len(due), dry_run=dry_run)
+            delivery.tell(session, change, len(due))
 
 
 def _sealed_under(session: Session, prefix: str) -> Sequence[Version]:

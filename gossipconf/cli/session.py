@@ -10,13 +10,14 @@ Knows the requests of the control protocol and what their replies mean. Prints n
 from __future__ import annotations
 
 import heapq
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ..model.change import Change
+from ..model.change import INCARNATION_BYTES, Change
 from ..model.entry import Entry, Operation, Slot
 from ..model.errors import ControlError, InvalidInput, Rejected, StaleReservation, UnknownPolicy, WrongCluster
 from ..model.key import covers
@@ -146,7 +147,10 @@ class Session:
         """Learn whom we talk to, and its newer policies. Raises WrongCluster or what verifying these raises."""
         self._client = client
         self._judged: set[tuple[bytes, tuple[tuple[bytes, bytes], ...]]] = set()
+        self.cluster = cluster
         self.chain: PolicyChain = cluster.chain()
+        self.policies: list[Change] = list(cluster.policies)
+        """The changes that carry the policies of ``chain``, from version 1 on."""
         self.info = client.request("info")
         self.node: str = _field(self.info, "node", str)
         theirs = self.info.get("cluster")
@@ -301,8 +305,30 @@ class Session:
             return Published(change, replaced)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def propose(
+        self, entries: Sequence[Entry], signer: Signer, *, comment: str = "", expected: frozenset[bytes] | None = None
+    ) -> Published:
+        """Sign what `publish` would, under a writer of its own, and hand it to nobody: others have to approve it first.
+
+        It is published when other numbers have been used by then, so it must not take one of the agent's.
+        """
+        slots = [entry.slot for entry in entries]
+        own = Reservation(os.urandom(INCARNATION_BYTES), 1)
+        change, replaced = self._compose(entries, slots, signer, comment, own)
+        _check_expected(replaced, expected)
+        return Published(change, replaced)
+
+    def send(self, change: Change) -> None:
+        """Hand a change that is complete to the agent; returns when it is on its disk. Raises what the agent says."""
+        self._client.request("publish", change=change.encode())
+
     def _compose(
-        self, entries: Sequence[Entry], slots: Sequence[Slot], signer: Signer, comment: str
+        self,
+        entries: Sequence[Entry],
+        slots: Sequence[Slot],
+        signer: Signer,
+        comment: str,
+        own: Reservation | None = None,
     ) -> tuple[Change, tuple[Version, ...]]:
         reply = self._client.request("reserve", signer=signer.public, slots=[list(slot) for slot in slots])
         self._learn(_field(reply, "policies", list))
@@ -312,12 +338,19 @@ class Session:
             parts,
             chain=self.chain,
             signer=signer,
-            reservation=Reservation(_field(reply, "incarnation", bytes), _field(reply, "seq", int)),
+            reservation=own or Reservation(_field(reply, "incarnation", bytes), _field(reply, "seq", int)),
             now_ms=now_ms(),
             comment=comment,
+            is_proposed=own is not None,
         )
         wanted = set(slots)
         return change, tuple(version for part in parts for version in versions_of(part) if version.slot in wanted)
+
+    def verified(self, data: bytes) -> Change:
+        """A form of a change whose signatures are verified, and nothing else: it may lack some. Raises as `get`."""
+        change = self._decode(data)
+        self._judge(change.restrict(()))
+        return change
 
     # -- verifying --------------------------------------------------------------------------------
 
@@ -339,7 +372,11 @@ class Session:
             change = self._decode(data)
             if change.header.policy == self.chain.head.version:
                 self.chain.judge(change)
-                self.chain.accept(change)
+                if self.chain.accept(change) is not None:
+                    self.policies.append(change)
+            elif change.header.policy < len(self.policies) and self.policies[change.header.policy].id == change.id:
+                self.chain.judge(change)  # the agent may know of more signatures than the cluster file
+                self.policies[change.header.policy] = self.policies[change.header.policy].union(change)
 
     def _item(self, key: str, raws: Sequence[Any]) -> Item:
         versions = [self._version(raw) for raw in raws]

@@ -225,7 +225,9 @@ class Replica:
                 )
             if header.seq > self._reserved_seq:
                 raise Rejected(f"number {header.seq} was not handed out by this agent")
-        elif self.live.highest(change.writer_id) >= header.seq and not self.live.holds(change):
+        elif self.live.highest(change.writer_id) >= header.seq and not self.live.has_met(
+            change.id, change.writer_id, header.seq
+        ):
             raise StaleReservation("this writer's number is taken; prepare and sign again")
 
     def _check_floors(self, change: Change) -> None:

@@ -21,7 +21,7 @@ from ..model.change import Change
 from ..model.errors import ProtocolViolation
 from ..model.limits import FRONTIER_WRITERS_MAX
 from ..store.hash_tree import Prefix
-from ..store.live_set import fork_item
+from ..store.live_set import items_of
 from . import walk
 from .exchange import Exchange, Taken, whole
 from .frontier import Frontier, frontier_of, known_behind
@@ -233,8 +233,7 @@ class Session:
         done: dict[bytes, None] = {}
 
         def note(part: Change) -> None:
-            done.update(dict.fromkeys(version.id for version in part.versions))
-            done[fork_item(part.id)] = None
+            done.update(dict.fromkeys(items_of(part)))
 
         given = self._exchange.stream(self.link, whole(live, wanted, note), self._budget).count
         self._owed = [item for item in (*items, *self._owed) if item in live.tree and item not in done]

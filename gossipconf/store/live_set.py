@@ -1,15 +1,20 @@
 """The live set: every version that nothing known supersedes, and proof of every fork.
 
-The replicated set has two kinds of items, both in the hash tree:
+The replicated set has three kinds of items, all in the hash tree:
 
 - live versions;
 - branches of forks: bare headers of different changes with the same writer and
   sequence number. Of each fork the FORK_BRANCHES_MAX smallest change ids are kept, dead
-  or alive; a version of a further branch is void, as if never received.
+  or alive; a version of a further branch is void, as if never received;
+- signers: who has approved a change of which something lives. The sets of approvals of one
+  change merge by union, and who lacks one finds out by the tree. Which of several valid
+  signatures by one key is kept is no part of it (docs/decisions/015).
 
 State is a function of what has been added, whatever the order:
 
     live(S ∪ T) = live(live(S) ∪ live(T))       smallest(A ∪ B) = smallest(smallest(A) ∪ smallest(B))
+
+(of approvals too the smallest keys are kept, if there are more than a change may have).
 
 The branches of a fork only ever move towards the smallest ids, so they settle first;
 under settled branches the live versions join by the first law. What a floor voids
@@ -32,7 +37,7 @@ from typing import Final, TypeAlias
 from ..model.change import Change
 from ..model.clock import Clock
 from ..model.entry import Slot
-from ..model.hashing import FORK_TAG, tagged_hash
+from ..model.hashing import FORK_TAG, SIGNER_TAG, tagged_hash
 from ..model.key import covers
 from ..model.limits import FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
 from ..model.merkle import SparseTree
@@ -48,6 +53,9 @@ LARGE_CHANGE_ENTRIES: Final = 64
 """From this size on a change's tree is worth remembering: hashing 10,000 entries takes 50 ms."""
 TREES_REMEMBERED_MAX: Final = 16
 """Trees remembered: a few MB each for the largest changes, and few changes are as large."""
+
+Approvals: TypeAlias = tuple[tuple[bytes, bytes], ...]
+"""(key, signature) pairs, as a change has them."""
 
 Number: TypeAlias = tuple[bytes, int]
 """(writer id, seq): what two different changes must never share."""
@@ -98,6 +106,7 @@ class LiveSet:
         self._forks: dict[Number, dict[bytes, Change]] = {}  # -> change id -> bare header
         self._branches: dict[bytes, Change] = {}  # change id -> bare header, of every fork
         self._branch_items: dict[bytes, bytes] = {}  # tree item that stands for a branch -> change id
+        self._signer_items: dict[bytes, bytes] = {}  # tree item that stands for an approval -> change id
         self._retired: OrderedDict[Number, Change] = OrderedDict()  # bare headers of changes without live part
         self._highest: OrderedDict[bytes, int] = OrderedDict()  # writer -> highest seq met, latest writer last
         self._writers_forgotten = False
@@ -141,11 +150,18 @@ class LiveSet:
                 yield header
 
     def holds(self, change: Change) -> bool:
-        """Whether adding ``change`` could bring nothing: every entry of it that is here lives, or has died here."""
+        """Whether adding ``change`` could bring nothing: every entry of it that is here lives, or has died here, and
+        everybody who has approved it is known to have."""
+        if change.approvals and not self._knows_signers(change):
+            return False
         if not change.entries:
-            retired = self._retired.get((change.writer_id, change.header.seq))
-            return self.stored(change.id) is not None or (retired is not None and retired.id == change.id)
+            return self.has_met(change.id, change.writer_id, change.header.seq)
         return all(version.id in self._live or version.id in self._dead for version in change.versions)
+
+    def _knows_signers(self, change: Change) -> bool:
+        """Whether nobody has approved ``change`` who is not known to have. Of what is dead nobody asks."""
+        kept = self._kept.get(change.id)
+        return kept is None or {key for key, _ in change.approvals} <= {key for key, _ in kept.approvals}
 
     def has_met(self, change_id: bytes, writer: bytes, seq: int) -> bool:
         """Whether a change was added: something of it lives, or all has died since and its header is remembered."""
@@ -160,14 +176,14 @@ class LiveSet:
     def by_change(self, items: Iterable[bytes]) -> dict[bytes, set[int]]:
         """The tree ``items`` (whole ids, or their beginnings) as change ids, by policy, and indices of entries.
 
-        What stands for a fork's branch has no index.
+        What stands for a fork's branch or for an approval has no index.
         """
         found: dict[bytes, set[int]] = {}
         for start in items:
             for item in self.tree.starting_with(start):
                 version = self._live.get(item)
                 if version is None:
-                    found.setdefault(self._branch_items[item], set())
+                    found.setdefault(self._branch_items.get(item) or self._signer_items[item], set())
                 else:
                     found.setdefault(version.change_id, set()).add(version.index)
         forms = {change_id: self._kept.get(change_id) or self._branches[change_id] for change_id in found}
@@ -263,6 +279,8 @@ class LiveSet:
                 self._add_versions(slot, tuple(versions) if some else change.versions, outcome)
         elif change.id not in self._kept:
             self._retire(change.restrict(()))
+        elif change.approvals:
+            self._join_signers(change, outcome)
         return outcome
 
     def void(self, is_void: Callable[[Version], bool], is_branch_void: Callable[[Change], bool]) -> Outcome:
@@ -345,15 +363,42 @@ class LiveSet:
     def _keep_part(self, change: Change, outcome: Outcome) -> None:
         kept = self._kept.get(change.id)
         if kept is None:
+            retired = self._retired.get((change.writer_id, change.header.seq))
+            earlier = retired if retired is not None and retired.id == change.id else self._branches.get(change.id)
+            change = change if earlier is None or not earlier.approvals else change.union(earlier)
             self._kept[change.id] = change
             insort(self._places.setdefault(change.writer_id, []), change.place)
             outcome.stored[change.id] = None
+            self._count_signers(change.id, (), change.approvals, outcome)
             return
         joined = kept.union(change)
         if joined is not kept:
             self._kept[change.id] = joined
             self._trees.pop(change.id, None)
             outcome.stored[change.id] = None
+            self._count_signers(change.id, kept.approvals, joined.approvals, outcome)
+
+    def _join_signers(self, change: Change, outcome: Outcome) -> None:
+        """Add the approvals of a form that brings nothing else: its entries live already, or are dead."""
+        self._keep_part(Change(change.header, change.signature, (), (), change.approvals), outcome)
+
+    def _count_signers(self, change_id: bytes, before: Approvals, after: Approvals, outcome: Outcome) -> None:
+        """Keep the tree in step with the approvals of a change that is kept."""
+        if before == after:  # nearly always: nobody has approved it
+            return
+        former, present = dict(before), dict(after)
+        for key in former:
+            if key not in present:
+                item = signer_item(change_id, key)
+                self.tree.remove(item)
+                del self._signer_items[item]
+                outcome.touched[change_id] = None
+        for key in present:
+            if key not in former:
+                item = signer_item(change_id, key)
+                self.tree.add(item)
+                self._signer_items[item] = change_id
+                outcome.touched[change_id] = None
 
     def _slim(self, kept: Change, outcome: Outcome) -> None:
         """Cut the stored form down to what lives once that is half of it or less, and drop it if nothing lives."""
@@ -368,15 +413,21 @@ class LiveSet:
         del self._kept[kept.id]
         del self._dead_within[kept.id]
         self._trees.pop(kept.id, None)
+        self._count_signers(kept.id, kept.approvals, (), outcome)
         places = self._places[kept.writer_id]
         places.remove(kept.place)
         if not places:
             del self._places[kept.writer_id]
-        self._retire(self._branches.get(kept.id) or kept.restrict(()))
+        self._retire(kept.restrict(()))
 
     def _retire(self, header: Change) -> None:
         number = (header.writer_id, header.header.seq)
-        if number not in self._forks:
+        earlier = self._branches.get(header.id) or self._retired.get(number)
+        if earlier is not None and earlier.id == header.id and header.approvals:
+            header = earlier.union(header)
+        if header.id in self._branches:
+            self._branches[header.id] = header
+        elif number not in self._forks:
             self._retired[number] = header
             if len(self._retired) > RETIRED_HEADERS_MAX:
                 self._retired.popitem(last=False)
@@ -458,3 +509,17 @@ class LiveSet:
 def fork_item(change_id: bytes) -> bytes:
     """The tree item that stands for a fork's branch."""
     return tagged_hash(FORK_TAG, change_id)
+
+
+def signer_item(change_id: bytes, key: bytes) -> bytes:
+    """The tree item that says that ``key`` has approved a change."""
+    return tagged_hash(SIGNER_TAG, change_id, key)
+
+
+def items_of(part: Change) -> Iterator[bytes]:
+    """Every tree item that ``part`` can stand for where it is replicated."""
+    for version in part.versions:
+        yield version.id
+    for key, _ in part.approvals:
+        yield signer_item(part.id, key)
+    yield fork_item(part.id)

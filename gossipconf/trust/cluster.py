@@ -100,12 +100,21 @@ def sign_policy(
 
     Raises NotAuthorised if they are fewer than the threshold.
     """
+    change = draft_policy(chain, policy, roots[0], now_ms=now_ms, reservation=reservation)
+    for root in roots[1:]:
+        change = approve(change, root)
+    chain.judge(change)
+    return change
+
+
+def draft_policy(chain: PolicyChain, policy: Policy, root: Signer, *, now_ms: int, reservation: Reservation) -> Change:
+    """The change that proposes ``policy`` as the successor of ``chain``'s head, with the first ``root``'s signature."""
     entry = Entry(policy_key(policy.version), policy.encode(), ValueType.BYTES)
     tree = SparseTree(1, {0: entry.leaf()}, ())
     header = Header(
         cluster=chain.cluster_id,
         policy=chain.head.version,
-        writer=Writer(roots[0].public, reservation.incarnation),
+        writer=Writer(root.public, reservation.incarnation),
         seq=reservation.seq,
         time_ms=now_ms,
         count=1,
@@ -113,8 +122,4 @@ def sign_policy(
         root=tree.root,
         comment=f"policy {policy.version}",
     )
-    change = sign_change(header, ((0, entry),), roots[0])
-    for root in roots[1:]:
-        change = approve(change, root)
-    chain.judge(change)
-    return change
+    return sign_change(header, ((0, entry),), root)

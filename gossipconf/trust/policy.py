@@ -41,6 +41,8 @@ from .floor import POLICY_ROOT, Floor, Floors, floors_from_wire
 from .keys import fingerprint, verify
 
 POLICY_PREFIX: Final = POLICY_ROOT
+PROPOSAL_PREFIX: Final = "_proposals"
+"""Below it everybody whose role needs approvals has a place of their own, for proposals and partial signatures."""
 ROLE_NAME_BYTES_MAX: Final = 128
 POLICY_FIELDS: Final = 6
 SETTLED_MAX: Final = 8
@@ -62,6 +64,11 @@ what it has verified already."""
 def policy_key(version: int) -> str:
     """The key under which policy ``version`` is published."""
     return f"{POLICY_PREFIX}/{version}"
+
+
+def proposals_of(key: bytes) -> str:
+    """The prefix under which the holder of ``key`` (32 bytes) may propose, and nobody else."""
+    return f"{PROPOSAL_PREFIX}/{key.hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +142,12 @@ class Role:
 
     def allows(self, entry: Entry, signers: frozenset[bytes]) -> bool:
         """Whether this role and these signers suffice for ``entry``."""
+        return self.governs(entry) and sum(key in signers for key in self.keys) >= self.approvals
+
+    def governs(self, entry: Entry) -> bool:
+        """Whether this role's holders may do this here, once enough of them have signed."""
         operation = "put" if entry.operation is Operation.PUT else "delete"
-        return (
-            operation in self.operations
-            and any(covers(prefix, entry.key) for prefix in self.prefixes)
-            and sum(key in signers for key in self.keys) >= self.approvals
-        )
+        return operation in self.operations and any(covers(prefix, entry.key) for prefix in self.prefixes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +344,9 @@ class PolicyChain:
     def _check_entry(self, policy: Policy, change: Change, entry: Entry, signers: frozenset[bytes]) -> None:
         if covers(POLICY_PREFIX, entry.key):
             self._check_policy_entry(policy, change, entry, signers)
-        elif not any(change.header.writer.key in role.keys and role.allows(entry, signers) for role in policy.roles):
+        elif not _may_propose(policy, change, entry) and not any(
+            change.header.writer.key in role.keys and role.allows(entry, signers) for role in policy.roles
+        ):
             operation = entry.operation.name.lower()
             raise NotAuthorised(
                 f"policy {policy.version} does not let {fingerprint(change.header.writer.key)} {operation} "
@@ -420,12 +429,23 @@ def _ascending(values: Any, what: str) -> Any:
     return values
 
 
+def _may_propose(policy: Policy, change: Change, entry: Entry) -> bool:
+    """Whether ``entry`` is a proposal or a partial signature of the writer's own: plain data, which takes no effect.
+
+    Nobody else's: whoever may approve could otherwise delete what others have proposed or signed.
+    """
+    key = change.header.writer.key
+    return covers(proposals_of(key), entry.key) and any(
+        key in role.keys and role.approvals > 1 for role in policy.roles
+    )
+
+
 def _nearest_permission(policy: Policy, key: bytes, entry: Entry) -> str:
     """What the signer may do, or what is still missing, for the error message."""
     roles = [role for role in policy.roles if key in role.keys]
     for role in roles:
         if any(covers(prefix, entry.key) for prefix in role.prefixes) and role.approvals > 1:
-            return f"; role {role.name!r} needs {role.approvals} approvals"
+            return f"; role {role.name!r} needs {role.approvals} approvals: propose it first"
     prefixes = sorted({prefix or "(all keys)" for role in roles for prefix in role.prefixes})
     if is_system_key(entry.key) and not any(prefix.startswith("_") for prefix in prefixes):
         return "; keys that begin with _ are the system's"

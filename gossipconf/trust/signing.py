@@ -19,6 +19,7 @@ from ..model.merkle import SparseTree
 from ..model.version import versions_of
 from .keys import Signer
 from .policy import PolicyChain
+from .proposal import check_proposal
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,13 +40,14 @@ def compose(
     now_ms: int,
     comment: str = "",
     activation_ms: int | None = None,
+    is_proposed: bool = False,
 ) -> Change:
     """Sign one change of ``entries`` that supersedes the versions in ``replaced``.
 
     ``replaced`` is what an agent says is live in these slots; every piece is judged
     under ``chain`` first. The entries' version vectors and the time are computed
     here. Raises InvalidInput, LimitExceeded, StaleReservation, or what ``chain.judge`` raises, also
-    if the policy would not let ``signer`` do this.
+    if the policy would not let ``signer`` do this; with ``is_proposed`` others may still have to approve it.
     """
     if not entries:
         raise InvalidInput("a change needs at least one entry")
@@ -92,7 +94,10 @@ def compose(
         activation_ms=activation_ms,
     )
     change = sign_change(header, tuple(enumerate(signed)), signer)
-    chain.judge(change)
+    if is_proposed:
+        check_proposal(chain, change)
+    else:
+        chain.judge(change)
     Change.decode(change.encode(), chain.cluster_id)  # what no agent would read must not be signed
     return change
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trio
 
+from gossipconf.cli.client import Client
 from gossipconf.cli.documents import load
 from gossipconf.cli.main import main
+from gossipconf.cli.session import Item, open_session
+from gossipconf.cli.target import Target
 from gossipconf.model.errors import InvalidInput
 from gossipconf.runtime.agent import Agent
 from gossipconf.runtime.settings import load as load_settings
+from gossipconf.trust.cluster import found_cluster
+from gossipconf.trust.keys import Signer, load_signer
+from gossipconf.trust.policy import Role
 
 
 @pytest.fixture
@@ -145,3 +153,61 @@ def cluster(cluster_directory, monkeypatch, run):
     """The cluster's directory, and the working directory in it."""
     monkeypatch.chdir(cluster_directory)
     return cluster_directory
+
+
+# -- a cluster in which nobody decides alone ------------------------------------------------------
+
+ROOTS = ("root", "root-b", "root-c")
+PAYERS = ("dave", "erin", "frank")
+
+
+@pytest.fixture(scope="session")
+def quorum_directory(tmp_path_factory):
+    """Three roots of which two must sign, three payers of which two must under `pay`; agents `a` and, from it, `b`."""
+    directory = tmp_path_factory.mktemp("q") / "bank"
+    assert command("init", directory) == 0
+    (directory / "cluster.gossipconf").unlink()
+    signers = {name: Signer.generate() for name in (*ROOTS[1:], *PAYERS)}
+    for name, signer in signers.items():
+        signer.save(directory / "keys" / name)
+    signers |= {name: load_signer(directory / "keys" / name) for name in ("root", "admin")}
+    roles = [
+        Role("admins", (signers["admin"].public,), ("shop",)),
+        Role("payments", tuple(sorted(signers[name].public for name in PAYERS)), ("pay",), approvals=2),
+    ]
+    roots = [signers[name] for name in ROOTS]
+    cluster = found_cluster("bank", roots, roles, threshold=2, now_ms=1_000, salt=bytes(16))
+    cluster.save(directory / "cluster.gossipconf")
+    shutil.rmtree(directory / "ca")
+    assert command("pki", "ca", "--cluster", directory) == 0
+    agents = []
+    join: tuple[str, ...] = ()
+    for name in ("a", "b"):
+        assert command("pki", "node", name, "--listen", "127.0.0.1:0", *join, "--cluster", directory) == 0
+        agents.append(AgentThread(directory / "nodes" / name))
+        agents[-1].start()
+        with open_session(Target.find(directory, directory / "nodes" / name)) as session:
+            join = ("--join", session.info["address"])
+    yield directory
+    for agent in agents:
+        agent.stop()
+
+
+@pytest.fixture
+def quorum(quorum_directory, monkeypatch, run):
+    """The cluster's directory, and the working directory in it; commands ask agent `a`."""
+    monkeypatch.chdir(quorum_directory)
+    monkeypatch.setenv("GOSSIPCONF_AGENT", str(quorum_directory / "nodes" / "a"))
+    return quorum_directory
+
+
+def wait_at(directory: Path, name: str, key: str, condition: Callable[[Item], bool]) -> Item:
+    """What agent `name` has at `key`, once that is as it should be; it is looked at whenever it changes there."""
+    with (
+        open_session(Target.find(directory, directory / "nodes" / name)) as session,
+        Client(session._client.path) as stream,
+    ):
+        changes = stream.watch(key)
+        while not condition(item := session.get(key)):
+            next(changes)
+        return item

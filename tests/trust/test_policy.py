@@ -31,6 +31,7 @@ from gossipconf.trust.policy import (
     PolicyChain,
     policy_changes,
     policy_key,
+    proposals_of,
 )
 from gossipconf.trust.signing import approve
 from tests import strategies as gen
@@ -102,6 +103,26 @@ def test_the_empty_prefix_does_not_reach_the_system_s_keys(key):
 
 def test_a_key_of_the_system_is_explained():
     assert "are the system's" in refused(gen.signed([Entry("_epochs/1", b"")], "carol"))
+
+
+# -- proposals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", [Entry(f"{proposals_of(gen.signer('dave').public)}/ab", b"x")])
+def test_who_may_approve_may_propose_in_a_place_of_their_own(entry):
+    gen.chain().judge(gen.signed([entry, delete(f"{entry.key}/c")], "dave"))
+    refused(gen.signed([entry], "erin"))  # may approve the same things, and has another place
+    refused(gen.signed([entry], "root-1"))
+
+
+def test_who_needs_no_approvals_proposes_nothing():
+    refused(gen.signed([Entry(f"{proposals_of(gen.signer('alice').public)}/ab", b"x")], "alice"))
+
+
+def test_a_proposal_is_no_way_to_what_it_proposes():
+    refused(gen.signed([Entry(f"{proposals_of(gen.signer('dave').public)}/ab", b"x"), LIMIT], "dave"))
+    refused(gen.signed([Entry(f"{proposals_of(gen.signer('dave').public)}x/ab", b"x")], "dave"))
+    refused(gen.signed([Entry("_proposals/ab", b"x")], "dave"))
 
 
 # -- approvals ------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from gossipconf.model.limits import CHANGE_BYTES_MAX, SEQ_MAX, TIME_MS_MAX
 from gossipconf.model.merkle import SparseTree, Subtree, leaf_of
 from gossipconf.model.version import live, versions_of, winner
 from gossipconf.store.hash_tree import HashTree
-from gossipconf.store.live_set import fork_item
+from gossipconf.store.live_set import fork_item, signer_item
 from gossipconf.trust.policy import Role
 from gossipconf.trust.recipient import RecipientKey
 from gossipconf.trust.sealed import SEAL_RANDOM_BYTES, Opened, Place, seal, unwrap
@@ -389,6 +389,11 @@ def identifiers() -> Any:
             for one in change_ids for index in (0, 1, 256, 16_383)
         ],
         "fork_items": [{"change": one.hex(), "item": fork_item(one).hex()} for one in change_ids],
+        "signer_items": [
+            {"change": one.hex(), "key": key.hex(), "item": signer_item(one, key).hex()}
+            for one in change_ids
+            for key in gen.keys("dave", "erin")
+        ],
     }  # fmt: skip
 
 

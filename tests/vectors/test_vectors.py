@@ -259,6 +259,9 @@ def test_identifiers():
         assert made.hex() == case["id"]
     for case in IDENTIFIERS["fork_items"]:
         assert independent.tagged("fork", hexed(case["change"])).hex() == case["item"]
+    for case in IDENTIFIERS["signer_items"]:
+        item = independent.tagged("signer", hexed(case["change"]), hexed(case["key"]))
+        assert item.hex() == case["item"]
 
 
 @pytest.mark.parametrize("case", load("supersession"), ids=lambda case: case["name"])

@@ -1,0 +1,86 @@
+"""Delivery: where a composed change goes. To an agent; as a proposal to those who must approve it; or nowhere.
+
+Shared by all commands that publish. Knows how a proposal is put on the board or into a
+file; what becomes of it there is the business of ``proposals``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from ..model.change import Change
+from ..model.entry import Entry, ValueType, delete, put
+from ..model.errors import InvalidInput, LimitExceeded
+from ..model.limits import VALUE_BYTES_MAX
+from ..trust.keys import Signer
+from ..trust.proposal import check_proposal, save_proposal
+from . import exits
+from .board import finished, place_of, read_board
+from .output import count, say, short
+from .session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """`propose`: under `_proposals/`; `path`: into that file; neither: published at once. `dry_run`: not at all."""
+
+    dry_run: bool
+    propose: bool
+    path: Path | None
+
+    def __post_init__(self) -> None:
+        if self.propose and self.path is not None:
+            raise typer.BadParameter("either --propose or --propose-to FILE")
+
+    def send(
+        self,
+        session: Session,
+        entries: Sequence[Entry],
+        signer: Signer,
+        comment: str,
+        expected: frozenset[bytes] | None = None,
+    ) -> Change:
+        """Sign one change of `entries`, and do with it what is wanted. Raises as `Session.publish`."""
+        if not self.propose and self.path is None:
+            published = session.publish(entries, signer, comment=comment, expected=expected, dry_run=self.dry_run)
+            return published.change
+        change = session.propose(entries, signer, comment=comment, expected=expected).change
+        if not check_proposal(session.chain, change).missing:
+            raise InvalidInput("nobody has to approve this: publish it, without --propose")
+        if self.path is not None and not self.dry_run:
+            save_proposal(self.path, change, is_new=True)
+        elif not self.dry_run:
+            post(session, signer, change)
+        return change
+
+    def tell(self, session: Session, change: Change, number: int) -> None:
+        """Say what has become of a change of so many keys. A dry run ends the command."""
+        if self.dry_run:
+            say("dry run: nothing was published")
+            raise typer.Exit(exits.DIFFERENCE)
+        if not self.propose and self.path is None:
+            say(f"published {count(number, 'key')} at {session.node}, change {short(change.id)}")
+            return
+        missing = check_proposal(session.chain, change).missing
+        what = str(self.path) if self.path is not None else short(change.id)
+        say(f"proposed {count(number, 'key')}, change {short(change.id)}; {count(missing, 'approval')} missing")
+        say(f"next, by whoever may: gossipconf approve {what}")
+
+
+def post(session: Session, signer: Signer, form: Change) -> None:
+    """Put a proposal, or a form that carries only signatures, where `signer` may; what is done with there goes."""
+    data = form.encode()
+    if len(data) > VALUE_BYTES_MAX:
+        raise LimitExceeded(
+            f"this proposal has {len(data)} bytes, and an entry at most {VALUE_BYTES_MAX}; "
+            "hand it on in a file, with --propose-to FILE"
+        )
+    place = place_of(signer.public, form.id)
+    board = read_board(session)
+    old = [key for key in finished(session, board, signer.public) if key != place]
+    comment = f"{'proposes' if form.is_whole else 'approves'} {short(form.id)}"
+    session.publish([put(place, data, ValueType.BYTES), *map(delete, old)], signer, comment=comment)

@@ -1,0 +1,373 @@
+"""Policies: `show`, `log`, `diff`, and the way of a new one: `edit`, `sign` by root after root, `publish`.
+
+A draft is a file that goes from root to root; `sign` needs no network and no agent.
+What is shown before a signature is what is signed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from ..model.change import INCARNATION_BYTES, Change
+from ..model.errors import AgentUnreachable, InvalidInput, LimitExceeded, NotAuthorised, Rejected
+from ..model.limits import VALUE_BYTES_MAX
+from ..trust.cluster import Cluster
+from ..trust.draft import Draft
+from ..trust.keys import fingerprint
+from ..trust.pledge import pledge_file
+from ..trust.policy import Policy, PolicyChain
+from ..trust.proposal import Support, read_file
+from .exits import NotFound
+from .output import acknowledged, count, json_time, moment, note, print_json, print_step, say, short
+from .passphrase import PassphraseFileOption, open_key
+from .rules import Step, differences, from_text, key_in_json, to_json, to_text
+from .session import now_ms, open_session
+from .target import ROOT_KEY, AgentOption, ClusterOption, JsonOption, Target, find_directory, home
+
+app = typer.Typer(help="Who may write what: show, compare and change the policy.", no_args_is_help=True)
+
+EDITOR: Final = "vi"
+"""What POSIX has, where neither VISUAL nor EDITOR says otherwise."""
+
+RootKeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help=f"Root key to sign with. Default: {ROOT_KEY} of the cluster directory."),
+]
+DraftArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The draft's file.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The policies that are known, and the changes that carry those from 1 on."""
+
+    cluster: Cluster
+    chain: PolicyChain
+    changes: Sequence[Change]
+
+    def policy(self, version: int | None) -> Policy:
+        """Raises NotFound."""
+        head = self.chain.head.version
+        if version is not None and not 0 <= version <= head:
+            raise NotFound(f"there is no policy {version}; the newest is {head}")
+        return self.chain[head if version is None else version]
+
+
+@app.command()
+def show(
+    version: Annotated[
+        int | None, typer.Argument(metavar="VERSION", help="Which policy. Default: the one in force.")
+    ] = None,
+    as_json: JsonOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """Print a policy: root keys, roles, parameters.
+
+    By what an agent knows, verified from the cluster file on; by the cluster file
+    alone if no agent answers. The text is what `policy edit --from` reads.
+
+    \b
+    Examples:
+      gossipconf policy show
+      gossipconf policy show 1 --json
+    """
+    known = _known(cluster, agent)
+    policy = known.policy(version)
+    if as_json:
+        print_json(to_json(policy))
+    else:
+        say(to_text(policy, known.cluster.genesis.name).rstrip("\n"))
+
+
+@app.command()
+def log(as_json: JsonOption = False, cluster: ClusterOption = None, agent: AgentOption = None) -> None:
+    """Tell what each policy changed, who signed it and when.
+
+    The newest comes first.
+
+    \b
+    Examples:
+      gossipconf policy log
+      gossipconf policy log --json
+    """
+    known = _known(cluster, agent)
+    past = [
+        (change, known.chain[change.header.policy + 1], known.chain[change.header.policy])
+        for change in reversed(known.changes)
+    ]
+    if as_json:
+        print_json([_json_version(change, policy, before) for change, policy, before in past])
+        return
+    for change, policy, before in past:
+        say(Text.assemble((f"policy {policy.version}", "bold"), f"  {moment(change.header.time_ms)}"))
+        for key, _ in change.signatures():
+            say(f"  signed by {fingerprint(key)}")
+        _print_steps(differences(before, policy), indent="  ")
+
+
+@app.command()
+def diff(
+    before: Annotated[int, typer.Argument(metavar="A", help="A version; 0 is the genesis.")],
+    after: Annotated[int, typer.Argument(metavar="B", help="Another version.")],
+    as_json: JsonOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """Tell what policy B says otherwise than policy A.
+
+    + is given, - is taken away, ~ is another value.
+
+    \b
+    Example:
+      gossipconf policy diff 1 2
+    """
+    known = _known(cluster, agent)
+    steps = differences(known.policy(before), known.policy(after))
+    if as_json:
+        print_json([_json_step(step) for step in steps])
+    elif steps:
+        _print_steps(steps)
+    else:
+        say("no difference")
+
+
+@app.command()
+def edit(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where the draft goes. Default: policy-N.draft, here.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="TEXT|-", help="A file with the new text, or - for stdin.")
+    ] = None,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """Draft the next policy, in an editor or from a text.
+
+    Opens what is in force as text in $VISUAL or $EDITOR. What is not valid is
+    refused with its line, and the text is kept. The draft takes no effect before
+    enough roots of the policy in force have signed it.
+
+    \b
+    Examples:
+      gossipconf policy edit
+      gossipconf policy show > next.yaml; gossipconf policy edit policy-2.draft --from next.yaml
+    """
+    known = _known(cluster, agent)
+    head = known.chain.head
+    path = path or Path(f"policy-{head.version + 1}.draft")
+    if path.exists():
+        raise InvalidInput(f"{path} exists already; name another file for the draft, or move it away")
+    if source is None:
+        policy = _edited(to_text(head, known.cluster.genesis.name), path, head)
+    else:
+        data = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1) if source == "-" else read_file(Path(source), VALUE_BYTES_MAX)
+        policy = _parsed(data, "stdin" if source == "-" else source, head)
+    steps = differences(head, policy)
+    if not steps:
+        say(f"nothing differs from policy {head.version}; no draft is made")
+        return
+    draft = Draft(known.cluster.genesis.cluster_id, tuple(known.changes), policy)
+    draft.save(path, is_new=True)
+    _print_steps(steps)
+    _warn_of_narrowing(steps)
+    say(f"{path}: draft of policy {policy.version}, to be signed by {_needed(known.chain)}")
+    say(f"next, by each of them: gossipconf policy sign {path}")
+
+
+@app.command()
+def sign(
+    path: DraftArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Sign without asking.")] = False,
+    key_file: RootKeyOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    cluster: ClusterOption = None,
+) -> None:
+    """Sign a draft with a root key, after showing what it changes.
+
+    Needs the cluster file, however old, and nothing else: no agent, no network.
+    The file then goes to the next root. What a key has signed is remembered in a
+    file beside it (KEY.signed); a second, different successor of one policy is
+    refused.
+
+    \b
+    Examples:
+      gossipconf policy sign policy-2.draft
+      gossipconf policy sign policy-2.draft --key /media/stick/root-b --yes
+    """
+    directory = find_directory(cluster)
+    key_file = key_file or home(directory) / ROOT_KEY
+    draft, chain, found = _load(path, Target(directory, ()).cluster())
+    steps = differences(chain.head, draft.policy)
+    say(f"policy {draft.policy.version}, after policy {chain.head.version}:")
+    _print_steps(steps)
+    _warn_of_narrowing(steps)
+    signer = open_key(key_file, passphrase_file).key
+    if signer.public in found.signed:
+        say(f"{fingerprint(signer.public)} has signed this already")
+        _say_next(path, found)
+        return
+    if signer.public not in chain.head.roots:
+        raise NotAuthorised(
+            f"{key_file} ({fingerprint(signer.public)}) is no root of policy {chain.head.version}; sign with one of: "
+            f"{', '.join(map(fingerprint, found.may))}"
+        )
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InvalidInput("not signed: there is no terminal to ask on; add --yes to sign")
+        typer.confirm("Sign this?", abort=True)
+    signed = draft.signed(chain, signer, key_file, now_ms=now_ms(), incarnation=os.urandom(INCARNATION_BYTES))
+    signed.save(path, is_new=False)
+    say(f"signed by {fingerprint(signer.public)}; remembered in {pledge_file(key_file)}")
+    _say_next(path, signed.support(chain))
+
+
+@app.command()
+def publish(path: DraftArgument, cluster: ClusterOption = None, agent: AgentOption = None) -> None:
+    """Publish a draft that enough roots have signed.
+
+    Every agent follows, also one that is started later with an older cluster
+    file. Anybody may do this: the signatures count, not who brings them.
+
+    \b
+    Example:
+      gossipconf policy publish policy-2.draft
+    """
+    with open_session(Target.find(cluster, agent)) as session:
+        draft, chain, found = _load(path, session.cluster)
+        version = draft.policy.version
+        if draft.change is None or found.missing:
+            raise NotAuthorised(
+                f"{path} has the signatures of {len(found.signed)} of {len(chain.head.roots)} roots, "
+                f"{chain.head.threshold} are needed; it may still be signed by: "
+                f"{', '.join(map(fingerprint, found.may))}"
+            )
+        if session.chain.head.version < version - 1:
+            raise Rejected(
+                f"the agent {session.node} knows policy {session.chain.head.version} and not yet {version - 1}; "
+                "let it catch up, or name another with --agent"
+            )
+        if session.chain.head.version >= version and session.policies[version - 1].id != draft.change.id:
+            raise Rejected(
+                f"another policy {version} is in force already; two would split the cluster, so this one is not "
+                "published: make a new draft with: gossipconf policy edit"
+            )
+        session.send(draft.change)
+        with acknowledged():
+            say(f"published policy {version} at {session.node}, change {short(draft.change.id)}")
+
+
+# -- inside ---------------------------------------------------------------------------------------
+
+
+def _known(cluster: Path | None, agent: Path | None) -> _Known:
+    """What an agent knows; of the cluster file what it has, if no agent was named and none answers."""
+    target = Target.find(cluster, agent)
+    try:
+        with open_session(target) as session:
+            return _Known(session.cluster, session.chain, session.policies)
+    except AgentUnreachable:
+        if agent is not None:
+            raise
+        found = target.cluster()
+        note(f"no agent answers: this is by the cluster file in {target.directory}, and there may be newer policies")
+        return _Known(found, found.chain(), found.policies)
+
+
+def _load(path: Path, cluster: Cluster) -> tuple[Draft, PolicyChain, Support]:
+    """A draft, verified as far as it goes."""
+    draft = Draft.load(path, cluster)
+    chain = draft.chain(cluster)
+    try:
+        return draft, chain, draft.support(chain)
+    except Rejected as error:
+        raise type(error)(f"{path} is not what it should be: {error}") from None
+
+
+def _parsed(data: bytes, name: str, head: Policy) -> Policy:
+    from .syntax import decode_text  # noqa: PLC0415 - the parsers of YAML and the rest, which other commands need not
+
+    if len(data) > VALUE_BYTES_MAX:
+        raise LimitExceeded(f"{name} is larger than {VALUE_BYTES_MAX} bytes, the limit of a policy")
+    return from_text(decode_text(data, name), name, head)
+
+
+def _edited(text: str, draft: Path, head: Policy) -> Policy:
+    """What comes back from the editor. A text that is refused is kept beside where the draft would be."""
+    if not sys.stdin.isatty():
+        raise InvalidInput("there is no terminal to edit on; give the new text with --from FILE")
+    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR)
+    with tempfile.TemporaryDirectory(prefix="gossipconf-") as directory:
+        path = Path(directory) / "policy.yaml"
+        path.write_text(text, encoding="utf-8")
+        try:
+            ended = subprocess.run([*command, str(path)], check=False)  # noqa: S603 - the user's own editor
+        except OSError as error:
+            raise InvalidInput(f"the editor {command[0]!r} cannot be started: {error.strerror}; set EDITOR") from None
+        if ended.returncode:
+            raise InvalidInput(f"the editor {command[0]!r} ended with code {ended.returncode}; no draft is made")
+        data = read_file(path, VALUE_BYTES_MAX)
+    kept = draft.with_name(draft.name + ".yaml")
+    try:
+        return _parsed(data, str(kept), head)
+    except InvalidInput as error:
+        with contextlib.suppress(OSError):
+            kept.write_bytes(data)
+        raise type(error)(
+            f"{error}. The text is kept: correct it and run: gossipconf policy edit --from {kept}"
+        ) from None
+
+
+def _needed(chain: PolicyChain) -> str:
+    head = chain.head
+    if head.threshold == len(head.roots):
+        return "the root" if head.threshold == 1 else f"all {head.threshold} roots"
+    return f"{head.threshold} of the {len(head.roots)} roots"
+
+
+def _say_next(path: Path, found: Support) -> None:
+    if not found.missing:
+        say(f"it has all signatures that it needs; next: gossipconf policy publish {path}")
+    else:
+        say(f"{count(found.missing, 'signature')} missing; give {path} to the holder of one of:")
+        for key in found.may:
+            say(f"  {fingerprint(key)}")
+
+
+def _warn_of_narrowing(steps: Sequence[Step]) -> None:
+    if any(step.narrows for step in steps):
+        note(
+            "note: this takes rights away. What has been written with them stays valid, and an old key can still write "
+            "under the old policy, until a floor voids it"
+        )
+
+
+def _print_steps(steps: Sequence[Step], indent: str = "") -> None:
+    for step in steps:
+        print_step(step.sign, step.words, indent=indent)
+
+
+def _json_step(step: Step) -> dict[str, Any]:
+    return {"sign": step.sign, "what": step.words, "narrows": step.narrows}
+
+
+def _json_version(change: Change, policy: Policy, before: Policy) -> dict[str, Any]:
+    return {
+        "version": policy.version,
+        "time": json_time(change.header.time_ms),
+        "change": change.id.hex(),
+        "signers": [key_in_json(key) for key, _ in change.signatures()],
+        "changes": [_json_step(step) for step in differences(before, policy)],
+    }

@@ -1,0 +1,272 @@
+"""Rules: a policy as text that people read and edit, and what differs between two of them in words.
+
+The text is YAML, read by ``syntax``; keys are lines of OpenSSH public key files, with
+their fingerprints as comments. Whatever is wrong is an InvalidInput that names the file
+and the line. Knows nothing of signing, of agents or of drafts.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from ..model.errors import InvalidInput
+from ..model.key import check_prefix
+from ..trust.keys import fingerprint
+from ..trust.policy import OPERATIONS, Policy, Role
+
+if TYPE_CHECKING:
+    from .syntax import Tree
+
+PARTS: Final = ("roots", "roles", "parameters")
+ROOT_FIELDS: Final = ("threshold", "keys")
+ROLE_FIELDS: Final = ("keys", "prefixes", "operations", "approvals")
+
+HELP: Final = """\
+# roots:  who signs the next policy; the threshold must be above half of them.
+# roles:  keys (lines of .pub files), prefixes ("" is every key but the system's), operations
+#         (put, delete, stage, snapshot; default put and delete), approvals: signatures needed (default 1).
+"""
+
+
+def to_text(policy: Policy, cluster_name: str) -> str:
+    """A policy as YAML. Its number is a comment: the successor's follows from what is in force."""
+    lines = [f"# Policy {policy.version} of {json.dumps(cluster_name)}", *HELP.splitlines(), ""]
+    lines += ["roots:", f"  threshold: {policy.threshold}", *_keys_in_lines(policy.roots, "  "), ""]
+    lines += ["roles:" if policy.roles else "roles: {}"]
+    for role in policy.roles:
+        prefixes = ", ".join(json.dumps(prefix, ensure_ascii=False) for prefix in role.prefixes)
+        lines += [
+            f"  {json.dumps(role.name, ensure_ascii=False)}:",
+            *_keys_in_lines(role.keys, "    "),
+            f"    prefixes: [{prefixes}]",
+            f"    operations: [{', '.join(role.operations)}]",
+            f"    approvals: {role.approvals}",
+        ]
+    lines += ["", "parameters:" if policy.parameters else "parameters: {}"]
+    lines += [f"  {json.dumps(name, ensure_ascii=False)}: {number}" for name, number in policy.parameters]
+    return "\n".join(lines) + "\n"
+
+
+def from_text(text: str, name: str, head: Policy) -> Policy:
+    """The successor of ``head`` that a text describes. ``name`` is the file's, for errors. Raises InvalidInput."""
+    from .syntax import TREE_READERS  # noqa: PLC0415 - the parsers of YAML and the rest, which `show` needs not
+
+    tree = TREE_READERS[".yaml"](text, name)
+    reader = _Reader(name, text.splitlines(), tree)
+    policy = reader.policy(head)
+    try:
+        return Policy.decode(policy.encode())
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from None
+
+
+def to_json(policy: Policy) -> dict[str, Any]:
+    """A policy for programs."""
+    return {
+        "version": policy.version,
+        "roots": {"threshold": policy.threshold, "keys": [key_in_json(key) for key in policy.roots]},
+        "roles": [
+            {
+                "name": role.name,
+                "keys": [key_in_json(key) for key in role.keys],
+                "prefixes": list(role.prefixes),
+                "operations": list(role.operations),
+                "approvals": role.approvals,
+            }
+            for role in policy.roles
+        ],
+        "parameters": dict(policy.parameters),
+    }
+
+
+def key_in_json(key: bytes) -> dict[str, str]:
+    """A public key by its fingerprint and as OpenSSH writes it."""
+    return {"fingerprint": fingerprint(key), "key": key_line(key)}
+
+
+def key_line(key: bytes) -> str:
+    """A public key as OpenSSH's .pub files have it, without a comment."""
+    blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + key
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
+
+
+# -- what differs ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One difference: a sign (+ - ~), words, and whether it takes a right away from somebody."""
+
+    sign: str
+    words: str
+    narrows: bool = False
+
+
+def differences(before: Policy, after: Policy) -> list[Step]:
+    """What ``after`` says otherwise than ``before``, roots first."""
+    steps = [*_key_steps("root", before.roots, after.roots)]
+    if before.threshold != after.threshold:
+        steps.append(Step("~", f"root threshold {before.threshold} → {after.threshold}"))
+    old, new = ({role.name: role for role in policy.roles} for policy in (before, after))
+    for name in [*old, *(name for name in new if name not in old)]:
+        steps += _role_steps(name, old.get(name), new.get(name))
+    numbers, other = dict(before.parameters), dict(after.parameters)
+    for name in sorted({*numbers, *other}):
+        if numbers.get(name) != other.get(name):
+            words = f"parameter {name!r} {numbers.get(name, '(none)')} → {other.get(name, '(none)')}"
+            steps.append(Step("~", words))
+    return steps
+
+
+def _role_steps(name: str, before: Role | None, after: Role | None) -> Iterator[Step]:
+    what = f"role {name!r}"
+    if after is None:
+        yield Step("-", what, narrows=True)
+        return
+    if before is None:
+        yield Step("+", f"{what}: {_role_in_words(after)}")
+        before = replace(after, keys=())
+    yield from _key_steps(f"{what} key", before.keys, after.keys)
+    for noun, old, new in (
+        ("prefix", before.prefixes, after.prefixes),
+        ("operation", before.operations, after.operations),
+    ):
+        yield from (Step("-", f"{what} {noun} {_quoted(one)}", narrows=True) for one in old if one not in new)
+        yield from (Step("+", f"{what} {noun} {_quoted(one)}") for one in new if one not in old)
+    if before.approvals != after.approvals:
+        words = f"{what} approvals {before.approvals} → {after.approvals}"
+        yield Step("~", words, narrows=after.approvals > before.approvals)
+
+
+def _role_in_words(role: Role) -> str:
+    prefixes = ", ".join(map(_quoted, role.prefixes)) or "nothing"
+    return f"{', '.join(role.operations) or 'nothing'} under {prefixes}, signatures needed: {role.approvals}"
+
+
+def _key_steps(what: str, before: Sequence[bytes], after: Sequence[bytes]) -> Iterator[Step]:
+    yield from (Step("-", f"{what} {fingerprint(key)}", narrows=True) for key in before if key not in after)
+    yield from (Step("+", f"{what} {fingerprint(key)}") for key in after if key not in before)
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if text else '"" (all keys)'
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """One text; every complaint names its line."""
+
+    def __init__(self, name: str, lines: Sequence[str], tree: Tree) -> None:
+        self._name = name
+        self._lines = lines
+        self._tree = tree
+
+    def policy(self, head: Policy) -> Policy:
+        root = self._mapping(self._tree.root, (), PARTS)
+        roots = self._mapping(root.get("roots"), ("roots",), ROOT_FIELDS)
+        keys = self._keys(roots.get("keys"), ("roots", "keys"))
+        threshold = self._number(roots.get("threshold"), ("roots", "threshold"), 1, len(keys))
+        if 2 * threshold <= len(keys):
+            raise self._wrong(("roots", "threshold"), f"must be above half of the {len(keys)} roots, not {threshold}")
+        roles = self._mapping(root.get("roles", {}), ("roles",), None)
+        parameters = self._mapping(root.get("parameters", {}), ("parameters",), None)
+        return replace(
+            head,
+            version=head.version + 1,
+            roots=keys,
+            threshold=threshold,
+            roles=tuple(self._role(name, role) for name, role in roles.items()),
+            parameters=tuple(
+                (name, self._number(number, ("parameters", name), 0, None))
+                for name, number in sorted(parameters.items())
+            ),
+            floors=(),  # they belong to the policy that brought them, which stays in the chain
+        )
+
+    def _role(self, name: str, value: object) -> Role:
+        path = ("roles", name)
+        fields = self._mapping(value, path, ROLE_FIELDS)
+        keys = self._keys(fields.get("keys"), (*path, "keys"))
+        prefixes = self._texts(fields.get("prefixes"), (*path, "prefixes"))
+        for prefix in prefixes:
+            try:
+                check_prefix(prefix)
+            except InvalidInput as error:
+                raise self._wrong((*path, "prefixes"), f"{prefix!r}: {error}", item=prefix) from None
+        operations = self._texts(fields.get("operations", ["put", "delete"]), (*path, "operations"))
+        for operation in operations:
+            if operation not in OPERATIONS:
+                words = f"{operation!r} is no operation; operations are {', '.join(OPERATIONS)}"
+                raise self._wrong((*path, "operations"), words, item=operation)
+        return Role(
+            name,
+            keys,
+            tuple(sorted(prefixes)),
+            tuple(one for one in OPERATIONS if one in operations),
+            self._number(fields.get("approvals", 1), (*path, "approvals"), 1, max(1, len(keys))),
+        )
+
+    def _mapping(self, value: object, path: tuple[str, ...], allowed: Sequence[str] | None) -> Mapping[str, object]:
+        if not isinstance(value, dict):
+            what = "must be a mapping" if value is not None else "is missing or empty"
+            raise self._wrong(path, f"{what}{f' with {chr(44).join(allowed)}' if allowed else ''}")
+        for key in value:
+            if allowed is not None and key not in allowed:
+                raise self._wrong((*path, key), f"is unknown here; there may be {', '.join(allowed)}")
+        return value
+
+    def _texts(self, value: object, path: tuple[str, ...]) -> list[str]:
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise self._wrong(path, "must be a list of texts" if value is not None else "is missing")
+        for place, one in enumerate(value):
+            if one in value[:place]:
+                raise self._wrong(path, f"{one!r} is there twice; keep one", item=one)
+        return value
+
+    def _number(self, value: object, path: tuple[str, ...], least: int, most: int | None) -> int:
+        if type(value) is not int or value < least or (most is not None and value > most):
+            limits = f"{least} to {most}" if most is not None else f"{least} or more"
+            raise self._wrong(path, f"must be a whole number, {limits}")
+        return value
+
+    def _keys(self, value: object, path: tuple[str, ...]) -> tuple[bytes, ...]:
+        keys: dict[bytes, str] = {}
+        for line in self._texts(value, path):
+            try:
+                public = serialization.load_ssh_public_key(line.encode())
+            except (ValueError, UnsupportedAlgorithm):
+                public = None
+            if not isinstance(public, Ed25519PublicKey):
+                raise self._wrong(path, "this is no line of an Ed25519 .pub file (ssh-ed25519 AAAA…)", item=line)
+            raw = public.public_bytes_raw()
+            if raw in keys:
+                raise self._wrong(path, f"{fingerprint(raw)} is there twice; keep one", item=line)
+            keys[raw] = line
+        return tuple(sorted(keys))
+
+    def _wrong(self, path: tuple[str, ...], problem: str, *, item: str | None = None) -> InvalidInput:
+        """A complaint about what is at ``path``, or about ``item`` of the list there."""
+        at = path
+        while at and at not in self._tree.lines:
+            at = at[:-1]
+        line = self._tree.lines.get(at, 1)
+        if item:
+            found = [number for number, text in enumerate(self._lines, 1) if number >= line and item in text]
+            line = found[0] if found else line
+        return InvalidInput(f"{self._name}:{line}: {'/'.join(path) or 'the text'}: {problem}")
+
+
+def _keys_in_lines(keys: Sequence[bytes], indent: str) -> list[str]:
+    if not keys:
+        return [f"{indent}keys: []"]
+    return [f"{indent}keys:", *(f"{indent}  - {key_line(key)} # {fingerprint(key)}" for key in keys)]

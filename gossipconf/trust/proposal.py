@@ -1,0 +1,121 @@
+"""Proposals: whole changes that still lack signatures, and what they lack.
+
+A proposal takes no effect, whoever holds it. Its file, or its entry under `_proposals/`,
+travels between those who may sign; a form of it without entries carries signatures
+alone. Nothing in it is believed: every signature is verified, and the change is judged
+like any other once it is complete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..model.change import Change
+from ..model.encoding import as_array, as_bytes, as_int, as_text, decode, encode
+from ..model.entry import Entry
+from ..model.errors import InvalidInput, KeyFileError, NotAuthorised
+from ..model.key import covers
+from ..model.limits import FORM_BYTES_MAX
+from .files import replace_file, write_new
+from .keys import fingerprint
+from .policy import POLICY_PREFIX, Policy, PolicyChain, Role
+
+PROPOSAL_FILE_VERSION: Final = 1
+KIND: Final = "a change"
+"""What the file says it is, so that a policy's is named for what it is."""
+FILE_BYTES_MAX: Final = FORM_BYTES_MAX + 64
+"""One change, and the array around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """Who has signed a change, and who else may.
+
+    signed:   keys whose signatures it has, the writer's first
+    missing:  how many more are needed, at least; 0 if it is complete
+    may:      keys that can add one of those, ascending
+    """
+
+    signed: tuple[bytes, ...]
+    missing: int
+    may: tuple[bytes, ...]
+
+
+def support(policy: Policy, change: Change) -> Support:
+    """How far ``change``, which names ``policy``, is from complete; its signatures have been verified.
+
+    Raises NotAuthorised if no number of approvals would do.
+    """
+    signed = tuple(key for key, _ in change.signatures())
+    missing, may = 0, set[bytes]()
+    for _, entry in change.entries:
+        if covers(POLICY_PREFIX, entry.key):
+            ways = [(policy.threshold, policy.roots)]
+        else:
+            ways = [(role.approvals, role.keys) for role in _roles_for(policy, change.header.writer.key, entry)]
+        lacking = min(needed - sum(key in signed for key in keys) for needed, keys in ways)
+        if lacking > 0:
+            missing = max(missing, lacking)
+            may.update(key for _, keys in ways for key in keys if key not in signed)
+    return Support(signed, missing, tuple(sorted(may)))
+
+
+def check_proposal(chain: PolicyChain, change: Change) -> Support:
+    """Verify every signature of a whole change that may still lack some. Raises Rejected or InvalidInput."""
+    if not change.is_whole:
+        raise InvalidInput("a part of a change is no proposal: nobody could see what the rest is")
+    chain.judge(change.restrict(()))  # all but who may write what: cluster, policy, signers and their signatures
+    found = support(chain[change.header.policy], change)
+    if not found.missing:
+        chain.judge(change, signatures_checked=True)
+    return found
+
+
+def save_proposal(path: Path, change: Change, *, is_new: bool) -> None:
+    """Write a proposal's file, in place of an earlier one or (``is_new``) never. Raises KeyFileError."""
+    write = write_new if is_new else replace_file
+    write(path, encode([PROPOSAL_FILE_VERSION, KIND, change.encode()]), 0o644)
+
+
+def load_proposal(path: Path, cluster_id: bytes) -> Change:
+    """Read a proposal's file; nothing of it is verified yet. Raises KeyFileError naming it, or Rejected."""
+    data = read_file(path, FILE_BYTES_MAX)
+    try:
+        fields = as_array(decode(data, "a proposal", FILE_BYTES_MAX), "a proposal")
+        kind = check_file(fields, PROPOSAL_FILE_VERSION)
+        if kind != KIND or len(fields) != 3:
+            raise InvalidInput(f"it holds {kind}; use: gossipconf policy sign")
+        return Change.decode(as_bytes(fields[2], "a change", length_max=FORM_BYTES_MAX), cluster_id)
+    except InvalidInput as error:
+        raise KeyFileError(f"{path} is not a proposal of a change: {error}") from None
+
+
+def check_file(fields: tuple[object, ...] | list[object], version: int) -> str:
+    """What kind of proposal an array of fields holds. Raises FormatError."""
+    as_int(fields[0] if fields else None, "the file's version", version, version)
+    return as_text(fields[1] if len(fields) > 1 else None, "the kind of the proposal", 64)
+
+
+def read_file(path: Path, size_max: int) -> bytes:
+    """The bytes of a file that should be small. Raises KeyFileError naming it."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(size_max + 1)
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > size_max:
+        raise KeyFileError(f"{path} is larger than any proposal: more than {size_max} bytes")
+    return data
+
+
+def _roles_for(policy: Policy, writer: bytes, entry: Entry) -> list[Role]:
+    """Roles of the writer that may do this, once enough of their holders have signed. Raises NotAuthorised."""
+    roles = [role for role in policy.roles if writer in role.keys and role.governs(entry)]
+    if not roles:
+        raise NotAuthorised(
+            f"policy {policy.version} does not let {fingerprint(writer)} {entry.operation.name.lower()} "
+            f"{entry.key!r}, whoever approves it"
+        )
+    return roles

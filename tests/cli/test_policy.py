@@ -1,0 +1,210 @@
+"""The policy commands: drafts from root to root, and agents that follow, whatever cluster file they start with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gossipconf.cli import policy
+from gossipconf.cli.rules import key_line
+from gossipconf.trust.keys import Signer, fingerprint, load_public
+from tests.cli.conftest import AgentThread, command, wait_at
+
+
+def public(directory, name):
+    return fingerprint(load_public(directory / "keys" / f"{name}.pub"))
+
+
+def next_text(run, *replacements):
+    text = run("policy", "show").out
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def version(run):
+    return json.loads(run("policy", "show", "--json").out)["version"]
+
+
+def drafted(run, tmp_path, *replacements, name="d"):
+    (tmp_path / "next.yaml").write_text(next_text(run, *replacements))
+    result = run("policy", "edit", tmp_path / name, "--from", tmp_path / "next.yaml")
+    assert result.code == 0, result.err
+    return tmp_path / name
+
+
+def sign(run, draft, key, *options):
+    return run("policy", "sign", draft, "--key", f"keys/{key}", "--yes", *options)
+
+
+def test_roots_rotate_and_an_agent_with_an_old_cluster_file_follows(quorum, run, tmp_path, monkeypatch):
+    """Two of the old roots make two others of three; then the old ones count for nothing."""
+    before = version(run)
+    new = {name: tmp_path / name for name in ("new-a", "new-b")}
+    for path in new.values():
+        Signer.generate().save(path)
+    old_b, old_c = (load_public(quorum / "keys" / f"{name}.pub") for name in ("root-b", "root-c"))
+    lines = {name: key_line(load_public(path.with_name(f"{name}.pub"))) for name, path in new.items()}
+    draft = drafted(run, tmp_path, (key_line(old_b), lines["new-a"]), (key_line(old_c), lines["new-b"]))
+    refused = run("policy", "publish", draft)
+    assert refused.code == 1
+    assert "the signatures of 0 of 3 roots, 2 are needed" in refused.err
+
+    # The signers have the cluster file and no agent.
+    away = tmp_path / "away"
+    away.mkdir()
+    (away / "cluster.gossipconf").write_bytes((quorum / "cluster.gossipconf").read_bytes())
+    offline = ("--cluster", away)
+    monkeypatch.delenv("GOSSIPCONF_AGENT")
+    result = sign(run, draft, "root-b", *offline)
+    assert result.code == 0, result.err
+    assert f"+ root {fingerprint(load_public(tmp_path / 'new-a.pub'))}" in result.out
+    assert f"- root {public(quorum, 'root-b')}" in result.out
+    assert "takes rights away" in result.err
+    assert "1 signature missing" in result.out
+    assert public(quorum, "root-c") in result.out
+    assert "has signed this already" in sign(run, draft, "root-b", *offline).out
+    stranger = sign(run, draft, "dave", *offline)
+    assert stranger.code == 1
+    assert f"is no root of policy {before}" in stranger.err
+    assert "not signed: there is no terminal" in run("policy", "sign", draft, "--key", "keys/root-c", *offline).err
+    assert "next: gossipconf policy publish" in sign(run, draft, "root-c", *offline).out
+
+    monkeypatch.setenv("GOSSIPCONF_AGENT", str(quorum / "nodes" / "a"))
+    assert f"published policy {before + 1} at a" in run("policy", "publish", draft).out
+    assert run("policy", "publish", draft).code == 0  # once more is no harm
+    assert version(run) == before + 1
+    wait_at(quorum, "b", f"_policy/{before + 1}", lambda item: bool(item.versions))
+
+    # An agent that starts now, with the cluster file of the beginning.
+    monkeypatch.delenv("GOSSIPCONF_AGENT")
+    if not (quorum / "nodes" / "late").exists():
+        settings = (quorum / "nodes" / "b" / "agent.toml").read_text()
+        join = settings[settings.index("join") :].split('"')[1]
+        assert command("pki", "node", "late", "--listen", "127.0.0.1:0", "--join", join) == 0
+    late = AgentThread(quorum / "nodes" / "late")
+    late.start()
+    try:
+        wait_at(quorum, "late", f"_policy/{before + 1}", lambda item: bool(item.versions))
+    finally:
+        late.stop()
+    again = AgentThread(quorum / "nodes" / "late")  # and starts again by its own disk
+    again.start()
+    try:
+        agent = ("--agent", quorum / "nodes" / "late")
+        assert json.loads(run("policy", "show", "--json", *agent).out)["version"] == before + 1
+    finally:
+        again.stop()
+
+    # The old roots decide nothing any more, the new ones do; back to what was.
+    monkeypatch.setenv("GOSSIPCONF_AGENT", str(quorum / "nodes" / "a"))
+    back = drafted(run, tmp_path, (lines["new-a"], key_line(old_b)), (lines["new-b"], key_line(old_c)), name="back")
+    assert sign(run, back, "root-b").code == 1
+    for path in new.values():
+        assert run("policy", "sign", back, "--key", path, "--yes", *offline).code == 0  # its old cluster file is enough
+    assert run("policy", "publish", back).code == 0
+
+    log = json.loads(run("policy", "log", "--json").out)
+    assert [one["version"] for one in log] == list(range(before + 2, 0, -1))
+    signers = {one["fingerprint"] for one in log[1]["signers"]}
+    assert signers == {public(quorum, "root-b"), public(quorum, "root-c")}
+    assert f"policy {before + 1}  " in run("policy", "log").out
+    assert run("policy", "diff", str(before), str(before + 2)).out == "no difference\n"
+    assert len(json.loads(run("policy", "diff", str(before), str(before + 1), "--json").out)) == 4
+
+
+def test_a_root_signs_no_second_successor(quorum, run, tmp_path):
+    first = drafted(run, tmp_path, ("parameters: {}", "parameters:\n  x: 1"), name="first")
+    second = drafted(run, tmp_path, ("parameters: {}", "parameters:\n  x: 2"), name="second")
+    assert sign(run, first, "root-c").code == 0
+    refused = sign(run, second, "root-c")
+    assert refused.code == 1
+    assert "has signed another policy" in refused.err
+    assert "root-c.signed" in refused.err
+    memory = quorum / "keys" / "root-c.signed"
+    memory.write_text("".join(memory.read_text().splitlines(keepends=True)[:-1]))  # as the message says
+    assert sign(run, second, "root-c").code == 0
+
+
+def test_a_draft_that_was_overtaken_is_not_published(quorum, run, tmp_path):
+    before = version(run)
+    overtaken = drafted(run, tmp_path, ("parameters: {}", "parameters:\n  x: 1"), name="overtaken")
+    winner = drafted(run, tmp_path, ("parameters: {}", "parameters:\n  x: 2"), name="winner")
+    memory = quorum / "keys" / "root.signed"
+    for draft, names in ((overtaken, ("root", "root-b")), (winner, ("root", "root-b"))):
+        for name in names:
+            memory.with_name(f"{name}.signed").unlink(missing_ok=True)  # roots that break their word
+            assert sign(run, draft, name).code == 0
+    assert run("policy", "publish", winner).code == 0
+    refused = run("policy", "publish", overtaken)
+    assert refused.code == 1
+    assert f"another policy {before + 1} is in force already" in refused.err
+    back = drafted(run, tmp_path, ('parameters:\n  "x": 2', "parameters: {}"), name="back")
+    for name in ("root", "root-b"):
+        assert sign(run, back, name).code == 0
+    assert run("policy", "publish", back).code == 0
+
+
+def test_without_an_agent_the_cluster_file_is_shown(quorum, run, tmp_path, monkeypatch):
+    monkeypatch.delenv("GOSSIPCONF_AGENT")
+    (tmp_path / "cluster.gossipconf").write_bytes((quorum / "cluster.gossipconf").read_bytes())
+    result = run("policy", "show", "--cluster", tmp_path)
+    assert result.code == 0
+    assert result.out.startswith('# Policy 1 of "bank"')
+    assert "no agent answers" in result.err
+    named = run("policy", "show", "--cluster", tmp_path, "--agent", tmp_path / "none.sock")
+    assert named.code == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (["show", "99"], 3, "there is no policy 99; the newest is"),
+        (["diff", "1", "99"], 3, "there is no policy 99"),
+        (["show", "x"], 2, "VERSION"),
+        (["sign", "/no/draft"], 1, "/no/draft cannot be read"),
+        (["sign", "cluster.gossipconf"], 1, "is not a draft of a policy"),
+        (["publish", "/no/draft"], 1, "/no/draft cannot be read"),
+        (["edit", "x"], 1, "there is no terminal to edit on; give the new text with --from"),
+        (["edit", "keys/root", "--from", "-"], 1, "keys/root exists already"),
+        (["edit", "x", "--from", "/no/text"], 1, "/no/text cannot be read"),
+        (["edit", "x", "--from", "-"], 1, "stdin:1: "),
+    ],
+)
+def test_bad_input_is_named(quorum, run, arguments, code, part):
+    result = run("policy", *arguments)
+    assert result.code == code
+    assert part in result.err
+    assert "Traceback" not in result.err
+
+
+def test_nothing_new_makes_no_draft(quorum, run, tmp_path):
+    result = run("policy", "edit", tmp_path / "d", "--from", "-", stdin=run("policy", "show").stdout)
+    assert result.code == 0
+    assert "nothing differs" in result.out
+    assert not (tmp_path / "d").exists()
+
+
+class Terminal:
+    """A standard input that is a terminal, for the editor."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("script", "part"), [("s/threshold: 2/threshold: 3/", None), ("s/roots:/rots:/", ":6: rots")])
+def test_the_editor_is_the_users_own(quorum, run, tmp_path, monkeypatch, script, part):
+    monkeypatch.setenv("VISUAL", f"sed -i '{script}'")
+    monkeypatch.setattr("gossipconf.cli.policy.sys.stdin", Terminal())
+    known = policy._known(None, None)
+    head = known.chain.head
+    text = policy.to_text(head, "bank")
+    if part is None:
+        assert policy._edited(text, tmp_path / "d", head).threshold == 3
+        assert not (tmp_path / "d.yaml").exists()
+    else:
+        with pytest.raises(policy.InvalidInput, match=part):
+            policy._edited(text, tmp_path / "d", head)
+        assert "rots:" in (tmp_path / "d.yaml").read_text()

@@ -1,0 +1,111 @@
+"""A policy as text: what is written comes back, what is wrong is named with its line, what differs is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipconf.cli.rules import differences, from_text, key_line, to_json, to_text
+from gossipconf.model.errors import InvalidInput
+from gossipconf.trust.keys import fingerprint
+from gossipconf.trust.policy import Policy, Role
+from tests import strategies as gen
+
+ROOTS = gen.keys("root-1", "root-2", "root-3")
+HEAD = Policy(
+    4,
+    ROOTS,
+    2,
+    (
+        Role('no "body"', (), ()),
+        Role("payments", gen.keys("dave", "erin"), ("", "_nodes", "pay/ü"), ("put", "stage"), 2),
+    ),
+    (("days", 30), ("max: #", 0)),
+)
+TEXT = to_text(HEAD, "shop")
+
+
+def test_what_is_written_comes_back_as_the_next_version():
+    policy = from_text(TEXT, "f", HEAD)
+    assert policy.version == 5
+    assert differences(HEAD, policy) == []
+    assert to_text(policy, "shop").splitlines()[1:] == TEXT.splitlines()[1:]
+    assert to_text(Policy(1, ROOTS[:1], 1), "x").count("{}") == 2
+    assert from_text(to_text(Policy(1, ROOTS[:1], 1), "x"), "f", Policy(1, ROOTS[:1], 1)).roles == ()
+    assert to_json(HEAD)["roles"][1]["approvals"] == 2
+
+
+def test_order_is_no_matter_and_defaults_are_as_the_page_says():
+    text = (
+        f"roles: {{r: {{prefixes: [z, a], keys: ['{key_line(ROOTS[1])} b', '{key_line(ROOTS[0])}']}}}}\n"
+        f"roots: {{keys: ['{key_line(ROOTS[0])}'], threshold: 1}}\n"
+    )
+    (role,) = from_text(text, "f", HEAD).roles
+    assert role == Role("r", ROOTS[:2], ("a", "z"), ("put", "delete"), 1)
+
+
+LINE = key_line(gen.signer("dave").public)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "part"),
+    [
+        ("threshold: 2", "threshold: 1", "threshold", "above half of the 3 roots, not 1"),
+        ("threshold: 2", "threshold: 4", "threshold", "whole number, 1 to 3"),
+        ("threshold: 2", "threshold: two", "threshold", "whole number"),
+        ("threshold: 2", "treshold: 2", "treshold", "unknown here; there may be threshold, keys"),
+        ("roots:", "root:", "root:", "unknown here"),
+        ("approvals: 2", "approvals: 3", "approvals: 3", "whole number, 1 to 2"),
+        ("[put, stage]", "[put, publish]", "publish", "operations are put, delete, stage, snapshot"),
+        ("[put, stage]", "put", "operations: put", "a list of texts"),
+        ('"_nodes"', '"_nodes", "a//b"', "a//b", "empty segment"),
+        ('"_nodes"', '"_nodes", "_nodes"', "_nodes", "twice"),
+        (LINE, "ssh-rsa AAAA", "ssh-rsa", "no line of an Ed25519 .pub file"),
+        (f"    - {LINE}", f"    - {LINE}\n      - {LINE} x", LINE, "twice"),
+        ('"days": 30', '"days": x', '"days": x', "whole number, 0 or more"),
+        ("approvals: 2", "approvals: 2\n    approvals: 2", "approvals: 2", "twice"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(old, new, line, part):
+    text = TEXT.replace(old, new)
+    assert text != TEXT
+    with pytest.raises(InvalidInput) as caught:
+        from_text(text, "next.yaml", HEAD)
+    name, number, _ = str(caught.value).split(":", 2)
+    assert name == "next.yaml"
+    assert line in text.splitlines()[int(number) - 1]
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "[]", "roots:", "roles: {}", "roots: {threshold: 1, keys: []}", "a: [", "\t"]
+)
+def test_what_is_no_policy_at_all(text):
+    with pytest.raises(InvalidInput, match=r"^f:\d+: "):
+        from_text(text, "f", HEAD)
+
+
+def test_what_differs_is_told_with_who_loses_a_right():
+    after = Policy(
+        5,
+        (*ROOTS[:2],),
+        2,
+        (Role("payments", gen.keys("erin", "frank"), ("pay/ü",), ("put", "delete"), 1), Role("new", ROOTS[:1], ("",))),
+        (("days", 31),),
+    )
+    steps = [(step.sign, step.words, step.narrows) for step in differences(HEAD, after)]
+    dave, frank = (fingerprint(gen.signer(name).public) for name in ("dave", "frank"))
+    assert steps == [
+        ("-", f"root {fingerprint(ROOTS[2])}", True),
+        ("-", "role 'no \"body\"'", True),
+        ("-", f"role 'payments' key {dave}", True),
+        ("+", f"role 'payments' key {frank}", False),
+        ("-", "role 'payments' prefix \"\" (all keys)", True),
+        ("-", "role 'payments' prefix '_nodes'", True),
+        ("-", "role 'payments' operation 'stage'", True),
+        ("+", "role 'payments' operation 'delete'", False),
+        ("~", "role 'payments' approvals 2 → 1", False),
+        ("+", "role 'new': put, delete under \"\" (all keys), signatures needed: 1", False),
+        ("+", f"role 'new' key {fingerprint(ROOTS[0])}", False),
+        ("~", "parameter 'days' 30 → 31", False),
+        ("~", "parameter 'max: #' 0 → (none)", False),
+    ]
