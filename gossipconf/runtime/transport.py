@@ -27,7 +27,7 @@ from gossipconf.model.errors import InvalidInput, TransportError
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.runtime.address import format_address, parse_address
 from gossipconf.runtime.link import STREAM_FAILURES, Link, failure_in_words
-from gossipconf.runtime.pki import ALPN, PeerIdentity, read_identity
+from gossipconf.runtime.pki import ALPN, PeerIdentity, read_chain
 from gossipconf.runtime.tls import TlsStream
 
 ACCEPT_PAUSE_S: Final = 0.1
@@ -308,7 +308,7 @@ class Transport:
             raise TransportError(failure_in_words(error)) from error
         if secured.alpn != ALPN:
             raise TransportError(f"the peer does not speak {ALPN}")
-        peer = read_identity(secured.peer_certificate)
+        peer = read_chain(secured.peer_chain)
         if peer.cluster_id != self._cluster_id:
             raise TransportError(f"certificate is for cluster {peer.cluster_id.hex()}, not for ours")
         return secured, peer

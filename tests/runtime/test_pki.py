@@ -53,7 +53,7 @@ def der(path: Path) -> bytes:
 
 
 def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
-    monkeypatch.setattr(pki, "_now", lambda: moment)
+    monkeypatch.setattr(pki, "now", lambda: moment)
 
 
 def test_identity_round_trips(node: NodeFiles) -> None:
