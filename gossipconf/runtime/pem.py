@@ -18,6 +18,7 @@ from gossipconf.model.errors import KeyFileError
 
 
 def is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether *issuer* has signed *certificate*, or is the same."""
     if certificate == issuer:  # a chain file that ends with the root itself
         return True
     try:
@@ -28,6 +29,7 @@ def is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def check_dates(certificate: x509.Certificate, path: Path, now: datetime, mend: str) -> None:
+    """Raise `KeyFileError`, with the *mend*, unless *certificate* is valid at the time *now*."""
     if now >= certificate.not_valid_after_utc:
         raise KeyFileError(f"{path}: expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; {mend}")
     if now < certificate.not_valid_before_utc:
@@ -38,6 +40,7 @@ def check_dates(certificate: x509.Certificate, path: Path, now: datetime, mend: 
 
 
 def check_pair(key: PrivateKeyTypes, certificate: x509.Certificate, key_path: Path, path: Path) -> None:
+    """Raise `KeyFileError` unless the private *key* is that of *certificate*."""
     if _public_bytes(key.public_key()) != _public_bytes(certificate.public_key()):
         raise KeyFileError(f"{key_path} is not the key of {path}; use the two that were issued together")
 
@@ -47,6 +50,7 @@ def _public_bytes(key: PublicKeyTypes) -> bytes:
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
+    """All certificates of a PEM file, in order; at least one. Raises `KeyFileError`."""
     try:
         return x509.load_pem_x509_certificates(read_file(path))
     except ValueError as error:
@@ -54,10 +58,9 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
 
 
 def read_key(path: Path) -> PrivateKeyTypes:
+    """The private key of a PEM file. Raises `KeyFileError`, also for one that others may read or with a passphrase."""
     data = read_file(path)
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise KeyFileError(f"{path}: others may read this private key (mode {mode:04o}); run: chmod 600 {path}")
+    check_private(path)
     try:
         return serialization.load_pem_private_key(data, password=None)
     except TypeError:
@@ -69,7 +72,15 @@ def read_key(path: Path) -> PrivateKeyTypes:
         raise KeyFileError(f"{path}: not a PEM private key: {error}") from error
 
 
+def check_private(path: Path) -> None:
+    """Raise `KeyFileError` if others may read the file, which holds a private key."""
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise KeyFileError(f"{path}: others may read this private key (mode {mode:04o}); run: chmod 600 {path}")
+
+
 def read_file(path: Path) -> bytes:
+    """All bytes of a file. Raises `KeyFileError`."""
     try:
         return path.read_bytes()
     except OSError as error:

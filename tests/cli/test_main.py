@@ -209,6 +209,40 @@ def test_a_node_that_could_not_run_is_not_made(founded, run, arguments, part):
     assert not list(founded.glob(".*"))
 
 
+def test_a_ticket_is_all_that_a_new_machine_needs(founded, run, tmp_path, monkeypatch):
+    made = run("pki", "ticket", "b", "--valid-days", "10", "--out", tmp_path / "b.ticket")
+    assert made.code == 0
+    assert "SECRET: lets node b join" in made.out
+    (tmp_path / "machine").mkdir()
+    monkeypatch.chdir(tmp_path / "machine")
+    refused = run("pki", "redeem", tmp_path / "b.ticket", "--node-id", "c")
+    assert refused.code == 1
+    assert "for node 'b' only" in refused.err
+    assert run("pki", "redeem", tmp_path / "b.ticket", "--join", "a.example:7946", "--host", "b.example").code == 0
+    assert sorted(path.name for path in (tmp_path / "machine" / "b").iterdir()) == [
+        "agent.toml",
+        "ca.crt",
+        "cluster.gossipconf",
+        "node.crt",
+        "node.key",
+    ]
+    shown = json.loads(run("pki", "show", "b/node.crt", "--json").out)
+    assert (shown["node"], shown["hosts"], shown["days_left"]) == ("b", ["b.example"], 9)
+    again = run("pki", "redeem", tmp_path / "b.ticket")
+    assert again.code == 1
+    assert "exists already" in again.err
+
+
+def test_a_ticket_says_for_whom_it_is(founded, run):
+    for arguments in ([], ["b", "--any"]):
+        result = run("pki", "ticket", *arguments)
+        assert result.code == 1
+        assert "a NAME, or --any" in result.err
+    assert "--node-id NAME" in run("pki", "ticket", "--any").out
+    assert "say which with --node-id" in run("pki", "redeem", "any.ticket").err
+    assert run("pki", "redeem", "any.ticket", "--node-id", "d").code == 0
+
+
 def test_a_second_ca_does_not_replace_the_first(founded, run):
     result = run("pki", "ca")
     assert result.code == 1
