@@ -14,7 +14,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,6 @@ from ..model.errors import (
     GossipconfError,
     JournalCorrupt,
     JournalError,
-    KeyFileError,
     Rejected,
 )
 from ..protocol import events as ev
@@ -49,11 +48,12 @@ from ..trust.cluster import Cluster
 from ..trust.signing import Reservation
 from .address import format_address, needs_resolving
 from .control import ControlServer
+from .credentials import Credentials
 from .discovery import Discovery, LookUp, check_extra
 from .error_group import one_error
 from .event_log import EventLog
 from .link import Link
-from .pki import client_context, load_identity, server_context
+from .own_identity import IdentityEvent, OwnIdentity
 from .reads import ReadView
 from .settings import AgentSettings
 from .transport import Transport, TransportEvents, TransportLimits
@@ -96,6 +96,7 @@ class Agent:
         self._transport: Transport | None = None
         self._nursery: trio.Nursery | None = None
         self._writer: JournalWriter | None = None
+        self._identity: OwnIdentity | None = None
         self._links: dict[int, Link] = {}
         self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
         self._asking: dict[int, Callable[[ev.AckProgress], None]] = {}
@@ -128,6 +129,13 @@ class Agent:
         if self._writer is None:
             raise RuntimeError("the agent has not started")
         return self._writer
+
+    @property
+    def credentials(self) -> Credentials:
+        """Key and certificate in use."""
+        if self._identity is None:
+            raise RuntimeError("the agent has not started")
+        return self._identity.credentials
 
     def transport_link(self, link_id: int) -> Link | None:
         """The connection behind a protocol link."""
@@ -185,6 +193,11 @@ class Agent:
         """Begin to stop: farewell to peers, what is queued is sent and written."""
         self._stop.set()
 
+    async def reload(self) -> None:
+        """Read key, certificate and CA again, for new connections; an event tells what has come of it."""
+        if self._identity is not None:
+            await self._identity.reload()
+
     def now(self) -> Now:
         """The two clocks."""
         return Now(trio.current_time(), self._wall_ms())
@@ -201,11 +214,18 @@ class Agent:
         check_extra(settings.join)
         cluster = Cluster.load(settings.cluster)
         cluster_id = cluster.genesis.cluster_id
-        self._check_certificate(cluster)
+        identity = self._identity = OwnIdentity(
+            settings.files,
+            settings.node,
+            cluster_id,
+            use=self._use,
+            tell=self._tell_identity,
+            wall_ms=self._wall_ms,
+        )
         _make_directory(settings.data)
         transport = self._transport = self._make_transport(
-            server_context=server_context(settings.files),
-            client_context=client_context(settings.files),
+            server_context=identity.credentials.server_context,
+            client_context=identity.credentials.client_context,
             cluster_id=cluster_id,
             events=TransportEvents(self._connected, self._received, self._closed, self._dial_failed, _refused),
             source_host=settings.source_host,
@@ -246,6 +266,8 @@ class Agent:
             await nursery.start(transport.run)
             self._input(lambda: self.node.start(self.now()))  # at once: no handshake is done by now
             nursery.start_soon(self._tick)
+            assert self._identity is not None
+            nursery.start_soon(self._identity.run)
             task_status.started()
             await self._stop.wait()
             control.close()
@@ -258,19 +280,12 @@ class Agent:
                 await writer.flushed()
             nursery.cancel_scope.cancel()
 
-    def _check_certificate(self, cluster: Cluster) -> None:
-        """The certificate must be this node's and of this cluster, or no peer would talk to it."""
-        settings = self.settings
-        identity = load_identity(settings.files)
-        if identity.node_id != settings.node:
-            raise ConfigError(
-                f"option 'node' is {settings.node!r}, but {settings.files.certificate} names {identity.node_id!r}"
-            )
-        if identity.cluster_id != cluster.genesis.cluster_id:
-            raise KeyFileError(
-                f"{settings.files.certificate} is for cluster {identity.cluster_id.hex()[:8]}…, "
-                f"{settings.cluster} is cluster {cluster.genesis.cluster_id.hex()[:8]}…"
-            )
+    def _use(self, credentials: Credentials) -> None:
+        assert self._transport is not None
+        self._transport.use(credentials.server_context, credentials.client_context)
+
+    def _tell_identity(self, event: IdentityEvent) -> None:
+        self._event_log.write(event, trio.current_time())
 
     async def _tick(self) -> None:
         """Call the node's timer when it is due."""
@@ -379,14 +394,15 @@ class Agent:
 def run(settings: AgentSettings, ready: Callable[[Agent], None] = lambda agent: None) -> None:
     """Run an agent until SIGTERM or SIGINT, in a trio loop of its own. Calls ``ready`` once it serves.
 
+    SIGHUP has it read its certificate again.
     Raises GossipconfError for what is wrong at the start.
     """
 
     async def main() -> None:
         agent = Agent(settings)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, one_error():
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals, one_error():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_stop_on_signal, signals, agent, nursery.cancel_scope)
+                nursery.start_soon(_obey_signals, signals, agent, nursery.cancel_scope)
                 await nursery.start(_run_and_cancel, agent, nursery.cancel_scope)
                 ready(agent)
 
@@ -400,10 +416,13 @@ async def _run_and_cancel(
     scope.cancel()
 
 
-async def _stop_on_signal(signals: object, agent: Agent, scope: trio.CancelScope) -> None:
-    """The first signal stops gracefully, the second at once."""
+async def _obey_signals(signals: AsyncIterator[int], agent: Agent, scope: trio.CancelScope) -> None:
+    """SIGHUP reads the certificate again. The first signal of another kind stops gracefully, the second at once."""
     count = 0
-    async for _ in signals:  # type: ignore[attr-defined]
+    async for number in signals:
+        if number == signal.SIGHUP:
+            await agent.reload()
+            continue
         count += 1
         if count == 1:
             agent.stop()

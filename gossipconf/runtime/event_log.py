@@ -7,9 +7,11 @@ written is in these lines: whoever prints them escapes it.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Final
 
 from ..protocol import events as ev
+from .own_identity import CertificateEnding, CertificateRefused, CertificateReloaded, IdentityEvent
 
 DUPLICATE_EVERY_S: Final = 60.0
 """A copied node directory is redialled every few seconds, for ever; its operator reads one line a minute."""
@@ -31,7 +33,7 @@ class EventLog:
         self._unreachable = _Rarely(UNREACHABLE_EVERY_S)
         self._unresolved = _Rarely(UNRESOLVED_EVERY_S)
 
-    def write(self, event: ev.Event, now_s: float) -> None:
+    def write(self, event: ev.Event | IdentityEvent, now_s: float) -> None:
         """One line for ``event``, or none; ``now_s`` is monotonic."""
         match event:
             case ev.PeerUp():
@@ -68,9 +70,23 @@ class EventLog:
                 )
             case ev.DiskRecovered():
                 log.info("the disk takes writes again")
+            case CertificateReloaded():
+                log.info("new connections use the certificate that is valid until %s", _day(event.ends_ms))
+            case CertificateRefused():
+                log.error("the changed certificate files are refused, those before stay in use: %s", event.reason)
+            case CertificateEnding():
+                what = "a certificate above this agent's" if event.is_chain else "this agent's certificate"
+                if event.days_left < 0:
+                    log.error("%s has ended: peers refuse new connections", what)
+                else:
+                    log.warning("%s ends in %d days, less than a third of its life", what, event.days_left)
             case ev.DuplicateNode():
                 if self._duplicates.is_due(event.address, now_s):
                     log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")
+
+
+def _day(moment_ms: int) -> str:
+    return datetime.fromtimestamp(moment_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 class _Rarely:

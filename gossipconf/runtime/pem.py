@@ -41,7 +41,11 @@ def check_dates(certificate: x509.Certificate, path: Path, now: datetime, mend: 
 
 def check_pair(key: PrivateKeyTypes, certificate: x509.Certificate, key_path: Path, path: Path) -> None:
     """Raise `KeyFileError` unless the private *key* is that of *certificate*."""
-    if _public_bytes(key.public_key()) != _public_bytes(certificate.public_key()):
+    try:
+        certified = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path}: its public key is of a kind that is not known: {error}") from error
+    if _public_bytes(key.public_key()) != _public_bytes(certified):
         raise KeyFileError(f"{key_path} is not the key of {path}; use the two that were issued together")
 
 
@@ -74,7 +78,10 @@ def read_key(path: Path) -> PrivateKeyTypes:
 
 def check_private(path: Path) -> None:
     """Raise `KeyFileError` if others may read the file, which holds a private key."""
-    mode = path.stat().st_mode & 0o777
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError as error:  # it has gone since it was read
+        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from error
     if mode & 0o077:
         raise KeyFileError(f"{path}: others may read this private key (mode {mode:04o}); run: chmod 600 {path}")
 

@@ -23,6 +23,15 @@ READ_BYTES: Final = 65_536
 """Of the network at a time: four TLS records."""
 
 
+def verified_chain(connection: ssl.SSLObject) -> list[bytes]:
+    """The certificates by which the other end was verified, its own first, a trusted one last; DER."""
+    if sys.version_info >= (3, 13):
+        return connection.get_verified_chain()
+    # The same, which Python 3.10 to 3.12 have but do not document.
+    verified = connection._sslobj.get_verified_chain()  # type: ignore[attr-defined]
+    return [ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in verified]
+
+
 class TlsStream(trio.abc.Stream):
     """TLS on one side of ``transport``. `do_handshake` comes first.
 
@@ -49,11 +58,7 @@ class TlsStream(trio.abc.Stream):
     @property
     def peer_chain(self) -> list[bytes]:
         """The peer's certificate and those above it up to a trusted one, as the context has verified them; DER."""
-        if sys.version_info >= (3, 13):
-            return self._ssl.get_verified_chain()
-        # The same, which Python 3.10 to 3.12 have but do not document.
-        verified = self._ssl._sslobj.get_verified_chain()  # type: ignore[attr-defined]
-        return [ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in verified]
+        return verified_chain(self._ssl)
 
     async def do_handshake(self) -> None:
         """Shake hands. On failure the peer is sent the alert that says why, where it still listens."""

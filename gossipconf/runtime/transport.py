@@ -108,6 +108,11 @@ class Transport:
         """The links that are connected and not yet closed, oldest first."""
         return tuple(self._links.values())
 
+    def use(self, server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+        """From the next handshake on use these contexts; links that are open keep theirs."""
+        self._server_context = server_context
+        self._client_context = client_context
+
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Bind *host*:*port* (0: a free port) and return what was bound; accepting begins with `run`.
 
