@@ -45,6 +45,7 @@ from ..protocol.roster import SavedMembers
 from ..protocol.subject import Subject
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
+from ..trust.membership import Membership
 from ..trust.signing import Reservation
 from .address import format_address, needs_resolving
 from .control import ControlServer
@@ -53,7 +54,8 @@ from .discovery import Discovery, LookUp, check_extra
 from .error_group import one_error
 from .event_log import EventLog
 from .link import Link
-from .own_identity import IdentityEvent, OwnIdentity
+from .own_identity import IdentityEvent, NodeRevoked, OwnIdentity
+from .pki import PeerIdentity
 from .reads import ReadView
 from .settings import AgentSettings
 from .transport import Transport, TransportEvents, TransportLimits
@@ -97,6 +99,8 @@ class Agent:
         self._nursery: trio.Nursery | None = None
         self._writer: JournalWriter | None = None
         self._identity: OwnIdentity | None = None
+        self._membership = Membership()
+        self._own_refusal: str | None = None
         self._links: dict[int, Link] = {}
         self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
         self._asking: dict[int, Callable[[ev.AckProgress], None]] = {}
@@ -227,6 +231,7 @@ class Agent:
             server_context=identity.credentials.server_context,
             client_context=identity.credentials.client_context,
             cluster_id=cluster_id,
+            refusal=self._refusal,
             events=TransportEvents(self._connected, self._received, self._closed, self._dial_failed, _refused),
             source_host=settings.source_host,
             limits=TransportLimits(connect_s=settings.tuning.dial_s),
@@ -241,6 +246,7 @@ class Agent:
             address = settings.advertise or format_address(*bound)
             try:
                 self._node = _make_node(settings, cluster, restored, address, path, self._rng)
+                self._take_membership()
                 self._reads = ReadView(self._node.replica.live.slots())
                 self._writer = JournalWriter(journal, self._written)
                 log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
@@ -283,6 +289,27 @@ class Agent:
     def _use(self, credentials: Credentials) -> None:
         assert self._transport is not None
         self._transport.use(credentials.server_context, credentials.client_context)
+        self._look_at_oneself()
+
+    def _refusal(self, peer: PeerIdentity) -> str | None:
+        """Why the policy keeps a peer out."""
+        return self._membership.refusal(peer.node_id, peer.certificates)
+
+    def _take_membership(self) -> None:
+        """A policy has come into force: close the links to those whom it keeps out."""
+        self._membership = Membership.of(self.node.replica.chain.head)
+        for link in tuple(self._links.values()):
+            refusal = self._refusal(link.peer)
+            if refusal is not None:
+                link.close(refusal)
+        self._look_at_oneself()
+
+    def _look_at_oneself(self) -> None:
+        """Tell, once, that the policy keeps this node itself out."""
+        refusal = self._refusal(self.credentials.identity)
+        if refusal is not None and refusal != self._own_refusal:
+            self._tell_identity(NodeRevoked(refusal))
+        self._own_refusal = refusal
 
     def _tell_identity(self, event: IdentityEvent) -> None:
         self._event_log.write(event, trio.current_time())
@@ -389,6 +416,8 @@ class Agent:
                     self._asking[event.question](event)
             case _:
                 self._event_log.write(event, trio.current_time())
+                if isinstance(event, ev.PolicyAccepted):
+                    self._take_membership()
 
 
 def run(settings: AgentSettings, ready: Callable[[Agent], None] = lambda agent: None) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ..protocol import events as ev
-from .own_identity import CertificateEnding, CertificateRefused, CertificateReloaded, IdentityEvent
+from .own_identity import CertificateEnding, CertificateRefused, CertificateReloaded, IdentityEvent, NodeRevoked
 
 DUPLICATE_EVERY_S: Final = 60.0
 """A copied node directory is redialled every few seconds, for ever; its operator reads one line a minute."""
@@ -80,6 +80,8 @@ class EventLog:
                     log.error("%s has ended: peers refuse new connections", what)
                 else:
                     log.warning("%s ends in %d days, less than a third of its life", what, event.days_left)
+            case NodeRevoked():
+                log.error("peers refuse this agent: %s; it goes on serving what it has", event.reason)
             case ev.DuplicateNode():
                 if self._duplicates.is_due(event.address, now_s):
                     log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")

@@ -51,7 +51,14 @@ class CertificateEnding:
     is_chain: bool
 
 
-IdentityEvent: TypeAlias = CertificateReloaded | CertificateRefused | CertificateEnding
+@dataclass(frozen=True, slots=True)
+class NodeRevoked:
+    """The policy keeps this node itself out: its peers refuse it."""
+
+    reason: str
+
+
+IdentityEvent: TypeAlias = CertificateReloaded | CertificateRefused | CertificateEnding | NodeRevoked
 
 
 class OwnIdentity:

@@ -72,7 +72,8 @@ class TransportEvents:
 class Transport:
     """Listens, dials and keeps the links.
 
-    *cluster_id* is compared with every peer's certificate. *source_host* is the local address
+    *cluster_id* is compared with every peer's certificate; *refusal* says, after each handshake, why its peer
+    is not wanted, or None. *source_host* is the local address
     of outgoing connections, for hosts with several; None leaves it to the routing table.
     """
 
@@ -83,6 +84,7 @@ class Transport:
         client_context: ssl.SSLContext,
         cluster_id: bytes,
         events: TransportEvents,
+        refusal: Callable[[PeerIdentity], str | None] = lambda peer: None,
         source_host: str | None = None,
         limits: TransportLimits | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class Transport:
         self._client_context = client_context
         self._cluster_id = cluster_id
         self._events = events
+        self._refusal = refusal
         self._source_host = source_host
         self._limits = limits or TransportLimits()
         self._numbers = itertools.count(1)
@@ -316,6 +319,9 @@ class Transport:
         peer = read_chain(secured.peer_chain)
         if peer.cluster_id != self._cluster_id:
             raise TransportError(f"certificate is for cluster {peer.cluster_id.hex()}, not for ours")
+        refusal = self._refusal(peer)
+        if refusal is not None:
+            raise TransportError(refusal)
         return secured, peer
 
     async def _serve_link(self, stream: TlsStream, peer: PeerIdentity, *, outbound: bool, address: str) -> None:
