@@ -14,7 +14,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -53,10 +53,12 @@ from .credentials import Credentials
 from .discovery import Discovery, LookUp, check_extra
 from .error_group import one_error
 from .event_log import EventLog
+from .issuing import Issuing
 from .link import Link
 from .own_identity import IdentityEvent, NodeRevoked, OwnIdentity
 from .pki import PeerIdentity
 from .reads import ReadView
+from .renewer import Renewer
 from .settings import AgentSettings
 from .transport import Transport, TransportEvents, TransportLimits
 from .writer import JournalWriter
@@ -99,6 +101,7 @@ class Agent:
         self._nursery: trio.Nursery | None = None
         self._writer: JournalWriter | None = None
         self._identity: OwnIdentity | None = None
+        self._renewer = Renewer(self, None)
         self._membership = Membership()
         self._own_refusal: str | None = None
         self._links: dict[int, Link] = {}
@@ -202,6 +205,26 @@ class Agent:
         if self._identity is not None:
             await self._identity.reload()
 
+    def ask_renewal(self, request: bytes) -> bool:
+        """Ask issuers to renew this agent's certificate; whether the policy names any. See `Renewal.ask`."""
+        asked = False
+
+        def ask() -> None:
+            nonlocal asked
+            asked = self.node.renew(self.now(), request)
+
+        self._input(ask)
+        return asked
+
+    def start_soon(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Run ``task`` while the agent runs."""
+        assert self._nursery is not None
+        self._nursery.start_soon(task, *arguments)
+
+    def tell(self, event: ev.Event | IdentityEvent) -> None:
+        """Tell people, in the log."""
+        self._event_log.write(event, trio.current_time())
+
     def now(self) -> Now:
         """The two clocks."""
         return Now(trio.current_time(), self._wall_ms())
@@ -218,12 +241,15 @@ class Agent:
         check_extra(settings.join)
         cluster = Cluster.load(settings.cluster)
         cluster_id = cluster.genesis.cluster_id
+        if settings.ticket is not None:
+            self._renewer = Renewer(self, Issuing(settings.ticket, cluster_id, settings.issued_days))
         identity = self._identity = OwnIdentity(
             settings.files,
             settings.node,
             cluster_id,
             use=self._use,
-            tell=self._tell_identity,
+            tell=self.tell,
+            renew=self._renewer.renew,
             wall_ms=self._wall_ms,
         )
         _make_directory(settings.data)
@@ -246,6 +272,10 @@ class Agent:
             address = settings.advertise or format_address(*bound)
             try:
                 self._node = _make_node(settings, cluster, restored, address, path, self._rng)
+                if self._renewer.can_issue:
+                    self._node.issue_with(
+                        lambda link, node_id, request: self._renewer.issue(self._links[link], node_id, request)
+                    )
                 self._take_membership()
                 self._reads = ReadView(self._node.replica.live.slots())
                 self._writer = JournalWriter(journal, self._written)
@@ -290,6 +320,7 @@ class Agent:
         assert self._transport is not None
         self._transport.use(credentials.server_context, credentials.client_context)
         self._look_at_oneself()
+        self._input(lambda: self.node.renewed(self.now()))
 
     def _refusal(self, peer: PeerIdentity) -> str | None:
         """Why the policy keeps a peer out."""
@@ -308,11 +339,8 @@ class Agent:
         """Tell, once, that the policy keeps this node itself out."""
         refusal = self._refusal(self.credentials.identity)
         if refusal is not None and refusal != self._own_refusal:
-            self._tell_identity(NodeRevoked(refusal))
+            self.tell(NodeRevoked(refusal))
         self._own_refusal = refusal
-
-    def _tell_identity(self, event: IdentityEvent) -> None:
-        self._event_log.write(event, trio.current_time())
 
     async def _tick(self) -> None:
         """Call the node's timer when it is due."""
@@ -411,11 +439,13 @@ class Agent:
                 self._waiting.pop(event.token)(None)
             case ev.PublishFailed():
                 self._waiting.pop(event.token)(event.error)
+            case ev.CertificateOffered():
+                self._renewer.take(event.node_id, event.certificate)
             case ev.AckProgress():
                 if event.question in self._asking:
                     self._asking[event.question](event)
             case _:
-                self._event_log.write(event, trio.current_time())
+                self.tell(event)
                 if isinstance(event, ev.PolicyAccepted):
                     self._take_membership()
 

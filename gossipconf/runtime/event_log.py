@@ -19,6 +19,8 @@ UNREACHABLE_EVERY_S: Final = 300.0
 """An address that cannot be reached is tried every few seconds, for ever; it gets one line in five minutes."""
 UNRESOLVED_EVERY_S: Final = 3600.0
 """A resolver may be down for hours; a name that was never right must be seen all the same."""
+UNRENEWED_EVERY_S: Final = 3600.0
+"""An issuer without its ticket refuses every ten minutes, for weeks."""
 SUBJECTS_MAX: Final = 64
 """Addresses told of in such a time: they come from peers, who may name as many as they like."""
 
@@ -32,6 +34,7 @@ class EventLog:
         self._duplicates = _Rarely(DUPLICATE_EVERY_S)
         self._unreachable = _Rarely(UNREACHABLE_EVERY_S)
         self._unresolved = _Rarely(UNRESOLVED_EVERY_S)
+        self._unrenewed = _Rarely(UNRENEWED_EVERY_S)
 
     def write(self, event: ev.Event | IdentityEvent, now_s: float) -> None:
         """One line for ``event``, or none; ``now_s`` is monotonic."""
@@ -80,6 +83,11 @@ class EventLog:
                     log.error("%s has ended: peers refuse new connections", what)
                 else:
                     log.warning("%s ends in %d days, less than a third of its life", what, event.days_left)
+            case ev.RenewalFailed():
+                level = logging.WARNING if self._unrenewed.is_due(event.node_id, now_s) else logging.DEBUG
+                log.log(level, "%s does not renew this agent's certificate: %s", event.node_id, event.reason)
+            case ev.CertificateIssued():
+                log.info("renewed the certificate of %s", event.node_id)
             case NodeRevoked():
                 log.error("peers refuse this agent: %s; it goes on serving what it has", event.reason)
             case ev.DuplicateNode():

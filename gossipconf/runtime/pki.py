@@ -74,12 +74,14 @@ class PeerIdentity:
     """What a verified certificate says of its owner. Times are milliseconds since 1970.
 
     certificates:  SHA-256 of each certificate of the verified chain, the leaf's first; empty if it was not asked for
+    hosts:         DNS names and addresses beside the identity, which agents do not check
     """
 
     node_id: str
     cluster_id: bytes
     expires_ms: int
     certificates: tuple[bytes, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 def now() -> datetime:
@@ -278,9 +280,11 @@ def read_identity(certificate_der: bytes) -> PeerIdentity:
         certificate = x509.load_der_x509_certificate(certificate_der)
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = alternative.get_values_for_type(x509.UniformResourceIdentifier)
+        hosts = alternative.get_values_for_type(x509.DNSName)
+        addresses = alternative.get_values_for_type(x509.IPAddress)
         expires_ms = int(certificate.not_valid_after_utc.timestamp() * 1000)
     except x509.ExtensionNotFound:
-        uris, expires_ms = [], 0
+        uris, hosts, addresses, expires_ms = [], [], [], 0
     except _UNREADABLE as error:
         raise TransportError(f"the certificate cannot be read: {error}") from error
     ours = [uri for uri in uris if uri.startswith(_SCHEME)]
@@ -291,7 +295,7 @@ def read_identity(certificate_der: bytes) -> PeerIdentity:
     match = _IDENTITY.fullmatch(ours[0])
     if match is None or len(match[2]) > NODE_ID_BYTES_MAX:
         raise TransportError(f"the certificate's name {ours[0][:200]!r} is not gossipconf://<cluster id>/<node id>")
-    return PeerIdentity(match[2], bytes.fromhex(match[1]), expires_ms)
+    return PeerIdentity(match[2], bytes.fromhex(match[1]), expires_ms, hosts=(*hosts, *map(str, addresses)))
 
 
 def read_chain(chain: Sequence[bytes]) -> PeerIdentity:

@@ -58,7 +58,8 @@ def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
 
 def test_identity_round_trips(node: NodeFiles) -> None:
     expires_ms = int(certificate(node.certificate).not_valid_after_utc.timestamp()) * 1000
-    assert load_identity(node) == PeerIdentity("checkout-7.eu", CLUSTER, expires_ms)
+    hosts = ("node7.example.org", "10.0.0.7", "::1")
+    assert load_identity(node) == PeerIdentity("checkout-7.eu", CLUSTER, expires_ms, hosts=hosts)
 
 
 def test_private_keys_are_private_and_nothing_else_is_left(ca: Path, node: NodeFiles) -> None:
