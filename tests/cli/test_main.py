@@ -298,6 +298,8 @@ def test_an_agent_runs_until_it_is_told_to_stop_and_watch_sees_changes(founded, 
         assert "agent a serves cluster 'c'" in first["message"]
         while "ready for commands" not in json.loads(agent.stderr.readline())["message"]:
             pass
+        agent.send_signal(signal.SIGHUP)
+        assert "new connections use the certificate" in json.loads(agent.stderr.readline())["message"]
         with subprocess.Popen([*COMMAND, "watch", "w", "--count", "2", "--json"], **pipes) as watch:
             assert watch.stderr.readline() == b"watching w at a; Ctrl-C ends\n"
             assert run("put", "w/a", "1").code == 0
