@@ -17,6 +17,7 @@ from ..model.errors import KeyFileError
 from ..model.key import check_node_id
 from ..trust.cluster import Cluster
 from ..trust.keys import fingerprint, load_public
+from ..trust.membership import Membership, is_membership
 from . import ticket
 from .node_directory import (
     DEFAULT_LISTEN,
@@ -134,6 +135,7 @@ def show(
 def _cluster_facts(path: Path) -> dict[str, Any]:
     cluster = Cluster.load(path)
     policy = cluster.chain().head
+    membership = Membership.of(policy)
     return {
         "kind": "cluster file",
         "name": cluster.genesis.name,
@@ -151,7 +153,11 @@ def _cluster_facts(path: Path) -> dict[str, Any]:
                 "keys": [fingerprint(key) for key in role.keys],
             }
             for role in policy.roles
+            if not is_membership(role)
         ],
+        "issuers": list(membership.issuers),
+        "revoked_nodes": list(membership.nodes),
+        "revoked_certificates": [f"SHA256:{certificate.hex()}" for certificate in membership.certificates],
     }
 
 

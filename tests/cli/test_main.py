@@ -23,8 +23,11 @@ from gossipconf.cli.session import Member, Status
 from gossipconf.cli.status import remark, summary
 from gossipconf.model.entry import ValueType
 from gossipconf.model.limits import TIME_MS_MAX
-from gossipconf.trust.cluster import Cluster
+from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.keys import load_signer
+from gossipconf.trust.membership import Membership, with_membership
+from gossipconf.trust.policy import Policy
+from gossipconf.trust.signing import Reservation
 
 COMMAND = [sys.executable, "-m", "gossipconf.cli"]
 
@@ -241,6 +244,19 @@ def test_a_ticket_says_for_whom_it_is(founded, run):
     assert "--node-id NAME" in run("pki", "ticket", "--any").out
     assert "say which with --node-id" in run("pki", "redeem", "any.ticket").err
     assert run("pki", "redeem", "any.ticket", "--node-id", "d").code == 0
+
+
+def test_show_tells_whom_the_policy_revokes(founded, run):
+    cluster, root = Cluster.load(founded / "cluster.gossipconf"), load_signer(founded / "keys" / "root")
+    chain = cluster.chain()
+    roles = with_membership(chain.head.roles, Membership(issuers=("i",), nodes=("b",), certificates=(bytes(32),)))
+    policy = Policy(2, chain.head.roots, chain.head.threshold, roles)
+    change = sign_policy(chain, policy, [root], now_ms=1, reservation=Reservation(b"policies", 2))
+    Cluster(cluster.genesis, (*cluster.policies, change)).save(founded / "new.gossipconf")
+    facts = json.loads(run("pki", "show", "new.gossipconf", "--json").out)
+    assert (facts["issuers"], facts["revoked_nodes"]) == (["i"], ["b"])
+    assert facts["revoked_certificates"] == ["SHA256:" + "00" * 32]
+    assert [role["name"] for role in facts["roles"]] == ["admins"]
 
 
 def test_a_second_ca_does_not_replace_the_first(founded, run):
