@@ -23,8 +23,11 @@ from .tls import verified_chain
 
 DAY_MS: Final = 86_400_000
 ENDING_SHARE: Final = 3
-"""A certificate is ending when less than one of so many parts of its life is left: renewal begins, and people are
+"""A certificate is ending when less than one of so many parts of its life is left: it is renewed, or people are
 told. Two thirds are what ACME clients use, too: it leaves a month of 90 days for what is broken."""
+SPREAD_SHARE: Final = 12
+"""Renewal begins at a moment of its own of each certificate, within one of so many parts of its life after that: those
+of a whole cluster may have been made together, and an issuer has few links."""
 FLIGHTS_MAX: Final = 8
 """Turns of a rehearsed handshake; TLS 1.3 takes three."""
 
@@ -69,6 +72,13 @@ class Credentials:
     server_context: ssl.SSLContext
     client_context: ssl.SSLContext
     version: Version
+
+    @property
+    def renewal_ms(self) -> int:
+        """From when on the certificate is to be renewed."""
+        spread_ms = (self.lifetime.ends_ms - self.lifetime.starts_ms) // SPREAD_SHARE
+        draw = int.from_bytes(self.identity.certificates[0][:4], "big")  # of a hash: as good as random
+        return self.lifetime.ending_ms + spread_ms * draw // 2**32
 
 
 def version_of(files: NodeFiles) -> Version:

@@ -66,7 +66,8 @@ class OwnIdentity:
 
     use:      takes over new credentials
     tell:     is told what happens
-    renew:    is called at each look while the certificate is ending; True if somebody is asked to renew it
+    renew:    is called at each look while the certificate is ending, with whether its renewal is due; True if the
+              policy names somebody who would renew it
     wall_ms:  the wall clock
     """
 
@@ -78,7 +79,7 @@ class OwnIdentity:
         *,
         use: Callable[[Credentials], None],
         tell: Callable[[IdentityEvent], None],
-        renew: Callable[[], bool] = lambda: False,
+        renew: Callable[[bool], bool] = lambda is_due: False,
         wall_ms: Callable[[], int],
     ) -> None:
         self._files = files
@@ -89,7 +90,7 @@ class OwnIdentity:
         self._renew = renew
         self._wall_ms = wall_ms
         self._refused: tuple[Version, str] | None = None
-        self._ending_since_s: float | None = None
+        self._due_since_s: float | None = None
         self._told_s = {False: float("-inf"), True: float("-inf")}
         self._busy = trio.Lock()
         self.credentials = load_credentials(files, node_id, cluster_id)
@@ -128,7 +129,7 @@ class OwnIdentity:
                     self._tell(CertificateRefused(str(error)))
                 return
             self.credentials = credentials
-            self._refused = self._ending_since_s = None
+            self._refused = self._due_since_s = None
             self._told_s = {False: float("-inf"), True: float("-inf")}
             self._use(credentials)
             self._tell(CertificateReloaded(credentials.lifetime.ends_ms))
@@ -138,13 +139,18 @@ class OwnIdentity:
         now_s = trio.current_time()
         own, chain = self.credentials.lifetime, self.credentials.chain
         if self._is_ending(own):
-            if self._ending_since_s is None:
-                self._ending_since_s = now_s
-            patience_s = RENEWAL_PATIENCE_S if self._renew() else 0.0
-            if now_s >= self._ending_since_s + patience_s:
+            is_due = self._wall_ms() >= self.credentials.renewal_ms
+            if is_due and self._due_since_s is None:
+                self._due_since_s = now_s
+            is_hoped_for = self._renew(is_due)
+            if not is_hoped_for or self._is_late(now_s):
                 self._tell_ending(own, is_chain=False)
         if self._is_ending(chain):
             self._tell_ending(chain, is_chain=True)
+
+    def _is_late(self, now_s: float) -> bool:
+        """Whether a renewal that is due has not come for too long."""
+        return self._due_since_s is not None and now_s >= self._due_since_s + RENEWAL_PATIENCE_S
 
     def _is_ending(self, lifetime: Lifetime) -> bool:
         return self._wall_ms() >= lifetime.ending_ms

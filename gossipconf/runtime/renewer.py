@@ -36,9 +36,14 @@ class Renewer:
         assert link.peer.node_id == node_id, "a peer gets its own name and no other"
         return self._issuing.issue(node_id, request, link.peer.hosts)
 
-    def renew(self) -> bool:
-        """Have the agent's own certificate renewed: by itself if it is an issuer, else by one. False: there is none."""
+    def renew(self, is_due: bool) -> bool:
+        """If it is due have the agent's own certificate renewed: by itself if it is an issuer, else by one.
+
+        False if there is no issuer, or the files make it impossible.
+        """
         agent, own = self._agent, self._agent.credentials.identity
+        if not is_due:
+            return bool(agent.node.renewal.membership.issuers)
         try:
             request = make_request(agent.settings.files)
             if self._issuing is not None and own.node_id in agent.node.renewal.membership.issuers:

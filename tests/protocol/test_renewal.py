@@ -9,7 +9,7 @@ from gossipconf.protocol.messages import TEXT_BYTES_MAX, CertificateGiven, WantC
 from gossipconf.protocol.renewal import ALL_BURST, ANSWER_S, NODE_BURST, RETRY_S
 from gossipconf.trust.cluster import Cluster, found_cluster
 from gossipconf.trust.membership import Membership
-from tests.protocol.wire import Bench
+from tests.protocol.wire import Bench, Tapped
 from tests.strategies import NOW_MS, ROLES, ROOTS, signer
 
 REQUEST = b"a request"
@@ -208,3 +208,25 @@ def test_all_nodes_together_are_metered() -> None:
         bench.tell(link, WantCertificate(REQUEST))
         bench.lose(link)
     assert len(bench.issued) == ALL_BURST
+
+
+# -- together -------------------------------------------------------------------------------------
+
+
+def test_in_a_full_cluster_a_link_is_opened_for_it_and_stays_until_the_answer() -> None:
+    """Thirty nodes, of which one issues: whoever is not linked to it finds it by what it has said of itself."""
+    names = [f"n{number:02d}" for number in range(30)]
+    world = Tapped(*names, of=cluster_with("n00"))
+    world.run(60.0)
+    world.node("n00").issue_with(lambda link, node_id, request: b"certificate of " + node_id.encode())
+    far = [name for name in names[1:] if "n00" not in {link.node_id for link in world.node(name).links()}]
+    assert far
+    for _ in range(5):  # all at once: the issuer drops most of those who come, and they come again
+        for name in far:
+            if not world.events_of(name, CertificateOffered):
+                host = world.hosts[name]
+                assert world.node(name).renew(world._clock(host), REQUEST)
+                world._settle(host)
+        world.run(30.0)
+    offered = {name: world.events_of(name, CertificateOffered) for name in far}
+    assert offered == {name: [CertificateOffered("n00", b"certificate of " + name.encode())] for name in far}

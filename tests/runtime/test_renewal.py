@@ -42,9 +42,9 @@ def ticket_of(site: Site, node: str | None = None, days: int = 365) -> Path:
 
 
 def aged(site: Site, name: str, hosts: tuple[str, ...] = ()) -> NodeFiles:
-    """A certificate of which less than a third is left: 9 of 30 days."""
+    """A certificate of which less than a quarter is left: 7 of 30 days."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pki, "now", lambda: datetime.now(UTC) - timedelta(days=21))
+        patch.setattr(pki, "now", lambda: datetime.now(UTC) - timedelta(days=23))
         ca = site.directory / "ca"
         patch.setattr(pki, "check_dates", lambda *arguments: None)  # the CA is younger than the node
         return issue_node(ca, name, site.directory / name, days=30, hosts=hosts)
@@ -76,7 +76,7 @@ async def test_a_certificate_that_is_ending_is_renewed_by_an_issuer(
         m = await fleet.start("m", issuer)
         await fleet.linked(issuer, m)
         await fleet.settled(issuer, m)
-        m._renewer.renew()  # as the next look would
+        m._renewer.renew(is_due=True)  # as the next look would
         await renewed(fleet, m, before)
         assert m.credentials.lifetime.days_left(m.now().wall_ms) == DAYS - 1
         assert files.key.read_bytes() == key
@@ -118,7 +118,7 @@ async def test_an_issuer_renews_its_own(site: Site, tmp_path: Path) -> None:
     async with fleet_of(site, tmp_path) as fleet:
         issuer = await fleet.start("i", ticket=ticket_of(site))
         await decree(issuer, Membership(issuers=("i",)))
-        assert issuer._renewer.renew()
+        assert issuer._renewer.renew(is_due=True)
         await renewed(fleet, issuer, before)
 
 
@@ -157,8 +157,8 @@ async def test_an_issuer_that_the_policy_does_not_name_renews_nothing(
         issuer = await fleet.start("i", ticket=ticket_of(site))
         m = await fleet.start("m", issuer)
         await fleet.linked(issuer, m)
-        assert not m._renewer.renew()
-        assert any("ends in 8 days, less than a third of its life" in line for line in caplog.messages)
+        assert not m._renewer.renew(is_due=True)
+        assert any("ends in 6 days, less than a third of its life" in line for line in caplog.messages)
         async with asking(m) as asker:
             assert (await asker.ask("status"))["certificate"]["ending"]
 
