@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and never in place of another."""
+"""Files that appear whole or not at all, and in place of another only where that is asked for."""
 
 from __future__ import annotations
 
@@ -24,6 +24,36 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
         raise KeyFileError(f"{path} exists already and is not overwritten; move it away first") from None
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        if temporary:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of the file ``path``, whose mode stays. Raises KeyFileError if it cannot be written.
+
+    A crash leaves the one or the other, and no part of either.
+    """
+    temporary = ""
+    try:
+        path = path.resolve(strict=True)  # what a link points at is replaced, and not the link
+        mode = path.stat().st_mode & 0o777
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            os.fchmod(descriptor, mode)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(temporary, path)
+        temporary = ""
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be replaced: {error.strerror}") from None
     finally:
         if temporary:
             with contextlib.suppress(FileNotFoundError):
