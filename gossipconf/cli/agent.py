@@ -37,6 +37,8 @@ def run(
 ) -> None:
     """Run an agent until SIGTERM or Ctrl-C. It logs to stderr.
 
+    SIGHUP has it read its certificate files again.
+
     \b
     Examples:
       gossipconf agent run shop/nodes/a

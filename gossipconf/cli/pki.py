@@ -1,4 +1,4 @@
-"""Certificates and node directories: `pki ca`, `pki node` and `pki show`.
+"""Certificates and node directories: `pki ca`, `pki node` and `pki show`; tickets are in ``ticket``.
 
 A node's directory is all that its machine needs: certificate, cluster file and
 settings. The CA's key stays behind. Knows files; the X.509 is ``runtime.pki``'s and
@@ -7,26 +7,36 @@ settings. The CA's key stays behind. Knows files; the X.509 is ``runtime.pki``'s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from ..model.errors import ConfigError, GossipconfError, KeyFileError
+from ..model.errors import KeyFileError
 from ..model.key import check_node_id
-from ..runtime.settings import SETTINGS_FILE, load
 from ..trust.cluster import Cluster
 from ..trust.keys import fingerprint, load_public
+from ..trust.membership import Membership, is_membership
 from ..trust.recipient import load_recipient_key, read_public_pem, recipient_id
+from . import ticket
+from .node_directory import (
+    DEFAULT_LISTEN,
+    AdvertiseOption,
+    DaysOption,
+    HostsOption,
+    JoinOption,
+    ListenOption,
+    SealKeyOption,
+    ZoneOption,
+    make_directory,
+    say_made,
+    settings_of,
+)
 from .output import count, escaped, moment, print_json, say
 from .target import CA, CLUSTER_FILE, NODES, ClusterOption, JsonOption, find_directory
 
 app = typer.Typer(help="Issue and inspect certificates.", no_args_is_help=True)
-
-DEFAULT_LISTEN: Final = "127.0.0.1:7946"
-"""Loopback, so that a first try is not open to the network; 7946 is the port of gossip by custom (Serf)."""
 
 
 @app.command("ca")
@@ -55,33 +65,13 @@ def make_node(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The node's name: lower-case letters, digits, dots and dashes.")
     ],
-    listen: Annotated[
-        str, typer.Option("--listen", metavar="HOST:PORT", help="Where it accepts peers; port 0 takes a free one.")
-    ] = DEFAULT_LISTEN,
-    advertise: Annotated[
-        str | None,
-        typer.Option("--advertise", metavar="HOST:PORT", help="Where peers reach it, if not where it listens."),
-    ] = None,
-    join: Annotated[
-        list[str] | None,
-        typer.Option("--join", metavar="HOST:PORT|srv:NAME", help="Another agent, or several; may be repeated."),
-    ] = None,
-    hosts: Annotated[
-        list[str] | None,
-        typer.Option("--host", metavar="HOST", help="A DNS name or address for the certificate; may be repeated."),
-    ] = None,
-    zone: Annotated[
-        str, typer.Option("--zone", metavar="ZONE", help="Where it runs, as a path such as eu-west/a.")
-    ] = "",
-    days: Annotated[int, typer.Option("--days", metavar="N", help="How long its certificate is valid.")] = 365,
-    seal_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--seal-key",
-            metavar="FILE",
-            help="The node's seal.key until now, so that it still opens what is sealed to it.",
-        ),
-    ] = None,
+    listen: ListenOption = DEFAULT_LISTEN,
+    advertise: AdvertiseOption = None,
+    join: JoinOption = None,
+    hosts: HostsOption = None,
+    zone: ZoneOption = "",
+    days: DaysOption = 365,
+    seal_key: SealKeyOption = None,
     cluster: ClusterOption = None,
 ) -> None:
     """Make a node's directory.
@@ -99,23 +89,19 @@ def make_node(
     home = find_directory(cluster)
     trusted = Cluster.load(home / CLUSTER_FILE)
     out = home / NODES / name
-    if out.exists():
-        raise KeyFileError(f"{out} exists already and is not overwritten; move it away or choose another name")
-    settings: dict[str, object] = {"node": name, "listen": listen}
-    settings |= {"advertise": advertise} if advertise else {}
-    settings |= {"zone": zone, "join": list(join or ())}
-    _check_settings(out, settings)
+    settings = settings_of(name, listen, advertise, join, zone)
     recipient = None if seal_key is None else load_recipient_key(seal_key)
-    try:
-        issue_node(home / CA, name, out, hosts=hosts or (), days=days, recipient=recipient)
-        trusted.save(out / CLUSTER_FILE)
-        (out / SETTINGS_FILE).write_text(_settings_text(settings), encoding="utf-8")
-    except OSError as error:
-        raise KeyFileError(f"{out} cannot be written: {error.strerror}") from None
-    say(f"made {out}: certificate for {count(days, 'day')}, cluster file and {SETTINGS_FILE}")
-    if not join:
-        say("it joins nobody by itself; for the next nodes say --join with this one's address")
-    say(f"start it with: gossipconf agent run {out}")
+    make_directory(
+        out,
+        settings,
+        trusted,
+        lambda: issue_node(home / CA, name, out, hosts=hosts or (), days=days, recipient=recipient),
+    )
+    say_made(out, count(days, "day"), joins=bool(join))
+
+
+app.command("ticket")(ticket.make)
+app.command("redeem")(ticket.redeem)
 
 
 @app.command()
@@ -157,38 +143,13 @@ def show(
         _print_facts(facts)
 
 
-# -- making ---------------------------------------------------------------------------------------
-
-
-def _check_settings(out: Path, settings: Mapping[str, object]) -> None:
-    """Let the agent's own loader find what is wrong before anything is written."""
-    directory = next(parent for parent in out.parents if parent.is_dir())
-    probe = directory / f".{out.name}.{SETTINGS_FILE}"
-    try:
-        probe.write_text(_settings_text(settings), encoding="utf-8")
-    except OSError as error:
-        raise KeyFileError(f"{directory} cannot be written: {error.strerror}") from None
-    try:
-        load(probe)
-    except GossipconfError as error:
-        raise ConfigError(str(error).replace(f"{probe}: ", "")) from None
-    finally:
-        probe.unlink()
-
-
-def _settings_text(settings: Mapping[str, object]) -> str:
-    # JSON's strings and lists of strings are TOML's, but for DEL, which no option may have.
-    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
-    head = "# Settings of a gossipconf agent; relative paths are relative to this file."
-    return "\n".join([head, *lines, ""])
-
-
 # -- showing --------------------------------------------------------------------------------------
 
 
 def _cluster_facts(path: Path) -> dict[str, Any]:
     cluster = Cluster.load(path)
     policy = cluster.chain().head
+    membership = Membership.of(policy)
     return {
         "kind": "cluster file",
         "name": cluster.genesis.name,
@@ -206,7 +167,11 @@ def _cluster_facts(path: Path) -> dict[str, Any]:
                 "keys": [fingerprint(key) for key in role.keys],
             }
             for role in policy.roles
+            if not is_membership(role)
         ],
+        "issuers": list(membership.issuers),
+        "revoked_nodes": list(membership.nodes),
+        "revoked_certificates": [f"SHA256:{certificate.hex()}" for certificate in membership.certificates],
     }
 
 

@@ -95,11 +95,29 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """How long the asked agent's certificate holds, and the one above it that ends first; whole days.
+
+    ending:  of one of the two less than a third of its life is left
+    """
+
+    ends_ms: int
+    days_left: int
+    chain_ends_ms: int
+    chain_days_left: int
+    ending: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """Every agent that the asked one knows, itself first, then by name. `crowded`: there are more than it lists."""
+    """Every agent that the asked one knows, itself first, then by name. `crowded`: there are more than it lists.
+
+    ``certificate`` is None for an agent of a release that does not tell.
+    """
 
     members: Sequence[Member]
     crowded: bool = False
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +269,7 @@ class Session:
             for raw in raws
         ]
         ordered = sorted(members, key=lambda member: (member.state != "self", member.node))
-        return Status(ordered, _field(reply, "crowded", bool))
+        return Status(ordered, _field(reply, "crowded", bool), _certificate(reply))
 
     def acks(self, change: str | None, wait_s: float) -> Iterator[Tally]:
         """Who has applied the change whose id begins with `change`, or holds the asked agent's state: as it changes.
@@ -458,6 +476,19 @@ def _names(event: dict[str, Any], name: str) -> tuple[str, ...]:
     if not all(isinstance(one, str) for one in names):
         raise ControlError(f"the agent's reply has no proper field {name!r}; is the agent of another version?")
     return tuple(names)
+
+
+def _certificate(reply: Mapping[str, Any]) -> Certificate | None:
+    raw = reply.get("certificate")
+    if not isinstance(raw, dict):
+        return None
+    return Certificate(
+        ends_ms=_field(raw, "ends_ms", int),
+        days_left=_field(raw, "days_left", int),
+        chain_ends_ms=_field(raw, "chain_ends_ms", int),
+        chain_days_left=_field(raw, "chain_days_left", int),
+        ending=_field(raw, "ending", bool),
+    )
 
 
 def _field(reply: Any, name: str, kind: Any) -> Any:

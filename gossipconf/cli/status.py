@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from .output import count, duration, escaped, print_json, print_table, say, stdout, table
-from .session import Member, Session, Status, open_session
+from .session import Certificate, Member, Session, Status, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 NAMED_MAX = 5
@@ -55,7 +56,9 @@ def status(
     no sign of life came for long, or since the asked agent started) or stopped (it
     said so). NOTE tells of a disk that fails, and of an agent that has sent what is
     invalid, leaves many pulls unanswered or stays unequal after many syncs: --json
-    counts these complaints of the asked agent for all.
+    counts these complaints of the asked agent for all. The second line, "certificate"
+    in JSON, says how long the asked agent's certificate holds, and of those above it
+    the one that ends first.
 
     \b
     Examples:
@@ -109,6 +112,21 @@ def summary(node: str, status: Status) -> str:
     return sentence + (f"; cannot write to disk: {_named(degraded)}" if degraded else "")
 
 
+def certificate_line(node: str, certificate: Certificate) -> Text:
+    """How long the asked agent can still make links."""
+    line = (
+        f"certificate of {escaped(node)}: {_days_left(certificate.days_left)}; "
+        f"of those above it: {_days_left(certificate.chain_days_left)}"
+    )
+    if not certificate.ending:
+        return Text(line)
+    return Text(f"{line}; less than a third of its life", style="red" if certificate.days_left < 0 else "yellow")
+
+
+def _days_left(days: int) -> str:
+    return f"{count(days, 'day')} left" if days >= 0 else "ended"
+
+
 def _last_heard(member: Member) -> str:
     """When a silent agent was last heard of, in words."""
     return "not heard since this one started" if member.age_ms is None else f"last heard {duration(member.age_ms)} ago"
@@ -131,6 +149,8 @@ def _rounds(every_s: float, number: int | None) -> Iterator[int]:
 
 def _print(session: Session, status: Status) -> None:
     say(summary(session.node, status))
+    if status.certificate is not None:
+        say(certificate_line(session.node, status.certificate))
     say()
     print_table(COLUMNS, _rows(status.members))
 
@@ -139,9 +159,10 @@ def _watch_live(session: Session, rounds: Iterator[int]) -> None:
     with Live(console=stdout(), auto_refresh=False, screen=False) as live:
         for _ in rounds:
             seen = session.status()
-            group = Group(
-                Text(summary(session.node, seen)), Text(), table(COLUMNS, _rows(seen.members), live.console.width)
-            )
+            head = [Text(summary(session.node, seen))]
+            if seen.certificate is not None:
+                head.append(certificate_line(session.node, seen.certificate))
+            group = Group(*head, Text(), table(COLUMNS, _rows(seen.members), live.console.width))
             live.update(group, refresh=True)
 
 
@@ -187,6 +208,7 @@ def _document(session: Session, status: Status) -> dict[str, Any]:
         "node": session.node,
         "summary": summary(session.node, status),
         "crowded": status.crowded,
+        "certificate": None if status.certificate is None else asdict(status.certificate),
         "members": [
             {
                 "node": member.node,

@@ -157,6 +157,10 @@ class AddressBook:
         for known in ordinary[: max(0, len(self._addresses) - ADDRESS_BOOK_MAX)]:
             self._remove(known)  # where nobody was met first, and what fails before what does not
 
+    def seeds(self) -> list[str]:
+        """The addresses that are seeds now."""
+        return [address for address, record in self._addresses.items() if record.is_seed]
+
     def met(self, address: str, node_id: str, rng: Random, zone: ZoneTag = 0) -> None:
         """``address`` was dialled and ``node_id`` was there. Where that node was met before it is no more."""
         self.learn(address, rng, zone)

@@ -165,6 +165,29 @@ class AckProgress:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateOffered:
+    """An issuer has answered: PEM of a certificate and the intermediates after it, which nobody has looked at yet."""
+
+    node_id: str
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalFailed:
+    """An issuer has refused to renew this node's certificate, or has not answered."""
+
+    node_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateIssued:
+    """This node has renewed a peer's certificate."""
+
+    node_id: str
+
+
 Event: TypeAlias = (
     PeerUp
     | PeerDown
@@ -183,4 +206,7 @@ Event: TypeAlias = (
     | DiskRecovered
     | DuplicateNode
     | AckProgress
+    | CertificateOffered
+    | RenewalFailed
+    | CertificateIssued
 )

@@ -78,6 +78,10 @@ def change_bytes(value: Any) -> bytes:
     return as_bytes(value, "a change", length_max=FORM_BYTES_MAX)
 
 
+def some_bytes(length_max: int) -> Reader:
+    return lambda value: as_bytes(value, "a byte string", length_max=length_max)
+
+
 def message_bytes(value: Any) -> bytes:
     return as_bytes(value, "a message inside another", length_max=MESSAGE_BYTES_MAX)
 

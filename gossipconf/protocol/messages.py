@@ -84,6 +84,10 @@ GRAFT_ZONES_MAX: Final = 64
 """Zones named at once: more than anybody runs in."""
 EPOCH_MAX: Final = (1 << 31) - 1
 """Epochs of one question: one in two seconds for a century."""
+REQUEST_BYTES_MAX: Final = 4_096
+"""A request for a certificate: 250 bytes with a key of P-256, 1.7 KB with RSA of 4,096 bits and some names."""
+CERTIFICATE_BYTES_MAX: Final = 16_384
+"""A certificate and three intermediates, in PEM: 1 to 4 KB each."""
 LEASE_MS_MAX: Final = 60_000
 """How long a question stands without its asker: one that has vanished costs nothing after a minute."""
 
@@ -204,8 +208,7 @@ class Goodbye:
     @classmethod
     def saying(cls, code: GoodbyeCode, reason: str) -> Goodbye:
         """A goodbye whose reason fits, whatever it quotes."""
-        shown = "".join(one if one.isprintable() else "?" for one in reason)
-        return cls(code, shown.encode()[:TEXT_BYTES_MAX].decode(errors="ignore"))
+        return cls(code, _fitting(reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -604,6 +607,38 @@ class Cancel:
     READERS: ClassVar = (fields.byte_string(NONCE_BYTES),)
 
 
+@dataclass(frozen=True, slots=True)
+class WantCertificate:
+    """Asks an issuer for a new certificate of the sender's own name. ``request``: PKCS #10, signed with its key."""
+
+    request: bytes
+    TYPE: ClassVar = 50
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.some_bytes(REQUEST_BYTES_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateGiven:
+    """The answer: PEM of the certificate and of the intermediates after it; or empty, and why not, for people."""
+
+    certificate: bytes
+    refusal: str
+    TYPE: ClassVar = 51
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.some_bytes(CERTIFICATE_BYTES_MAX), fields.text(TEXT_BYTES_MAX))
+
+    @classmethod
+    def refusing(cls, reason: str) -> CertificateGiven:
+        """A refusal whose reason fits, whatever it quotes."""
+        return cls(b"", _fitting(reason))
+
+
+def _fitting(reason: str) -> str:
+    """``reason`` as far as a text field takes it."""
+    shown = "".join(one if one.isprintable() else "?" for one in reason)
+    return shown.encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
+
+
 Message: TypeAlias = (
     Hello
     | Ping
@@ -637,6 +672,8 @@ Message: TypeAlias = (
     | Ask
     | Report
     | Cancel
+    | WantCertificate
+    | CertificateGiven
 )
 
 _TYPES: Final[dict[int, type[Any]]] = {
@@ -674,6 +711,8 @@ _TYPES: Final[dict[int, type[Any]]] = {
         Ask,
         Report,
         Cancel,
+        WantCertificate,
+        CertificateGiven,
     )
 }
 

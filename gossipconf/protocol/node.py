@@ -1,14 +1,15 @@
 """The sans-IO node: every input of the world in, every output out.
 
     inputs     start · connected · connect_failed · resolved · resolve_failed · disconnected ·
-               received · dropped · timer · reserve · publish · persisted · ask · cancel · stop;
+               received · dropped · timer · reserve · publish · persisted · ask · cancel · renew ·
+               renewed · stop;
                each with `now`
     outputs    Send · Connect · Resolve · Disconnect · Persist · Show · Emit, and `next_timer_s`
 
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
 (what news has missed), `presence` (who is there), `acks` (who has applied what), `seeds`
-(the way in), over one `replica`. The agent's shell and the simulator drive the same
-class. After each input take the outputs and carry them out in order.
+(the way in), `renewal` (certificates), over one `replica`. The agent's shell and the
+simulator drive the same class. After each input take the outputs and carry them out in order.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ..model.errors import ProtocolViolation
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
-from . import acks, broadcast, overlay, presence, sync
+from . import acks, broadcast, overlay, presence, renewal, sync
 from .acks import Acks
 from .address_book import AddressBook
 from .broadcast import Broadcast
@@ -36,6 +37,7 @@ from .link import Identity, Link
 from .messages import Bundle, Checked, GoodbyeCode, Hinted, Hints, Message, Root
 from .overlay import Overlay
 from .presence import PresenceBoard
+from .renewal import Issue, Renewal
 from .replica import Replica
 from .roster import Member, SavedMembers
 from .seeds import Seeds
@@ -128,6 +130,7 @@ class Node:
             use=self.overlay.set_seeds,
         )
         self.acks = Acks(self.environment, self.replica, self.overlay)
+        self.renewal = Renewal(self.environment, self.overlay, lambda: chain.head, self.presence.address_of)
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
             Bundle: self._unbundle,
@@ -136,6 +139,7 @@ class Node:
             **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
             **dict.fromkeys(sync.MESSAGES, self.sync.handle),
             **dict.fromkeys(acks.MESSAGES, self.acks.handle),
+            **dict.fromkeys(renewal.MESSAGES, self.renewal.handle),
         }
         self._policies = tuple(policies)
         self._shown_root = b""
@@ -283,6 +287,20 @@ class Node:
         self.environment.now = now
         self.acks.cancel(question)
 
+    def issue_with(self, issue: Issue) -> None:
+        """From now on renew peers' certificates by ``issue``, while the policy calls this node an issuer."""
+        self.renewal.issue = issue
+
+    def renew(self, now: Now, request: bytes) -> bool:
+        """Have this node's certificate renewed; whether the policy names an issuer. See `Renewal.ask`."""
+        self.environment.now = now
+        return self.renewal.ask(request)
+
+    def renewed(self, now: Now) -> None:
+        """No renewal is wanted any more."""
+        self.environment.now = now
+        self.renewal.finish()
+
     def stop(self, now: Now) -> None:
         """Say goodbye; no output but sends, disconnects and writes under way comes after this."""
         self.environment.now = now
@@ -314,6 +332,7 @@ class Node:
         self.broadcast.link_up(link)
         self.presence.link_up(link)
         self.acks.link_up(link)
+        self.renewal.link_up(link)
 
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
@@ -321,6 +340,7 @@ class Node:
         self.seeds.link_down()
         self.presence.link_down(link)
         self.acks.link_down(link)
+        self.renewal.link_down(link)
 
     def _link_placed(self, link: Link) -> None:
         self.broadcast.link_placed(link)

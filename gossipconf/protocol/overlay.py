@@ -350,6 +350,13 @@ class Overlay:
         self.book.set_seeds(addresses)
         self._plan_upkeep(self._environment.now.monotonic_s)
 
+    def visit(self, address: str) -> None:
+        """Dial ``address`` although there may be no room; the link goes again once it has served: see `close_probe`."""
+        busy = {*self._dialling, *(link.address for link in self._links.values() if not link.closing)}
+        if address not in busy and address != self.identity.address and not self._stopping:
+            self._probing[address] = None
+            self._connect(address)
+
     def report_namesake(self, boot: bytes, address: str) -> None:
         """Another agent runs under this node's name: tell, but the same one not more than once an hour."""
         now_s = self._environment.now.monotonic_s

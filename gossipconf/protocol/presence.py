@@ -149,6 +149,11 @@ class PresenceBoard:
             known = [member for member in known if self.standing(member).state is not State.SILENT]
         return known
 
+    def address_of(self, node_id: str) -> str | None:
+        """Where a member said that it can be dialled, or None."""
+        member = self._roster.get(node_id)
+        return None if member is None else member.presence.address or None
+
     def standing(self, member: Member, now_s: float | None = None) -> Standing:
         """How a member stands, as far as this node knows; now, or at the time of its last input."""
         if now_s is None:

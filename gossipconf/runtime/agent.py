@@ -14,7 +14,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,6 @@ from ..model.errors import (
     InvalidInput,
     JournalCorrupt,
     JournalError,
-    KeyFileError,
     NotRecipient,
     Rejected,
 )
@@ -49,18 +48,21 @@ from ..protocol.roster import SavedMembers
 from ..protocol.subject import Subject
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
-from ..trust.recipient import RecipientKey
+from ..trust.membership import Membership
 from ..trust.sealed import Place, unwrap
 from ..trust.signing import Reservation
 from .address import format_address, needs_resolving
 from .control import ControlServer
+from .credentials import Credentials
 from .discovery import Discovery, LookUp, check_extra
 from .error_group import one_error
 from .event_log import EventLog
+from .issuing import Issuing
 from .link import Link
-from .pki import client_context, load_identity, server_context
+from .own_identity import IdentityEvent, NodeRevoked, OwnIdentity
+from .pki import PeerIdentity
 from .reads import ReadView
-from .seal_key import load_seal_key
+from .renewer import Renewer
 from .settings import AgentSettings
 from .transport import Transport, TransportEvents, TransportLimits
 from .writer import JournalWriter
@@ -105,7 +107,10 @@ class Agent:
         self._transport: Transport | None = None
         self._nursery: trio.Nursery | None = None
         self._writer: JournalWriter | None = None
-        self._recipient: RecipientKey | None = None
+        self._identity: OwnIdentity | None = None
+        self._renewer = Renewer(self, None)
+        self._membership = Membership()
+        self._own_refusal: str | None = None
         self._links: dict[int, Link] = {}
         self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
         self._asking: dict[int, Callable[[ev.AckProgress], None]] = {}
@@ -139,6 +144,13 @@ class Agent:
             raise RuntimeError("the agent has not started")
         return self._writer
 
+    @property
+    def credentials(self) -> Credentials:
+        """Key and certificate in use."""
+        if self._identity is None:
+            raise RuntimeError("the agent has not started")
+        return self._identity.credentials
+
     def transport_link(self, link_id: int) -> Link | None:
         """The connection behind a protocol link."""
         return self._links.get(link_id)
@@ -151,9 +163,10 @@ class Agent:
         entry = version.entry
         if entry.type is not ValueType.SEALED or entry.value is None:
             raise InvalidInput(f"{entry.key!r} is not a sealed value")
-        if self._recipient is None:
+        recipient = self.credentials.recipient
+        if recipient is None:
             raise NotRecipient(f"{entry.key!r} is sealed, and this agent has no {self.settings.files.seal_key}")
-        return unwrap(entry.value, Place(version.header.cluster, entry.key, entry.variant), self._recipient)
+        return unwrap(entry.value, Place(version.header.cluster, entry.key, entry.variant), recipient)
 
     def reserve(self, signer: bytes, slots: list[Slot]) -> Reservation:
         """The number under which ``signer`` can publish to ``slots``."""
@@ -207,6 +220,31 @@ class Agent:
         """Begin to stop: farewell to peers, what is queued is sent and written."""
         self._stop.set()
 
+    async def reload(self) -> None:
+        """Read key, certificate and CA again, for new connections; an event tells what has come of it."""
+        if self._identity is not None:
+            await self._identity.reload()
+
+    def ask_renewal(self, request: bytes) -> bool:
+        """Ask issuers to renew this agent's certificate; whether the policy names any. See `Renewal.ask`."""
+        asked = False
+
+        def ask() -> None:
+            nonlocal asked
+            asked = self.node.renew(self.now(), request)
+
+        self._input(ask)
+        return asked
+
+    def start_soon(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Run ``task`` while the agent runs."""
+        assert self._nursery is not None
+        self._nursery.start_soon(task, *arguments)
+
+    def tell(self, event: ev.Event | IdentityEvent) -> None:
+        """Tell people, in the log."""
+        self._event_log.write(event, trio.current_time())
+
     def now(self) -> Now:
         """The two clocks."""
         return Now(trio.current_time(), self._wall_ms())
@@ -223,15 +261,25 @@ class Agent:
         check_extra(settings.join)
         cluster = Cluster.load(settings.cluster)
         cluster_id = cluster.genesis.cluster_id
-        self._check_certificate(cluster)
-        self._recipient = load_seal_key(settings.files, cluster_id)
-        if self._recipient is None:
+        if settings.ticket is not None:
+            self._renewer = Renewer(self, Issuing(settings.ticket, cluster_id, settings.issued_days))
+        identity = self._identity = OwnIdentity(
+            settings.files,
+            settings.node,
+            cluster_id,
+            use=self._use,
+            tell=self.tell,
+            renew=self._renewer.renew,
+            wall_ms=self._wall_ms,
+        )
+        if identity.credentials.recipient is None:
             log.info("no %s: this agent opens no sealed values", settings.files.seal_key)
         _make_directory(settings.data)
         transport = self._transport = self._make_transport(
-            server_context=server_context(settings.files),
-            client_context=client_context(settings.files),
+            server_context=identity.credentials.server_context,
+            client_context=identity.credentials.client_context,
             cluster_id=cluster_id,
+            refusal=self._refusal,
             events=TransportEvents(self._connected, self._received, self._closed, self._dial_failed, _refused),
             source_host=settings.source_host,
             limits=TransportLimits(connect_s=settings.tuning.dial_s),
@@ -246,6 +294,11 @@ class Agent:
             address = settings.advertise or format_address(*bound)
             try:
                 self._node = _make_node(settings, cluster, restored, address, path, self._rng)
+                if self._renewer.can_issue:
+                    self._node.issue_with(
+                        lambda link, node_id, request: self._renewer.issue(self._links[link], node_id, request)
+                    )
+                self._take_membership()
                 self._reads = ReadView(self._node.replica.live.slots())
                 self._writer = JournalWriter(journal, self._written)
                 log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
@@ -271,6 +324,8 @@ class Agent:
             await nursery.start(transport.run)
             self._input(lambda: self.node.start(self.now()))  # at once: no handshake is done by now
             nursery.start_soon(self._tick)
+            assert self._identity is not None
+            nursery.start_soon(self._identity.run)
             task_status.started()
             await self._stop.wait()
             control.close()
@@ -283,19 +338,31 @@ class Agent:
                 await writer.flushed()
             nursery.cancel_scope.cancel()
 
-    def _check_certificate(self, cluster: Cluster) -> None:
-        """The certificate must be this node's and of this cluster, or no peer would talk to it."""
-        settings = self.settings
-        identity = load_identity(settings.files)
-        if identity.node_id != settings.node:
-            raise ConfigError(
-                f"option 'node' is {settings.node!r}, but {settings.files.certificate} names {identity.node_id!r}"
-            )
-        if identity.cluster_id != cluster.genesis.cluster_id:
-            raise KeyFileError(
-                f"{settings.files.certificate} is for cluster {identity.cluster_id.hex()[:8]}…, "
-                f"{settings.cluster} is cluster {cluster.genesis.cluster_id.hex()[:8]}…"
-            )
+    def _use(self, credentials: Credentials) -> None:
+        assert self._transport is not None
+        self._transport.use(credentials.server_context, credentials.client_context)
+        self._look_at_oneself()
+        self._input(lambda: self.node.renewed(self.now()))
+
+    def _refusal(self, peer: PeerIdentity) -> str | None:
+        """Why the policy keeps a peer out."""
+        return self._membership.refusal(peer.node_id, peer.certificates)
+
+    def _take_membership(self) -> None:
+        """A policy has come into force: close the links to those whom it keeps out."""
+        self._membership = Membership.of(self.node.replica.chain.head)
+        for link in tuple(self._links.values()):
+            refusal = self._refusal(link.peer)
+            if refusal is not None:
+                link.close(refusal)
+        self._look_at_oneself()
+
+    def _look_at_oneself(self) -> None:
+        """Tell, once, that the policy keeps this node itself out."""
+        refusal = self._refusal(self.credentials.identity)
+        if refusal is not None and refusal != self._own_refusal:
+            self.tell(NodeRevoked(refusal))
+        self._own_refusal = refusal
 
     async def _tick(self) -> None:
         """Call the node's timer when it is due."""
@@ -405,24 +472,29 @@ class Agent:
                 self._waiting.pop(event.token)(None)
             case ev.PublishFailed():
                 self._waiting.pop(event.token)(event.error)
+            case ev.CertificateOffered():
+                self._renewer.take(event.node_id, event.certificate)
             case ev.AckProgress():
                 if event.question in self._asking:
                     self._asking[event.question](event)
             case _:
-                self._event_log.write(event, trio.current_time())
+                self.tell(event)
+                if isinstance(event, ev.PolicyAccepted):
+                    self._take_membership()
 
 
 def run(settings: AgentSettings, ready: Callable[[Agent], None] = lambda agent: None) -> None:
     """Run an agent until SIGTERM or SIGINT, in a trio loop of its own. Calls ``ready`` once it serves.
 
+    SIGHUP has it read its certificate again.
     Raises GossipconfError for what is wrong at the start.
     """
 
     async def main() -> None:
         agent = Agent(settings)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, one_error():
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals, one_error():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_stop_on_signal, signals, agent, nursery.cancel_scope)
+                nursery.start_soon(_obey_signals, signals, agent, nursery.cancel_scope)
                 await nursery.start(_run_and_cancel, agent, nursery.cancel_scope)
                 ready(agent)
 
@@ -436,10 +508,13 @@ async def _run_and_cancel(
     scope.cancel()
 
 
-async def _stop_on_signal(signals: object, agent: Agent, scope: trio.CancelScope) -> None:
-    """The first signal stops gracefully, the second at once."""
+async def _obey_signals(signals: AsyncIterator[int], agent: Agent, scope: trio.CancelScope) -> None:
+    """SIGHUP reads the certificate again. The first signal of another kind stops gracefully, the second at once."""
     count = 0
-    async for _ in signals:  # type: ignore[attr-defined]
+    async for number in signals:
+        if number == signal.SIGHUP:
+            await agent.reload()
+            continue
         count += 1
         if count == 1:
             agent.stop()

@@ -257,7 +257,25 @@ class ControlServer:
                     "complaints": node.overlay.complaints.of(told.node_id),
                 }
             )
-        return {"node": own.node_id, "root": own.root, "crowded": node.presence.is_crowded, "members": members}
+        return {
+            "node": own.node_id,
+            "root": own.root,
+            "crowded": node.presence.is_crowded,
+            "members": members,
+            "certificate": self._certificate(),
+        }
+
+    def _certificate(self) -> dict[str, Any]:
+        """How long the agent's certificate holds, and the one above it that ends first."""
+        credentials, now_ms = self._agent.credentials, self._agent.now().wall_ms
+        own, chain = credentials.lifetime, credentials.chain
+        return {
+            "ends_ms": own.ends_ms,
+            "days_left": own.days_left(now_ms),
+            "chain_ends_ms": chain.ends_ms,
+            "chain_days_left": chain.days_left(now_ms),
+            "ending": now_ms >= min(own.ending_ms, chain.ending_ms),
+        }
 
     async def _watch(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
         try:

@@ -7,9 +7,11 @@ written is in these lines: whoever prints them escapes it.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Final
 
 from ..protocol import events as ev
+from .own_identity import CertificateEnding, CertificateRefused, CertificateReloaded, IdentityEvent, NodeRevoked
 
 DUPLICATE_EVERY_S: Final = 60.0
 """A copied node directory is redialled every few seconds, for ever; its operator reads one line a minute."""
@@ -17,6 +19,8 @@ UNREACHABLE_EVERY_S: Final = 300.0
 """An address that cannot be reached is tried every few seconds, for ever; it gets one line in five minutes."""
 UNRESOLVED_EVERY_S: Final = 3600.0
 """A resolver may be down for hours; a name that was never right must be seen all the same."""
+UNRENEWED_EVERY_S: Final = 3600.0
+"""An issuer without its ticket refuses every ten minutes, for weeks."""
 SUBJECTS_MAX: Final = 64
 """Addresses told of in such a time: they come from peers, who may name as many as they like."""
 
@@ -33,8 +37,9 @@ class EventLog:
         self._duplicates = _Rarely(DUPLICATE_EVERY_S)
         self._unreachable = _Rarely(UNREACHABLE_EVERY_S)
         self._unresolved = _Rarely(UNRESOLVED_EVERY_S)
+        self._unrenewed = _Rarely(UNRENEWED_EVERY_S)
 
-    def write(self, event: ev.Event, now_s: float) -> None:
+    def write(self, event: ev.Event | IdentityEvent, now_s: float) -> None:
         """One line for ``event``, or none; ``now_s`` is monotonic."""
         match event:
             case ev.PeerUp():
@@ -78,9 +83,36 @@ class EventLog:
                 )
             case ev.DiskRecovered():
                 log.info("the disk takes writes again")
+            case ev.RenewalFailed():
+                level = logging.WARNING if self._unrenewed.is_due(event.node_id, now_s) else logging.DEBUG
+                log.log(level, "%s does not renew this agent's certificate: %s", event.node_id, event.reason)
+            case ev.CertificateIssued():
+                log.info("renewed the certificate of %s", event.node_id)
             case ev.DuplicateNode():
                 if self._duplicates.is_due(event.address, now_s):
                     log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")
+            case CertificateReloaded() | CertificateRefused() | CertificateEnding() | NodeRevoked():
+                _write_identity(event)
+
+
+def _write_identity(event: IdentityEvent) -> None:
+    match event:
+        case CertificateReloaded():
+            log.info("new connections use the certificate that is valid until %s", _day(event.ends_ms))
+        case CertificateRefused():
+            log.error("the changed certificate files are refused, those before stay in use: %s", event.reason)
+        case CertificateEnding():
+            what = "a certificate above this agent's" if event.is_chain else "this agent's certificate"
+            if event.days_left < 0:
+                log.error("%s has ended: peers refuse new connections", what)
+            else:
+                log.warning("%s ends in %d days, less than a third of its life", what, event.days_left)
+        case NodeRevoked():
+            log.error("peers refuse this agent: %s; it goes on serving what it has", event.reason)
+
+
+def _day(moment_ms: int) -> str:
+    return datetime.fromtimestamp(moment_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 class _Rarely:

@@ -12,27 +12,36 @@ Private keys are ECDSA P-256: the one curve that every TLS stack and HSM has.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gossipconf.model.errors import InvalidInput, KeyFileError, TransportError
+from gossipconf.model.errors import FormatError, InvalidInput, KeyFileError, TransportError
 from gossipconf.model.key import check_node_id
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
 from gossipconf.runtime.node_files import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, SEAL_KEY, NodeFiles
-from gossipconf.runtime.seal_key import seal_name
+from gossipconf.runtime.pem import (
+    check_dates,
+    check_pair,
+    is_issued,
+    prepare,
+    read_certificates,
+    read_file,
+    read_key,
+)
+from gossipconf.runtime.seal_key import read_recipient, seal_name
 from gossipconf.trust.files import write_new
 from gossipconf.trust.recipient import RecipientKey, load_recipient_key
 
@@ -47,7 +56,7 @@ DAYS_MAX: Final = 36_500
 
 _SCHEME: Final = "gossipconf://"
 _IDENTITY: Final = re.compile(r"gossipconf://([0-9a-f]{64})/([a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)")
-_SKEW: Final = timedelta(hours=1)
+SKEW: Final = timedelta(hours=1)
 """Certificates are valid from an hour ago, so that a node whose clock is late accepts a new one."""
 
 _UNREADABLE: Final = (
@@ -64,14 +73,23 @@ _CA_KEY: Final = "ca.key"
 
 @dataclass(frozen=True, slots=True)
 class PeerIdentity:
-    """What a verified certificate says of its owner. `expires_ms`: milliseconds since 1970."""
+    """What a verified certificate says of its owner. Times are milliseconds since 1970.
+
+    certificates:  SHA-256 of each certificate of the verified chain, the leaf's first; empty if it was not asked for
+    hosts:         DNS names and addresses beside the identity, which agents do not check
+    recipient:     the X25519 key to which values for it are sealed; None if it names none that could be used
+    """
 
     node_id: str
     cluster_id: bytes
     expires_ms: int
+    certificates: tuple[bytes, ...] = ()
+    hosts: tuple[str, ...] = ()
+    recipient: bytes | None = None
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The wall clock, by which certificates are issued and judged."""
     return datetime.now(UTC)
 
 
@@ -87,8 +105,8 @@ def create_ca(directory: Path, cluster_id: bytes, *, days: int = 3650) -> None:
     """
     if len(cluster_id) != CLUSTER_ID_BYTES:
         raise InvalidInput(f"a cluster id is {CLUSTER_ID_BYTES} bytes; got {len(cluster_id)}")
-    lifetime = _lifetime(days)
-    _prepare(directory, _CA_KEY, CA_CERTIFICATE)
+    lifetime = lifetime_of(days)
+    prepare(directory, _CA_KEY, CA_CERTIFICATE)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
         [
@@ -97,23 +115,23 @@ def create_ca(directory: Path, cluster_id: bytes, *, days: int = 3650) -> None:
         ]
     )
     own_key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    now = _now()
+    moment = now()
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + lifetime)
+        .not_valid_before(moment - SKEW)
+        .not_valid_after(moment + lifetime)
         # One intermediate below it is allowed: a site may issue its own leaves.
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(key_usage(signs_certificates=True), critical=True)
         .add_extension(own_key_id, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own_key_id), critical=False)
         .sign(key, hashes.SHA256())
     )
-    write_new(directory / _CA_KEY, _key_pem(key), 0o600)
+    write_new(directory / _CA_KEY, key_pem(key), 0o600)
     write_new(directory / CA_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
@@ -134,67 +152,125 @@ def issue_node(
     The certificate never outlives its CA. Raises `InvalidInput` for a bad node id, host or number
     of days, `KeyFileError` for a missing, foreign or expired CA or if a file exists already.
     """
-    check_node_id(node_id)
-    lifetime = _lifetime(days)
-    now = _now()
-    ca_key = _read_key(ca_directory / _CA_KEY)
-    ca = _read_certificates(ca_directory / CA_CERTIFICATE)[0]
-    _check_dates(ca, ca_directory / CA_CERTIFICATE, now, "create a new CA")
-    _check_pair(ca_key, ca, ca_directory / _CA_KEY, ca_directory / CA_CERTIFICATE)
-    if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
-        raise KeyFileError(f"{ca_directory / _CA_KEY}: not an ECDSA key; this CA was not made by gossipconf")
-    cluster_id = _cluster_of(ca, ca_directory / CA_CERTIFICATE)
-    identity = f"{_SCHEME}{cluster_id.hex()}/{node_id}"
-    ca_pem = _read_file(ca_directory / CA_CERTIFICATE)
+    return load_ca(ca_directory).issue_node(node_id, out, hosts=hosts, days=days, recipient=recipient)
 
-    files = NodeFiles.inside(out)
-    key_is_there = recipient is None and files.seal_key.exists()
-    recipient = recipient or (load_recipient_key(files.seal_key) if key_is_there else RecipientKey.generate())
-    sealing = seal_name(cluster_id, recipient.public)
-    names = [x509.UniformResourceIdentifier(identity), sealing, *map(_host_name, hosts)]
-    ca_is_there = files.ca.exists() and _read_file(files.ca) == ca_pem
-    _prepare(
-        out,
-        *(NODE_KEY, NODE_CERTIFICATE),
-        *(() if key_is_there else (SEAL_KEY,)),
-        *(() if ca_is_there else (CA_CERTIFICATE,)),
-    )
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node_id)]))
-        .issuer_name(ca.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(min(now + lifetime, ca.not_valid_after_utc))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
-            critical=False,
+
+def load_ca(directory: Path) -> Issuer:
+    """The CA whose `ca.key` and `ca.crt` are in *directory*.
+
+    Raises `KeyFileError` for one that is missing, expired or was not made by gossipconf.
+    """
+    key_path, path = directory / _CA_KEY, directory / CA_CERTIFICATE
+    key = read_key(key_path)
+    certificate = read_certificates(path)[0]
+    check_dates(certificate, path, now(), "create a new CA")
+    check_pair(key, certificate, key_path, path)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise KeyFileError(f"{key_path}: not an ECDSA key; this CA was not made by gossipconf")
+    return Issuer(key, certificate, b"", read_file(path), cluster_of(certificate, path))
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who signs leaves: a CA, or an intermediate below it.
+
+    between:  PEM of the intermediates that a leaf's file carries after the leaf; empty for a CA
+    roots:    PEM of the CAs that its nodes trust
+    """
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+    between: bytes
+    roots: bytes
+    cluster_id: bytes
+
+    def issue_node(
+        self,
+        node_id: str,
+        out: Path,
+        *,
+        hosts: Sequence[str] = (),
+        days: int = 365,
+        recipient: RecipientKey | None = None,
+    ) -> NodeFiles:
+        """As the function `issue_node`, by this issuer."""
+        files = NodeFiles.inside(out)
+        seal_key_is_there = recipient is None and files.seal_key.exists()
+        recipient = recipient or (load_recipient_key(files.seal_key) if seal_key_is_there else RecipientKey.generate())
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = self.issue(
+            node_id, key.public_key(), hosts=hosts, lifetime=lifetime_of(days), recipient=recipient.public
         )
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    write_new(files.key, _key_pem(key), 0o600)
-    write_new(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-    if not key_is_there:
-        write_new(files.seal_key, recipient.private_pem(), 0o600)
-    if not ca_is_there:
-        write_new(files.ca, ca_pem, 0o644)
-    return files
+        ca_is_there = files.ca.exists() and read_file(files.ca) == self.roots
+        prepare(
+            out,
+            *(NODE_KEY, NODE_CERTIFICATE),
+            *(() if seal_key_is_there else (SEAL_KEY,)),
+            *(() if ca_is_there else (CA_CERTIFICATE,)),
+        )
+        write_new(files.key, key_pem(key), 0o600)
+        write_new(files.certificate, leaf, 0o644)
+        if not seal_key_is_there:
+            write_new(files.seal_key, recipient.private_pem(), 0o600)
+        if not ca_is_there:
+            write_new(files.ca, self.roots, 0o644)
+        return files
+
+    def issue(
+        self,
+        node_id: str,
+        key: CertificatePublicKeyTypes,
+        *,
+        lifetime: timedelta,
+        hosts: Sequence[str] = (),
+        recipient: bytes | None = None,
+    ) -> bytes:
+        """PEM of a leaf for *node_id* with the public *key*, and of the intermediates after it.
+
+        *recipient* is the X25519 key to which values for the node are sealed; None: the leaf names none. It
+        ends with its issuer at the latest. Raises `InvalidInput` for a bad node id or host.
+        """
+        check_node_id(node_id)
+        moment = now()
+        identity = f"{_SCHEME}{self.cluster_id.hex()}/{node_id}"
+        sealing = () if recipient is None else (seal_name(self.cluster_id, recipient),)
+        names = [x509.UniformResourceIdentifier(identity), *sealing, *map(_host_name, hosts)]
+        leaf = (
+            x509.CertificateBuilder()
+            .subject_name(node_subject(node_id))
+            .issuer_name(self.certificate.subject)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(moment - SKEW)
+            .not_valid_after(min(moment + lifetime, self.certificate.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(key_usage(signs_certificates=False), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
+                critical=False,
+            )
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+        return leaf.public_bytes(serialization.Encoding.PEM) + self.between
 
 
-def _lifetime(days: int) -> timedelta:
+def node_subject(node_id: str) -> x509.Name:
+    """The subject of a node's certificate: its name, and nothing else."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node_id)])
+
+
+def lifetime_of(days: int) -> timedelta:
+    """*days* if a certificate may live so long. Raises `InvalidInput`."""
     if not 1 <= days <= DAYS_MAX:
         raise InvalidInput(f"a certificate lives 1 to {DAYS_MAX} days; got {days}")
     return timedelta(days=days)
 
 
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """What a CA's key is for, or a leaf's."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,
@@ -208,7 +284,8 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A private key as it is written: PEM, without passphrase, for a file of mode 0600."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -223,7 +300,8 @@ def _host_name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _cluster_of(ca: x509.Certificate, path: Path) -> bytes:
+def cluster_of(ca: x509.Certificate, path: Path) -> bytes:
+    """The cluster that the certificate of one of our CAs names. Raises `KeyFileError`."""
     values = [each.value for each in ca.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
     if len(values) == 1 and isinstance(values[0], str) and re.fullmatch(r"[0-9a-f]{64}", values[0]):
         return bytes.fromhex(values[0])
@@ -243,9 +321,11 @@ def read_identity(certificate_der: bytes) -> PeerIdentity:
         certificate = x509.load_der_x509_certificate(certificate_der)
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = alternative.get_values_for_type(x509.UniformResourceIdentifier)
+        hosts = alternative.get_values_for_type(x509.DNSName)
+        addresses = alternative.get_values_for_type(x509.IPAddress)
         expires_ms = int(certificate.not_valid_after_utc.timestamp() * 1000)
     except x509.ExtensionNotFound:
-        uris, expires_ms = [], 0
+        uris, hosts, addresses, expires_ms = [], [], [], 0
     except _UNREADABLE as error:
         raise TransportError(f"the certificate cannot be read: {error}") from error
     ours = [uri for uri in uris if uri.startswith(_SCHEME)]
@@ -256,12 +336,47 @@ def read_identity(certificate_der: bytes) -> PeerIdentity:
     match = _IDENTITY.fullmatch(ours[0])
     if match is None or len(match[2]) > NODE_ID_BYTES_MAX:
         raise TransportError(f"the certificate's name {ours[0][:200]!r} is not gossipconf://<cluster id>/<node id>")
-    return PeerIdentity(match[2], bytes.fromhex(match[1]), expires_ms)
+    cluster_id = bytes.fromhex(match[1])
+    try:
+        recipient = read_recipient(certificate, cluster_id)
+    except FormatError:  # links need none; who seals or opens is told what is wrong with it
+        recipient = None
+    return PeerIdentity(match[2], cluster_id, expires_ms, hosts=(*hosts, *map(str, addresses)), recipient=recipient)
+
+
+def read_chain(chain: Sequence[bytes]) -> PeerIdentity:
+    """The identity in a chain that TLS has verified, the leaf first, the root last; DER.
+
+    What X.509 cannot say is checked here: its name constraints reach the host of a URI and not its path, so a CA
+    for one node names it as a directory name, and the node id must be that. Raises `TransportError`.
+    """
+    identity = read_identity(chain[0])
+    for der in chain[1:]:
+        try:
+            allowed = nodes_allowed(x509.load_der_x509_certificate(der))
+        except _UNREADABLE as error:
+            raise TransportError(f"a certificate of the chain cannot be read: {error}") from error
+        if allowed is not None and identity.node_id not in allowed:
+            raise TransportError(
+                f"the certificate names {identity.node_id!r}, but was issued by a ticket for {', '.join(allowed)}"
+            )
+    return replace(identity, certificates=tuple(sha256(der).digest() for der in chain))
+
+
+def nodes_allowed(ca: x509.Certificate) -> tuple[str, ...] | None:
+    """The nodes that *ca* may issue certificates for: directory names of just a common name; None: any."""
+    try:
+        subtrees = ca.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+    except x509.ExtensionNotFound:
+        return None
+    names = [list(tree.value) for tree in subtrees or () if isinstance(tree, x509.DirectoryName)]
+    found = [str(name[0].value) for name in names if len(name) == 1 and name[0].oid == NameOID.COMMON_NAME]
+    return tuple(found) or None
 
 
 def load_identity(files: NodeFiles) -> PeerIdentity:
     """The identity in a node's own certificate file. Raises `KeyFileError`."""
-    leaf = _read_certificates(files.certificate)[0]
+    leaf = read_certificates(files.certificate)[0]
     try:
         return read_identity(leaf.public_bytes(serialization.Encoding.DER))
     except TransportError as error:
@@ -286,23 +401,32 @@ def client_context(files: NodeFiles) -> ssl.SSLContext:
 
 
 def _context(files: NodeFiles, protocol: ssl._SSLMethod) -> ssl.SSLContext:
-    now = _now()
-    key = _read_key(files.key)
-    chain = _read_certificates(files.certificate)
-    roots = _read_certificates(files.ca)
+    moment = now()
+    key = read_key(files.key)
+    chain = read_certificates(files.certificate)
+    roots = read_certificates(files.ca)
     load_identity(files)
-    _check_dates(chain[0], files.certificate, now, "issue the node a new one")
-    _check_pair(key, chain[0], files.key, files.certificate)
-    issuer = next((root for root in roots if _issued(chain[-1], root)), None)
+    check_dates(chain[0], files.certificate, moment, "issue the node a new one")
+    check_pair(key, chain[0], files.key, files.certificate)
+    for certificate, above in pairwise(chain):
+        if not is_issued(certificate, above):
+            raise KeyFileError(
+                f"{files.certificate}: its certificates are not a chain; it must hold the node's own first, then each "
+                "one's issuer"
+            )
+        check_dates(above, files.certificate, moment, "get a new intermediate, and issue the node again")
+    issuer = next((root for root in roots if is_issued(chain[-1], root)), None)
     if issuer is None:
         raise KeyFileError(
             f"{files.certificate}: not issued by {files.ca}; use the certificate and the CA of one cluster"
         )
-    _check_dates(issuer, files.ca, now, "create a new CA and issue the nodes again")
+    check_dates(issuer, files.ca, moment, "create a new CA and issue the nodes again")
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
+    # So that an intermediate of a company's PKI can be trusted as the CA, and not everybody below the company's root.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.set_alpn_protocols([ALPN])
     try:
         context.load_verify_locations(files.ca)
@@ -310,78 +434,3 @@ def _context(files: NodeFiles, protocol: ssl._SSLMethod) -> ssl.SSLContext:
     except (ssl.SSLError, OSError) as error:
         raise KeyFileError(f"{files.certificate}: TLS refuses it with {files.key} and {files.ca}: {error}") from error
     return context
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    if certificate == issuer:  # a chain file that ends with the root itself
-        return True
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):  # another name, an unusable key, another key
-        return False
-    return True
-
-
-def _check_dates(certificate: x509.Certificate, path: Path, now: datetime, mend: str) -> None:
-    if now >= certificate.not_valid_after_utc:
-        raise KeyFileError(f"{path}: expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; {mend}")
-    if now < certificate.not_valid_before_utc:
-        raise KeyFileError(
-            f"{path}: not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; "
-            "check this machine's clock"
-        )
-
-
-def _check_pair(key: PrivateKeyTypes, certificate: x509.Certificate, key_path: Path, path: Path) -> None:
-    if _public_bytes(key.public_key()) != _public_bytes(certificate.public_key()):
-        raise KeyFileError(f"{key_path} is not the key of {path}; use the two that were issued together")
-
-
-def _public_bytes(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _read_certificates(path: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(_read_file(path))
-    except ValueError as error:
-        raise KeyFileError(f"{path}: not a PEM certificate: {error}") from error
-
-
-def _read_key(path: Path) -> PrivateKeyTypes:
-    data = _read_file(path)
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise KeyFileError(f"{path}: others may read this private key (mode {mode:04o}); run: chmod 600 {path}")
-    try:
-        return serialization.load_pem_private_key(data, password=None)
-    except TypeError:
-        raise KeyFileError(
-            f"{path}: the private key has a passphrase, and an agent starts with nobody there to type it; "
-            "store it without one, mode 0600"
-        ) from None
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(f"{path}: not a PEM private key: {error}") from error
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-# -- writing ----------------------------------------------------------------------------------------
-
-
-def _prepare(directory: Path, *names: str) -> None:
-    """Make *directory* if needed; raise `KeyFileError` if it is none, or one of *names* is in it."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise KeyFileError(f"{directory}: cannot be made: {error.strerror}") from error
-    for name in names:
-        if os.path.lexists(directory / name):
-            raise KeyFileError(
-                f"{directory / name} exists and is not overwritten; move it away or choose another directory"
-            )

@@ -27,6 +27,10 @@ HISTORY_DAYS: Final = 30
 """How long superseded versions stay in local history."""
 HISTORY_DAYS_MAX: Final = 36_500
 """A century."""
+ISSUED_DAYS: Final = 90
+"""How long a renewed certificate holds: it is renewed again after 60 days, and its issuers may be away for 30."""
+ISSUED_DAYS_MAX: Final = 36_500
+"""A century, as any certificate."""
 SEEDS_MAX: Final = 64
 """Seeds are a way in, not a membership list."""
 ZONE_BYTES_MAX: Final = 128
@@ -49,6 +53,8 @@ class AgentSettings:
     source_host:   local address of outgoing connections, or None
     history_days:  how long superseded versions are kept, in days
     tuning:        the protocol's pace
+    ticket:        by which it renews others' certificates, where the policy calls it an issuer; or None
+    issued_days:   how long those hold
     """
 
     node: str
@@ -63,6 +69,8 @@ class AgentSettings:
     labels: Labels = ()
     history_days: int = HISTORY_DAYS
     tuning: Tuning = LAN
+    ticket: Path | None = None
+    issued_days: int = ISSUED_DAYS
 
     @property
     def control_socket(self) -> Path:
@@ -108,10 +116,21 @@ class Options:
     history_days: int = _option(
         f"how long superseded versions are kept for `history`, in days, 0 to {HISTORY_DAYS_MAX}", HISTORY_DAYS
     )
+    ticket: str = _option(
+        "a join ticket for any node, by which this agent renews others' certificates if the policy calls it an issuer",
+        "",
+    )
+    issued_days: int = _option(
+        f"how long the certificates hold that it renews, in days, 1 to {ISSUED_DAYS_MAX}", ISSUED_DAYS
+    )
 
 
 OPTIONS: Final = tuple(option.name for option in fields(Options))
 """The options that a settings file may have."""
+
+
+_DAYS: Final = {"history_days": (0, HISTORY_DAYS_MAX), "issued_days": (1, ISSUED_DAYS_MAX)}
+"""Options that are whole numbers of days, with the least and the most."""
 
 
 def load(path: Path, overrides: Mapping[str, object] | None = None) -> AgentSettings:
@@ -146,11 +165,10 @@ def _checked(table: Mapping[str, Any], where: str) -> Options:
             if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
                 raise ConfigError(f"{where}: option 'join' must be a list of {SEED_FORMS}, like ['10.0.0.1:7946']")
             values[name] = tuple(value)
-        elif name == "history_days":
-            if type(value) is not int or not 0 <= value <= HISTORY_DAYS_MAX:
-                raise ConfigError(
-                    f"{where}: option 'history_days' must be a whole number of days, 0 to {HISTORY_DAYS_MAX}"
-                )
+        elif name in _DAYS:
+            least, most = _DAYS[name]
+            if type(value) is not int or not least <= value <= most:
+                raise ConfigError(f"{where}: option {name!r} must be a whole number of days, {least} to {most}")
             values[name] = value
         elif name == "labels":
             values[name] = _labels(value, where)
@@ -210,6 +228,8 @@ def _resolved(options: Options, file: Path) -> AgentSettings:
         history_days=options.history_days,
         tuning=PRESETS[options.preset],
         labels=options.labels,
+        ticket=base / options.ticket if options.ticket else None,
+        issued_days=options.issued_days,
     )
 
 

@@ -27,7 +27,7 @@ from gossipconf.model.errors import InvalidInput, TransportError
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.runtime.address import format_address, parse_address
 from gossipconf.runtime.link import STREAM_FAILURES, Link, failure_in_words
-from gossipconf.runtime.pki import ALPN, PeerIdentity, read_identity
+from gossipconf.runtime.pki import ALPN, PeerIdentity, read_chain
 from gossipconf.runtime.tls import TlsStream
 
 ACCEPT_PAUSE_S: Final = 0.1
@@ -72,7 +72,8 @@ class TransportEvents:
 class Transport:
     """Listens, dials and keeps the links.
 
-    *cluster_id* is compared with every peer's certificate. *source_host* is the local address
+    *cluster_id* is compared with every peer's certificate; *refusal* says, after each handshake, why its peer
+    is not wanted, or None. *source_host* is the local address
     of outgoing connections, for hosts with several; None leaves it to the routing table.
     """
 
@@ -83,6 +84,7 @@ class Transport:
         client_context: ssl.SSLContext,
         cluster_id: bytes,
         events: TransportEvents,
+        refusal: Callable[[PeerIdentity], str | None] = lambda peer: None,
         source_host: str | None = None,
         limits: TransportLimits | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class Transport:
         self._client_context = client_context
         self._cluster_id = cluster_id
         self._events = events
+        self._refusal = refusal
         self._source_host = source_host
         self._limits = limits or TransportLimits()
         self._numbers = itertools.count(1)
@@ -107,6 +110,11 @@ class Transport:
     def links(self) -> tuple[Link, ...]:
         """The links that are connected and not yet closed, oldest first."""
         return tuple(self._links.values())
+
+    def use(self, server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+        """From the next handshake on use these contexts; links that are open keep theirs."""
+        self._server_context = server_context
+        self._client_context = client_context
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Bind *host*:*port* (0: a free port) and return what was bound; accepting begins with `run`.
@@ -308,9 +316,12 @@ class Transport:
             raise TransportError(failure_in_words(error)) from error
         if secured.alpn != ALPN:
             raise TransportError(f"the peer does not speak {ALPN}")
-        peer = read_identity(secured.peer_certificate)
+        peer = read_chain(secured.peer_chain)
         if peer.cluster_id != self._cluster_id:
             raise TransportError(f"certificate is for cluster {peer.cluster_id.hex()}, not for ours")
+        refusal = self._refusal(peer)
+        if refusal is not None:
+            raise TransportError(refusal)
         return secured, peer
 
     async def _serve_link(self, stream: TlsStream, peer: PeerIdentity, *, outbound: bool, address: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and never in place of another."""
+"""Files that appear whole or not at all, and in place of another only where that is asked for."""
 
 from __future__ import annotations
 
@@ -30,18 +30,28 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
                 os.unlink(temporary)
 
 
-def replace_file(path: Path, data: bytes, mode: int) -> None:
-    """Write ``path`` with ``data`` and ``mode``, in place of what it was. Raises KeyFileError."""
+def replace_file(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Put ``data`` in the place of the file ``path``, with ``mode``, or the one that it has. Raises KeyFileError.
+
+    A crash leaves the one or the other, and no part of either.
+    """
     temporary = ""
     try:
+        path = path.resolve(strict=mode is None)  # what a link points at is replaced, and not the link
+        mode = path.stat().st_mode & 0o777 if mode is None else mode
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             os.fchmod(descriptor, mode)
             file.flush()
             os.fsync(descriptor)
-        os.replace(temporary, path)
+        os.rename(temporary, path)
         temporary = ""
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
     finally:

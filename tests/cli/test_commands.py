@@ -251,6 +251,8 @@ def test_status_names_the_agent_that_was_asked(cluster, run):
     found = document(run("status", "--json"))
     assert found["members"][0]["state"] == "self"
     assert len(bytes.fromhex(found["members"][0]["root"])) == 16
+    assert (found["certificate"]["days_left"], found["certificate"]["ending"]) == (364, False)
+    assert "certificate of a: 364 days left; of those above it: 3,649 days left\n" in run("status").out
     lines = run("status", "--watch", "--count", "2", "--every", "0.1", "--json").out.splitlines()
     assert [json.loads(line)["node"] for line in lines] == ["a", "a"]
 

@@ -23,8 +23,11 @@ from gossipconf.cli.session import Member, Status
 from gossipconf.cli.status import remark, summary
 from gossipconf.model.entry import ValueType
 from gossipconf.model.limits import TIME_MS_MAX
-from gossipconf.trust.cluster import Cluster
+from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.keys import load_signer
+from gossipconf.trust.membership import Membership, with_membership
+from gossipconf.trust.policy import Policy
+from gossipconf.trust.signing import Reservation
 
 COMMAND = [sys.executable, "-m", "gossipconf.cli"]
 
@@ -210,6 +213,54 @@ def test_a_node_that_could_not_run_is_not_made(founded, run, arguments, part):
     assert not list(founded.glob(".*"))
 
 
+def test_a_ticket_is_all_that_a_new_machine_needs(founded, run, tmp_path, monkeypatch):
+    made = run("pki", "ticket", "b", "--valid-days", "10", "--out", tmp_path / "b.ticket")
+    assert made.code == 0
+    assert "SECRET: lets node b join" in made.out
+    (tmp_path / "machine").mkdir()
+    monkeypatch.chdir(tmp_path / "machine")
+    refused = run("pki", "redeem", tmp_path / "b.ticket", "--node-id", "c")
+    assert refused.code == 1
+    assert "for node 'b' only" in refused.err
+    assert run("pki", "redeem", tmp_path / "b.ticket", "--join", "a.example:7946", "--host", "b.example").code == 0
+    assert sorted(path.name for path in (tmp_path / "machine" / "b").iterdir()) == [
+        "agent.toml",
+        "ca.crt",
+        "cluster.gossipconf",
+        "node.crt",
+        "node.key",
+        "seal.key",
+    ]
+    shown = json.loads(run("pki", "show", "b/node.crt", "--json").out)
+    assert (shown["node"], shown["hosts"], shown["days_left"]) == ("b", ["b.example"], 9)
+    again = run("pki", "redeem", tmp_path / "b.ticket")
+    assert again.code == 1
+    assert "exists already" in again.err
+
+
+def test_a_ticket_says_for_whom_it_is(founded, run):
+    for arguments in ([], ["b", "--any"]):
+        result = run("pki", "ticket", *arguments)
+        assert result.code == 1
+        assert "a NAME, or --any" in result.err
+    assert "--node-id NAME" in run("pki", "ticket", "--any").out
+    assert "say which with --node-id" in run("pki", "redeem", "any.ticket").err
+    assert run("pki", "redeem", "any.ticket", "--node-id", "d").code == 0
+
+
+def test_show_tells_whom_the_policy_revokes(founded, run):
+    cluster, root = Cluster.load(founded / "cluster.gossipconf"), load_signer(founded / "keys" / "root")
+    chain = cluster.chain()
+    roles = with_membership(chain.head.roles, Membership(issuers=("i",), nodes=("b",), certificates=(bytes(32),)))
+    policy = Policy(2, chain.head.roots, chain.head.threshold, roles)
+    change = sign_policy(chain, policy, [root], now_ms=1, reservation=Reservation(b"policies", 2))
+    Cluster(cluster.genesis, (*cluster.policies, change)).save(founded / "new.gossipconf")
+    facts = json.loads(run("pki", "show", "new.gossipconf", "--json").out)
+    assert (facts["issuers"], facts["revoked_nodes"]) == (["i"], ["b"])
+    assert facts["revoked_certificates"] == ["SHA256:" + "00" * 32]
+    assert [role["name"] for role in facts["roles"]] == ["admins"]
+
+
 def test_a_second_ca_does_not_replace_the_first(founded, run):
     result = run("pki", "ca")
     assert result.code == 1
@@ -265,6 +316,8 @@ def test_an_agent_runs_until_it_is_told_to_stop_and_watch_sees_changes(founded, 
         assert "agent a serves cluster 'c'" in first["message"]
         while "ready for commands" not in json.loads(agent.stderr.readline())["message"]:
             pass
+        agent.send_signal(signal.SIGHUP)
+        assert "new connections use the certificate" in json.loads(agent.stderr.readline())["message"]
         with subprocess.Popen([*COMMAND, "watch", "w", "--count", "2", "--json"], **pipes) as watch:
             assert watch.stderr.readline() == b"watching w at a; Ctrl-C ends\n"
             assert run("put", "w/a", "1").code == 0

@@ -50,6 +50,7 @@ from gossipconf.protocol.messages import (
     Batch,
     Bundle,
     Cancel,
+    CertificateGiven,
     Check,
     Checked,
     Given,
@@ -76,6 +77,7 @@ from gossipconf.protocol.messages import (
     Walked,
     Want,
     WantAddresses,
+    WantCertificate,
     WantPolicies,
     ZoneTold,
     decode_message,
@@ -240,6 +242,8 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     ),
     Report: st.builds(Report, nonces, st.integers(0, EPOCH_MAX), tallies),
     Cancel: st.builds(Cancel, nonces),
+    WantCertificate: st.builds(WantCertificate, bodies),
+    CertificateGiven: st.builds(CertificateGiven, bodies, names),
 }
 any_message = st.one_of(*MESSAGES.values())
 

@@ -29,6 +29,7 @@ from gossipconf.runtime.pki import (
     read_identity,
     server_context,
 )
+from gossipconf.trust.recipient import load_recipient_key
 
 CLUSTER = bytes(range(32))
 
@@ -53,12 +54,14 @@ def der(path: Path) -> bytes:
 
 
 def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
-    monkeypatch.setattr(pki, "_now", lambda: moment)
+    monkeypatch.setattr(pki, "now", lambda: moment)
 
 
 def test_identity_round_trips(node: NodeFiles) -> None:
     expires_ms = int(certificate(node.certificate).not_valid_after_utc.timestamp()) * 1000
-    assert load_identity(node) == PeerIdentity("checkout-7.eu", CLUSTER, expires_ms)
+    hosts = ("node7.example.org", "10.0.0.7", "::1")
+    recipient = load_recipient_key(node.seal_key).public
+    assert load_identity(node) == PeerIdentity("checkout-7.eu", CLUSTER, expires_ms, hosts=hosts, recipient=recipient)
 
 
 def test_private_keys_are_private_and_nothing_else_is_left(ca: Path, node: NodeFiles) -> None:

@@ -69,10 +69,10 @@ def spoiled(path: Path, monkeypatch: pytest.MonkeyPatch, case: str, ca: Path, di
             create_ca(directory / "other", bytes(32))
             return issue_node(directory / "other", "a", directory / "spoiled").certificate
         case "expired":
-            now = pki._now()
+            now = pki.now()
             monkeypatch.setattr(recipients, "_now", lambda: now + timedelta(days=400))
         case "not yet valid":
-            now = pki._now()
+            now = pki.now()
             monkeypatch.setattr(recipients, "_now", lambda: now - timedelta(days=1))
         case "no key":
             real = x509.SubjectAlternativeName

@@ -27,6 +27,8 @@ source_host = "10.0.0.5"
 history_days = 7
 preset = "wan"
 labels = { service = "checkout", release = "2026-03" }
+ticket = "fleet.ticket"
+issued_days = 30
 """
 
 
@@ -51,6 +53,8 @@ def test_every_option(tmp_path: Path) -> None:
         history_days=7,
         tuning=WAN,
         labels=(("release", "2026-03"), ("service", "checkout")),
+        ticket=tmp_path / "fleet.ticket",
+        issued_days=30,
     )
 
 

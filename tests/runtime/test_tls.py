@@ -84,8 +84,8 @@ async def test_bytes_go_both_ways(
 ) -> None:
     async with secured(contexts, make) as (client, server):
         assert client.alpn == server.alpn == "test/1"
-        assert client.peer_certificate
-        assert client.peer_certificate != server.peer_certificate
+        assert client.peer_chain
+        assert client.peer_chain != server.peer_chain
         for sender, receiver in ((client, server), (server, client)):
             for data in (b"x", bytes(16_384), bytes(range(256)) * 400):
                 async with trio.open_nursery() as nursery:

@@ -65,7 +65,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
     bundle.write_bytes(stranger.ca.read_bytes() + a.ca.read_bytes())
     both = NodeFiles(stranger.key, stranger.certificate, bundle)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pki, "_now", lambda: datetime.now(UTC) - timedelta(days=2))
+        patch.setattr(pki, "now", lambda: datetime.now(UTC) - timedelta(days=2))
         create_ca(directory / "late-ca", CLUSTER)
         late = issue_node(directory / "late-ca", "late", directory / "late", days=1)
         expired = server_context(late), client_context(late)

@@ -1,0 +1,265 @@
+"""Certificates renewed over live links, between real agents: by whom, for whom, and what is written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from gossipconf.model.errors import ConfigError, InvalidInput, KeyFileError
+from gossipconf.protocol.messages import CertificateGiven, WantCertificate
+from gossipconf.runtime import pki
+from gossipconf.runtime.credentials import load_credentials
+from gossipconf.runtime.issuing import Issuing, make_request, take_certificate
+from gossipconf.runtime.node_files import NodeFiles
+from gossipconf.runtime.pki import issue_node, load_identity, read_identity
+from gossipconf.runtime.ticket import create_ticket, load_ticket
+from gossipconf.trust.membership import Membership
+
+from .cluster import Fleet, Site, WatchedAgent, asking, fleet_of, publish, raw_peer
+from .test_revocation import decree
+
+DAYS = 30
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
+
+
+def ticket_of(site: Site, node: str | None = None, days: int = 365) -> Path:
+    path = site.directory / f"{node}.ticket"
+    create_ticket(site.directory / "ca", path, site.cluster, node=node, days=days)
+    return path
+
+
+def aged(site: Site, name: str, hosts: tuple[str, ...] = ()) -> NodeFiles:
+    """A certificate of which less than a quarter is left: 7 of 30 days."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pki, "now", lambda: datetime.now(UTC) - timedelta(days=23))
+        ca = site.directory / "ca"
+        patch.setattr(pki, "check_dates", lambda *arguments: None)  # the CA is younger than the node
+        return issue_node(ca, name, site.directory / name, days=30, hosts=hosts)
+
+
+def leaf(files: NodeFiles) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(files.certificate.read_bytes())
+
+
+async def renewed(fleet: Fleet, agent: WatchedAgent, before: bytes) -> None:
+    """Wait until the certificate on the disk is another one, and in use."""
+    await fleet.until(lambda: agent.settings.files.certificate.read_bytes() != before and is_used(agent))
+
+
+def is_used(agent: WatchedAgent) -> bool:
+    ends = leaf(agent.settings.files).not_valid_after_utc.timestamp() * 1000
+    return agent.credentials.lifetime.ends_ms == int(ends)
+
+
+async def test_a_certificate_that_is_ending_is_renewed_by_an_issuer(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = aged(site, "m", hosts=("m.example", "10.0.0.9"))
+    key, before = files.key.read_bytes(), files.certificate.read_bytes()
+    async with fleet_of(site, tmp_path) as fleet:
+        caplog.set_level("INFO", "gossipconf")
+        issuer = await fleet.start("i", ticket=ticket_of(site), issued_days=DAYS)
+        await decree(issuer, Membership(issuers=("i",)))
+        m = await fleet.start("m", issuer)
+        await fleet.linked(issuer, m)
+        await fleet.settled(issuer, m)
+        m._renewer.renew(is_due=True)  # as the next look would
+        await renewed(fleet, m, before)
+        assert m.credentials.lifetime.days_left(m.now().wall_ms) == DAYS - 1
+        assert files.key.read_bytes() == key
+        assert load_identity(files).hosts == ("m.example", "10.0.0.9")
+        assert stat.S_IMODE(files.certificate.stat().st_mode) == 0o644
+        assert sorted(os.listdir(files.key.parent)) == ["ca.crt", "node.crt", "node.key", "seal.key"]
+        assert "renewed the certificate of m" in caplog.messages
+
+        fresh = await fleet.start("fresh", m)
+        await fleet.linked(m, fresh)
+        peer = next(link.peer for link in fresh._links.values() if link.peer.node_id == "m")
+        assert len(peer.certificates) == 3, "the leaf, the ticket's and the CA's"
+        await publish(fresh, "key", b"x")
+        await fleet.settled(issuer, m, fresh)
+        await fleet.stop(m)
+        m = await fleet.start("m", issuer)  # what is on the disk is whole
+        await fleet.linked(issuer, m)
+
+
+async def test_an_agent_asks_by_itself_when_it_starts_and_has_met_an_issuer(site: Site, tmp_path: Path) -> None:
+    """It knows the policy from its journal, and opens a link to the issuer that is its seed."""
+    files = aged(site, "m")
+    before = files.certificate.read_bytes()
+    async with fleet_of(site, tmp_path) as fleet:
+        issuer = await fleet.start("i", ticket=ticket_of(site))
+        m = await fleet.start("m", issuer)
+        await fleet.linked(issuer, m)
+        await decree(issuer, Membership(issuers=("i",)))
+        await fleet.settled(issuer, m)
+        assert files.certificate.read_bytes() == before
+        await fleet.stop(m)
+        m = await fleet.start("m", issuer)
+        await renewed(fleet, m, before)
+
+
+async def test_an_issuer_renews_its_own(site: Site, tmp_path: Path) -> None:
+    files = aged(site, "i")
+    before = files.certificate.read_bytes()
+    async with fleet_of(site, tmp_path) as fleet:
+        issuer = await fleet.start("i", ticket=ticket_of(site))
+        await decree(issuer, Membership(issuers=("i",)))
+        assert issuer._renewer.renew(is_due=True)
+        await renewed(fleet, issuer, before)
+
+
+async def test_nobody_is_given_a_name_but_its_own(site: Site, tmp_path: Path) -> None:
+    """A peer asks with a request that names another node: of a request only the key counts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    victim = x509.UniformResourceIdentifier(f"gossipconf://{site.cluster_id.hex()}/victim")
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "victim")]))
+        .add_extension(x509.SubjectAlternativeName([victim, x509.DNSName("bank.example")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    async with fleet_of(site, tmp_path) as fleet:
+        issuer = await fleet.start("i", ticket=ticket_of(site))
+        await decree(issuer, Membership(issuers=("i",)))
+        async with raw_peer(site, "liar", issuer) as peer:
+            await peer.greet()
+            await peer.send(WantCertificate(request.public_bytes(serialization.Encoding.DER)))
+            given = await peer.expect(CertificateGiven)
+            first = x509.load_pem_x509_certificates(given.certificate)[0]
+            identity = read_identity(first.public_bytes(serialization.Encoding.DER))
+            assert (identity.node_id, identity.hosts) == ("liar", ())
+            assert not first.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+            await peer.send(WantCertificate(b"no request"))
+            assert "not PKCS #10" in (await peer.expect(CertificateGiven)).refusal
+
+
+async def test_an_issuer_that_the_policy_does_not_name_renews_nothing(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    aged(site, "m")
+    async with fleet_of(site, tmp_path) as fleet:
+        issuer = await fleet.start("i", ticket=ticket_of(site))
+        m = await fleet.start("m", issuer)
+        await fleet.linked(issuer, m)
+        assert not m._renewer.renew(is_due=True)
+        assert any("ends in 6 days, less than a third of its life" in line for line in caplog.messages)
+        async with asking(m) as asker:
+            assert (await asker.ask("status"))["certificate"]["ending"]
+
+
+async def test_what_is_broken_is_not_written(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = aged(site, "m")
+    before = files.certificate.read_bytes()
+    async with fleet_of(site, tmp_path) as fleet:
+        m = await fleet.start("m")
+        m._renewer.take("i", b"nothing")
+        with trio.fail_after(20):
+            while not any("i does not renew this agent's certificate" in line for line in caplog.messages):
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        assert files.certificate.read_bytes() == before
+        assert any("the renewed certificate: not a PEM certificate" in line for line in caplog.messages)
+
+
+# -- the X.509 of it ------------------------------------------------------------------------------
+
+
+def offered(site: Site, name: str, ticket: Path, days: int = DAYS) -> bytes:
+    issuing = Issuing(ticket, site.cluster_id, days)
+    return issuing.issue(load_identity(site.certificate(name)), make_request(site.certificate(name)))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP384R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+        rsa.generate_private_key(65_537, 2_048),
+    ],
+)
+def test_keys_of_other_kinds_are_renewed_too(site: Site, key) -> None:
+    files = site.certificate("m")
+    issuer = pki.load_ca(site.directory / "ca")
+    files.certificate.write_bytes(issuer.issue("m", key.public_key(), lifetime=timedelta(days=3)))
+    files.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    in_use = load_credentials(files, "m", site.cluster_id)
+    take_certificate(files, offered(site, "m", ticket_of(site)), in_use)
+    assert load_credentials(files, "m", site.cluster_id).lifetime.ends_ms > in_use.lifetime.ends_ms
+
+
+def test_what_does_not_fit_is_refused_and_the_file_stays(site: Site) -> None:
+    files = site.certificate("m")
+    before = files.certificate.read_bytes()
+    in_use = load_credentials(files, "m", site.cluster_id)
+    ticket = ticket_of(site, days=3000)
+    other_key = issue_node(site.directory / "ca", "m", site.directory / "other").certificate.read_bytes()
+    for certificate, words in (
+        (b"", "the renewed certificate: not a PEM certificate"),
+        (other_key, "is not the key of the renewed certificate"),
+        (offered(site, "b", ticket, 3000), "is not the key of the renewed certificate|names 'b'"),
+        (offered(site, "m", ticket, 300), "ends no later than the one in use"),
+        (offered(site, "m", ticket, 3000).split(b"-----END CERTIFICATE-----\n")[0], "not a PEM certificate"),
+    ):
+        with pytest.raises((KeyFileError, ConfigError), match=words):
+            take_certificate(files, certificate, in_use)
+    assert files.certificate.read_bytes() == before
+    assert sorted(os.listdir(files.key.parent)) == ["ca.crt", "node.crt", "node.key", "seal.key"]
+
+
+def test_requests_that_are_none(site: Site) -> None:
+    issuing = Issuing(ticket_of(site), site.cluster_id, DAYS)
+    owner = load_identity(site.certificate("m"))
+    request = bytearray(make_request(site.certificate("m")))
+    request[-1] ^= 1
+    weak = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    small = weak.sign(rsa.generate_private_key(65_537, 1_024), hashes.SHA256())
+    for data, words in (
+        (b"", "not PKCS #10"),
+        (bytes(request), "not signed by its own key|not PKCS #10"),
+        (small.public_bytes(serialization.Encoding.DER), "RSA key must have 2048 bits, not 1024"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            issuing.issue(owner, data)
+
+
+def test_tickets_that_do_not_serve(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = make_request(site.certificate("m"))
+    with pytest.raises(ConfigError, match=r"option 'ticket': .* is for another cluster"):
+        Issuing(ticket_of(site), bytes(32), DAYS)
+    for_one = Issuing(ticket_of(site, "b"), site.cluster_id, DAYS)
+    with pytest.raises(InvalidInput, match="for node 'b' only, not for 'm'"):
+        for_one.issue(load_identity(site.certificate("m")), request)
+    monkeypatch.setattr(pki, "now", lambda: datetime.now(UTC) + timedelta(days=366))
+    with pytest.raises(KeyFileError, match="ticket has ended; it needs a new one"):
+        for_one.issue(load_identity(site.certificate("b")), request)
+
+
+def test_a_ticket_is_exchanged_without_a_restart(site: Site) -> None:
+    path = ticket_of(site)
+    issuing = Issuing(path, site.cluster_id, DAYS)
+    old = load_ticket(path)
+    path.unlink()
+    with pytest.raises(KeyFileError, match="cannot be read"):
+        issuing.issue(load_identity(site.certificate("m")), make_request(site.certificate("m")))
+    new = load_ticket(ticket_of(site))
+    os.utime(path, (1, 1))
+    given = issuing.issue(load_identity(site.certificate("m")), make_request(site.certificate("m")))
+    (_, between) = x509.load_pem_x509_certificates(given)
+    assert between == new.issuer.certificate != old.issuer.certificate
