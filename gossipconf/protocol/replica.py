@@ -18,7 +18,7 @@ from ..model.entry import Slot
 from ..model.errors import GossipconfError, InvalidInput, JournalWriteFailed, Rejected, StaleReservation
 from ..model.hashing import HASH_BYTES
 from ..model.key import covers
-from ..model.limits import VALUE_BYTES_MAX
+from ..model.limits import SIGNATURES_MAX, VALUE_BYTES_MAX
 from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
@@ -187,6 +187,8 @@ class Replica:
             raise InvalidInput("only a whole change can be published")
         _check_slots(change)
         self.chain.judge(change)
+        if not self._fits(change):
+            raise Rejected("this change has as many signatures as it may have already")
         header = change.header
         if header.writer.incarnation == self._incarnation:
             if header.seq <= self._published_seq:
@@ -219,10 +221,27 @@ class Replica:
             return Outcome()
         _check_slots(change)
         self.chain.judge(change)
+        if not self._fits(change):
+            return Outcome()
         outcome = self._enter(change)
         self._persist(*self._writes(outcome, received=None if data is None else (change, data)))
         self._report(change, outcome, source)
         return outcome
+
+    def _fits(self, change: Change) -> bool:
+        """Whether what is kept stays authorised with the approvals of ``change``, too.
+
+        A change has room for so many; whoever holds as many keys could push one out that is needed, and every node
+        would refuse its own journal at the next start. Then the nodes rather stay apart over who has approved it.
+        """
+        kept = self.live.stored(change.id)
+        if kept is None or not kept.entries or len(kept.approvals) + len(change.approvals) < SIGNATURES_MAX:
+            return True
+        try:
+            self.chain.judge(kept.union(change), signatures_checked=True)
+        except Rejected:
+            return False
+        return True
 
     def _enter(self, change: Change) -> Outcome:
         """Add a judged change; a policy that it carries comes into force."""
