@@ -181,7 +181,7 @@ def test_held_more_keys_than_a_change_has_room_for_what_is_needed_stays():
     change = signed([LIMIT], "dave", boss, cluster_id=made.genesis.cluster_id)
     crowd = [signed([LIMIT], "dave", *some, cluster_id=made.genesis.cluster_id) for some in (clerks[:30], clerks[10:])]
     forms = [dataclasses.replace(one, approvals=(*one.approvals[:30], *change.approvals)) for one in crowd]
-    headers = [one.restrict(()) for one in crowd[:1]]
+    headers = [signed([LIMIT], "dave", *clerks[:31], cluster_id=made.genesis.cluster_id).restrict(())]
     for order in ([*headers, change, *forms], [*forms, *headers, change], [change, *headers, *forms]):
         bench = Bench(of=made)
         for form in order:
