@@ -18,7 +18,7 @@ from ..model.entry import Slot
 from ..model.errors import GossipconfError, InvalidInput, JournalWriteFailed, Rejected, StaleReservation
 from ..model.hashing import HASH_BYTES
 from ..model.key import covers
-from ..model.limits import VALUE_BYTES_MAX
+from ..model.limits import SIGNATURES_MAX, VALUE_BYTES_MAX
 from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
@@ -217,6 +217,8 @@ class Replica:
         _check_slots(change)
         self.chain.judge(change)
         self._check_floors(change)
+        if not self._fits(change):
+            raise Rejected("this change has as many signatures as it may have already")
         header = change.header
         if header.writer.incarnation == self._incarnation:
             if header.seq <= self._published_seq:
@@ -259,7 +261,7 @@ class Replica:
         valid, void = self._sift(change)
         if void:
             self._quarantine(void, change, source)
-        if valid is None:
+        if valid is None or not self._fits(valid):
             return Outcome()
         outcome = self._enter(valid)
         self._persist(*self._writes(outcome, received=None if data is None else (change, data)))
@@ -276,6 +278,21 @@ class Replica:
                     self.receive(valid, None)
             except Rejected as error:  # what a policy fork holds back, for instance
                 self._environment.emit(ChangeRejected("history", str(error)))
+
+    def _fits(self, change: Change) -> bool:
+        """Whether what is kept stays authorised with the approvals of ``change``, too.
+
+        A change has room for so many; whoever holds as many keys could push one out that is needed, and every node
+        would refuse its own journal at the next start. Then the nodes rather stay apart over who has approved it.
+        """
+        kept = self.live.stored(change.id)
+        if kept is None or not kept.entries or len(kept.approvals) + len(change.approvals) < SIGNATURES_MAX:
+            return True
+        try:
+            self.chain.judge(kept.union(change), signatures_checked=True)
+        except Rejected:
+            return False
+        return True
 
     def _enter(self, change: Change) -> Outcome:
         """Add a judged change; a policy that it carries comes into force."""

@@ -39,7 +39,7 @@ from ..model.clock import Clock
 from ..model.entry import Slot
 from ..model.hashing import FORK_TAG, SIGNER_TAG, tagged_hash
 from ..model.key import covers
-from ..model.limits import FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX
+from ..model.limits import FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX, SIGNATURES_MAX
 from ..model.merkle import SparseTree
 from ..model.version import Version
 from .hash_tree import HashTree
@@ -365,7 +365,8 @@ class LiveSet:
         if kept is None:
             retired = self._retired.get((change.writer_id, change.header.seq))
             earlier = retired if retired is not None and retired.id == change.id else self._branches.get(change.id)
-            change = change if earlier is None or not earlier.approvals else change.union(earlier)
+            if earlier is not None and 0 < len(earlier.approvals) < SIGNATURES_MAX - len(change.approvals):
+                change = change.union(earlier)  # never so many that one which is needed would give way
             self._kept[change.id] = change
             insort(self._places.setdefault(change.writer_id, []), change.place)
             outcome.stored[change.id] = None

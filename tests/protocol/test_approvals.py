@@ -10,9 +10,10 @@ from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, ValueType, put
 from gossipconf.model.errors import BadSignature, FormatError, InvalidInput, NotAuthorised, Rejected
 from gossipconf.protocol.events import Published, PublishFailed
-from gossipconf.trust.policy import proposals_of
+from gossipconf.trust.cluster import found_cluster
+from gossipconf.trust.policy import Role, proposals_of
 from tests.protocol.wire import Bench
-from tests.strategies import signed, signer
+from tests.strategies import NOW_MS, keys, signed, signer
 
 ORDER = (1 << 252) + 27742317777372353535851937790883648493
 """Of the group in which Ed25519 signs (RFC 8032): a verifier that does not check S < ORDER takes S + ORDER too."""
@@ -165,6 +166,32 @@ def test_one_change_published_twice_with_different_approvers_has_both(bench):
     stored = bench.node.replica.live.stored(one.id)
     assert stored is not None
     assert bench.disk.changes[one.id] == stored.encode()
+
+
+def test_held_more_keys_than_a_change_has_room_for_what_is_needed_stays():
+    """Held: 40 keys of a role that the writer is in as well, and a relay's place. Their signatures of a change that is
+    not theirs are to push out the one that it needs, so that every node refuses its own journal."""
+    ranked = sorted((f"clerk-{number}" for number in range(42)), key=lambda name: signer(name).public)
+    *clerks, boss = ranked
+    roles = [
+        Role("bosses", keys("dave", boss), ("pay",), approvals=2),
+        Role("clerks", keys("dave", *clerks), ("shop",)),
+    ]
+    made = found_cluster("crowd", [signer("root-1")], roles, threshold=1, now_ms=NOW_MS, salt=bytes(16))
+    change = signed([LIMIT], "dave", boss, cluster_id=made.genesis.cluster_id)
+    crowd = [signed([LIMIT], "dave", *some, cluster_id=made.genesis.cluster_id) for some in (clerks[:30], clerks[10:])]
+    forms = [dataclasses.replace(one, approvals=(*one.approvals[:30], *change.approvals)) for one in crowd]
+    headers = [signed([LIMIT], "dave", *clerks[:31], cluster_id=made.genesis.cluster_id).restrict(())]
+    for order in ([*headers, change, *forms], [*forms, *headers, change], [change, *headers, *forms]):
+        bench = Bench(of=made)
+        for form in order:
+            receive(bench, form)
+        bench.write()
+        assert value(bench) == b"100"
+        kept = bench.node.replica.live.stored(change.id)
+        assert kept is not None
+        bench.node.replica.chain.judge(kept)
+        bench.node.replica.chain.judge(Change.decode(bench.disk.changes[change.id], made.genesis.cluster_id))
 
 
 def test_bad_input_stays_bad(bench):
