@@ -17,7 +17,7 @@ from rich.text import Text
 
 from .. import __version__
 from ..model.errors import GossipconfError
-from . import acks, agent, exits, init, key, pki, policy, proposals, publish, read, seal, status
+from . import acks, agent, exits, init, key, pki, policy, proposals, publish, read, revoke, seal, status, void
 from .demo.command import demo
 from .output import abandon_output, escaped, note
 
@@ -48,6 +48,8 @@ app.add_typer(seal.app, name="seal")
 app.command()(proposals.proposals)
 app.command()(proposals.approve)
 app.command()(proposals.withdraw)
+app.command()(revoke.revoke)
+app.add_typer(void.app, name="void")
 app.command()(read.get)
 app.command("list")(read.list_keys)
 app.command()(read.watch)

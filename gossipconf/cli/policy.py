@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -26,12 +26,14 @@ from ..model.limits import VALUE_BYTES_MAX
 from ..trust.cluster import Cluster
 from ..trust.draft import Draft
 from ..trust.keys import fingerprint
+from ..trust.narrowing import Loss, bare, floors_for, losses
 from ..trust.pledge import pledge_file
-from ..trust.policy import Policy, PolicyChain
+from ..trust.policy import Policy, PolicyChain, carried
 from ..trust.proposal import Support, read_file
 from .exits import NotFound
 from .output import acknowledged, count, json_time, moment, note, print_json, print_step, say, short
 from .passphrase import PassphraseFileOption, open_key
+from .revoke import live_versions
 from .rules import Step, differences, from_text, key_in_json, to_json, to_text
 from .session import now_ms, open_session
 from .target import ROOT_KEY, AgentOption, ClusterOption, JsonOption, Target, find_directory, home
@@ -50,11 +52,12 @@ DraftArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The draft's
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The policies that are known, and the changes that carry those from 1 on."""
+    """The policies that are known; the changes that carry those in force, from 1 on; all that carry policies."""
 
     cluster: Cluster
     chain: PolicyChain
     changes: Sequence[Change]
+    all_changes: Sequence[Change]
 
     def policy(self, version: int | None) -> Policy:
         """Raises NotFound."""
@@ -179,12 +182,53 @@ def edit(
     if not steps:
         say(f"nothing differs from policy {head.version}; no draft is made")
         return
-    draft = Draft(known.cluster.genesis.cluster_id, tuple(known.changes), policy)
-    draft.save(path, is_new=True)
-    _print_steps(steps)
-    _warn_of_narrowing(steps)
-    say(f"{path}: draft of policy {policy.version}, to be signed by {_needed(known.chain)}")
-    say(f"next, by each of them: gossipconf policy sign {path}")
+    lost = losses(head, policy)
+    if lost:
+        policy = _with_floors(policy, lost, cluster, agent)
+        steps = differences(head, policy)
+    _draft(known, policy, path, steps)
+
+
+@app.command()
+def settle(
+    keep: Annotated[
+        str,
+        typer.Argument(metavar="CHANGE", help="The change whose policy is to be in force, by its id."),
+    ],
+    path: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where the draft goes. Default: policy-N.draft, here.")
+    ] = None,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """Draft the policy that ends a policy fork.
+
+    Where roots have signed two successors of one policy, agents go on with the one
+    that they met first, and say so. This names both and puts one in force, with the
+    rights that it gives. It needs enough roots of each, and goes the way of any
+    draft. What the other one allowed is kept as void versions.
+
+    \b
+    Example:
+      gossipconf policy settle 3f9a2c1b
+    """
+    known = _known(cluster, agent)
+    disputed = [version for version in known.chain.forked if known.chain.is_disputed(version)]
+    if not disputed:
+        raise NotFound("there is no policy fork; `gossipconf policy log` shows all policies")
+    version = disputed[0]
+    branches = [change for change in known.all_changes if change.header.policy == version - 1]
+    found = [change for change in branches if change.id.hex().startswith(keep.lower())]
+    if len(found) != 1:
+        raise InvalidInput(f"name one of the policies {version}: {', '.join(short(change.id) for change in branches)}")
+    path = path or Path(f"policy-{version + 1}.draft")
+    if path.exists():
+        raise InvalidInput(f"{path} exists already; name another file for the draft, or move it away")
+    kept = carried(found[0])
+    assert kept is not None
+    others = sorted(change.id for change in branches if change is not found[0])
+    policy = replace(kept, version=version + 1, floors=(), settles=(found[0].id, *others))
+    _draft(known, policy, path, differences(known.policy(version), policy))
 
 
 @app.command()
@@ -213,7 +257,13 @@ def sign(
     steps = differences(chain.head, draft.policy)
     say(f"policy {draft.policy.version}, after policy {chain.head.version}:")
     _print_steps(steps)
-    _warn_of_narrowing(steps)
+    unsaid = () if draft.policy.settles else bare(chain.head, draft.policy)
+    if unsaid:
+        raise InvalidInput(
+            "this takes rights away and has no floor for it, so that who lost them could go on under the old policy: "
+            f"{', '.join(f'{fingerprint(key)} {prefix!r}' for key, prefix in unsaid)}; "
+            "make the draft with an agent that answers: gossipconf policy edit, or gossipconf revoke"
+        )
     signer = open_key(key_file, passphrase_file).key
     if signer.public in found.signed:
         say(f"{fingerprint(signer.public)} has signed this already")
@@ -277,13 +327,13 @@ def _known(cluster: Path | None, agent: Path | None) -> _Known:
     target = Target.find(cluster, agent)
     try:
         with open_session(target) as session:
-            return _Known(session.cluster, session.chain, session.policies)
+            return _Known(session.cluster, session.chain, session.policies, session.policy_changes)
     except AgentUnreachable:
         if agent is not None:
             raise
         found = target.cluster()
         note(f"no agent answers: this is by the cluster file in {target.directory}, and there may be newer policies")
-        return _Known(found, found.chain(), found.policies)
+        return _Known(found, found.chain(), found.policies, found.policies)
 
 
 def _load(path: Path, cluster: Cluster) -> tuple[Draft, PolicyChain, Support]:
@@ -346,12 +396,26 @@ def _say_next(path: Path, found: Support) -> None:
             say(f"  {fingerprint(key)}")
 
 
-def _warn_of_narrowing(steps: Sequence[Step]) -> None:
-    if any(step.narrows for step in steps):
-        note(
-            "note: this takes rights away. What has been written with them stays valid, and an old key can still write "
-            "under the old policy, until a floor voids it"
-        )
+def _draft(known: _Known, policy: Policy, path: Path, steps: Sequence[Step]) -> None:
+    """Save a draft, and say what it is and what comes next."""
+    Draft(known.cluster.genesis.cluster_id, tuple(known.all_changes), Policy.decode(policy.encode())).save(
+        path, is_new=True
+    )
+    _print_steps(steps)
+    say(f"{path}: draft of policy {policy.version}, to be signed by {_needed(known.chain)}")
+    say(f"next, by each of them: gossipconf policy sign {path}")
+
+
+def _with_floors(policy: Policy, lost: Sequence[Loss], cluster: Path | None, agent: Path | None) -> Policy:
+    """The same with floors for what it takes away, which keep what lives at an agent."""
+    try:
+        with open_session(Target.find(cluster, agent)) as session:
+            floors = floors_for(lost, policy.version - 1, live_versions(session))
+    except AgentUnreachable as error:
+        raise AgentUnreachable(
+            f"this takes rights away, and an agent must say what was written with them, for only that stays: {error}"
+        ) from None
+    return replace(policy, floors=floors)
 
 
 def _print_steps(steps: Sequence[Step], indent: str = "") -> None:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ..model.errors import InvalidInput
 from ..model.key import check_prefix
+from ..trust.floor import Floor
 from ..trust.keys import fingerprint
 from ..trust.policy import OPERATIONS, Policy, Role
 
@@ -123,6 +124,9 @@ def differences(before: Policy, after: Policy) -> list[Step]:
         if numbers.get(name) != other.get(name):
             words = f"parameter {name!r} {numbers.get(name, '(none)')} → {other.get(name, '(none)')}"
             steps.append(Step("~", words))
+    steps += [Step("-", _floor_in_words(floor)) for floor in after.floors]
+    if after.settles:
+        steps.append(Step("~", f"in force: policy {after.version - 1} of change {after.settles[0].hex()[:8]}"))
     return steps
 
 
@@ -144,6 +148,16 @@ def _role_steps(name: str, before: Role | None, after: Role | None) -> Iterator[
     if before.approvals != after.approvals:
         words = f"{what} approvals {before.approvals} → {after.approvals}"
         yield Step("~", words, narrows=after.approvals > before.approvals)
+
+
+def _floor_in_words(floor: Floor) -> str:
+    """A floor for people."""
+    whose = fingerprint(floor.signer) if floor.signer else "anybody"
+    where = f" under {floor.prefix!r}" if floor.prefix else ""
+    return (
+        f"void: what {whose} has signed{where} under policy {floor.policy_max} or earlier, "
+        f"but for {len(floor.kept):,} changes"
+    )
 
 
 def _role_in_words(role: Role) -> str:
@@ -190,6 +204,7 @@ class _Reader:
                 (name, self._number(number, ("parameters", name), 0, None))
                 for name, number in sorted(parameters.items())
             ),
+            settles=(),
             floors=(),  # they belong to the policy that brought them, which stays in the chain
         )
 

@@ -167,7 +167,7 @@ class Session:
         self._judged: set[tuple[bytes, tuple[tuple[bytes, bytes], ...]]] = set()
         self.cluster = cluster
         self.chain: PolicyChain = cluster.chain()
-        self.policies: list[Change] = list(cluster.policies)
+        self._policy_changes: dict[bytes, Change] = {change.id: change for change in cluster.policies}
         """The changes that carry the policies of ``chain``, from version 1 on."""
         self.info = client.request("info")
         self.node: str = _field(self.info, "node", str)
@@ -292,6 +292,17 @@ class Session:
                     if _field(event, "done", bool):
                         return
 
+    @property
+    def policies(self) -> list[Change]:
+        """The changes that carry the policies in force, from policy 1 on."""
+        return [self._policy_changes[one] for one in self.chain.accepted]
+
+    @property
+    def policy_changes(self) -> list[Change]:
+        """All that carry policies, those that are not in force after those that are, by version."""
+        accepted = self.chain.accepted
+        return sorted(self._policy_changes.values(), key=lambda one: (one.header.policy, one.id not in accepted))
+
     # -- publishing -------------------------------------------------------------------------------
 
     def publish(
@@ -388,13 +399,14 @@ class Session:
         """Follow the policy chain as far as the agent knows it."""
         for data in encoded:
             change = self._decode(data)
-            if change.header.policy == self.chain.head.version:
-                self.chain.judge(change)
-                if self.chain.accept(change) is not None:
-                    self.policies.append(change)
-            elif change.header.policy < len(self.policies) and self.policies[change.header.policy].id == change.id:
+            known = self._policy_changes.get(change.id)
+            if known is not None:
                 self.chain.judge(change)  # the agent may know of more signatures than the cluster file
-                self.policies[change.header.policy] = self.policies[change.header.policy].union(change)
+                self._policy_changes[change.id] = known.union(change)
+            elif change.header.policy <= self.chain.head.version:
+                self.chain.judge(change)
+                self.chain.accept(change)
+                self._policy_changes[change.id] = change
 
     def _item(self, key: str, raws: Sequence[Any]) -> Item:
         versions = [self._version(raw) for raw in raws]

@@ -129,7 +129,7 @@ def extended(cluster: Cluster, policies: tuple[Change, ...] | list[Change]) -> P
     """A cluster file's chain, followed as far as ``policies`` lead. Raises Rejected."""
     chain = cluster.chain()
     for change in policies:
-        if change.header.policy == chain.head.version:
+        if change.header.policy <= chain.head.version and change.id not in chain.accepted:
             chain.judge(change)
             chain.accept(change)
     return chain

@@ -277,7 +277,7 @@ class PolicyChain:
 
         With one that settles a fork other policies may be in force for what has been judged before.
         """
-        policy = _policy_in(change)
+        policy = carried(change)
         if policy is None or change.id in self._ids:
             return None
         if policy.settles and self._is_open_to(policy):
@@ -315,7 +315,7 @@ class PolicyChain:
     def _settled_by(self, change: Change) -> tuple[Policy, ...]:
         """The policies between which the one in ``change`` decides. Raises UnknownPolicy if one is not here yet."""
         try:
-            policy = _policy_in(change)
+            policy = carried(change)
         except InvalidInput:  # whether its signers may do that is the first question
             return ()
         if policy is None or not policy.settles:
@@ -372,8 +372,8 @@ class PolicyChain:
             raise Rejected(f"{entry.key!r} contains policy {successor.version}")
 
 
-def _policy_in(change: Change) -> Policy | None:
-    """The policy that ``change`` carries, if it does. Raises FormatError, InvalidInput or LimitExceeded."""
+def carried(change: Change) -> Policy | None:
+    """The policy that ``change`` carries, or None. Raises FormatError, InvalidInput or LimitExceeded."""
     for _, entry in change.entries:
         if covers(POLICY_PREFIX, entry.key) and entry.value is not None:
             return Policy.decode(entry.value)

@@ -1,0 +1,177 @@
+"""`void list` and `void resign`: what floors have voided, and publishing it anew where it was legitimate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Final
+
+import typer
+
+from ..model.entry import Entry, Operation, Slot
+from ..model.errors import InvalidInput
+from ..model.key import check_prefix, covers
+from ..model.version import Version
+from .delivery import Delivery
+from .exits import NotFound
+from .output import (
+    acknowledged,
+    age,
+    before_after,
+    json_time,
+    json_version,
+    print_json,
+    print_step,
+    print_table,
+    say,
+    short,
+    version_in_line,
+)
+from .passphrase import PassphraseFileOption
+from .publish import CommentOption, DryRunOption, ProposeOption, ProposeToOption
+from .read import PrefixArgument
+from .session import Past, Session, now_ms, open_session
+from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
+
+app = typer.Typer(help="What a policy has voided: list it, publish it anew.", no_args_is_help=True)
+
+LISTED_MAX: Final = 100_000
+"""Versions of the history that are looked through, the newest."""
+
+
+@app.command("list")
+def list_void(
+    prefix: PrefixArgument = "",
+    as_json: JsonOption = False,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """List void versions, the newest first.
+
+    Those that this agent had, or that have reached it since. They are kept as long
+    as superseded ones (`history_days`).
+
+    \b
+    Examples:
+      gossipconf void list
+      gossipconf void list shop --json
+    """
+    with open_session(Target.find(cluster, agent)) as session:
+        found = _void_under(session, check_prefix(prefix.removesuffix("/")))
+        if as_json:
+            print_json(
+                [
+                    json_version(session, one.version)
+                    | {"retired": None if one.retired_ms is None else json_time(one.retired_ms)}
+                    for one in found
+                ]
+            )
+            return
+        if not found:
+            say("nothing is void")
+            return
+        rows = []
+        for one in found:
+            role, key = session.signer_of(one.version)
+            what, time_ms = version_in_line(one.version), one.version.header.time_ms
+            rows.append(
+                (one.version.entry.key, one.version.entry.variant, what, role, key, age(time_ms, now_ms()),
+                 short(one.version.change_id))
+            )  # fmt: skip
+        columns = {"KEY": "left", "VARIANT": "left", "VALUE": "cut", "ROLE": "left", "SIGNED BY": "cut", "SAYS": "left"}
+        print_table(columns | {"CHANGE": "left"}, rows)
+        say("publish those that were legitimate anew with: gossipconf void resign KEY|PREFIX|CHANGE")
+
+
+@app.command()
+def resign(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY|PREFIX|CHANGE…", help="Keys, prefixes, or ids of changes.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is void here.")] = False,
+    comment: CommentOption = "",
+    dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+    key_file: KeyOption = None,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Publish void versions anew, with your own key, as one change.
+
+    Of each key the newest that is void; it replaces what is live now. Look at them
+    first: a thief's are among them.
+
+    \b
+    Examples:
+      gossipconf void resign shop/checkout/timeout_ms --dry-run
+      gossipconf void resign 3f9a2c1b 77ab01c9 --comment "carol's, from before the theft"
+    """
+    if bool(names) == everything:
+        raise typer.BadParameter("name keys, prefixes or changes, or say --all")
+    delivery = Delivery(dry_run, propose, propose_to)
+    target = Target.find(cluster, agent)
+    with open_session(target) as session:
+        signer = target.signer(key_file, passphrase_file)
+        newest: dict[Slot, Version] = {}
+        found = [one.version for one in _void_under(session, "")]
+        for version in _chosen(found, names or ()):
+            newest.setdefault(version.slot, version)
+        live = {slot: _live(session, slot) for slot in newest}
+        due = [one for slot, one in newest.items() if not any(_is_same(one, other) for other in live[slot])]
+        if not due:
+            say("nothing to do: all of it is live already")
+            return
+        entries = [_anew(one.entry) for one in due]
+        expected = frozenset(version.id for one in due for version in live[one.slot])
+        change = delivery.send(session, entries, signer, comment, expected)
+        with acknowledged():
+            for one in due:
+                before = next((version_in_line(version) for version in live[one.slot]), None)
+                name = f"{one.entry.key} [{one.entry.variant}]" if one.entry.variant else one.entry.key
+                print_step("~" if before else "+", name, before_after(before, version_in_line(one).plain))
+            delivery.tell(session, change, len(due))
+
+
+def _void_under(session: Session, prefix: str) -> Sequence[Past]:
+    """What history has under ``prefix`` that is void now, the newest first."""
+    floors = session.chain.floors
+    return [one for one in session.history(None, prefix, LISTED_MAX) if floors.is_void(one.version)]
+
+
+def _chosen(found: Sequence[Version], names: Sequence[str]) -> Sequence[Version]:
+    """Those of ``found`` that are named; all if nothing is. Raises NotFound."""
+    if not names:
+        return found
+    chosen: dict[bytes, Version] = {}
+    for name in names:
+        meant = [
+            one
+            for one in found
+            if covers(name.removesuffix("/"), one.entry.key) or one.change_id.hex().startswith(name)
+        ]
+        if not meant:
+            raise NotFound(f"nothing void is called {name!r}; see: gossipconf void list")
+        chosen |= {one.id: one for one in meant}
+    return [one for one in found if one.id in chosen]
+
+
+def _live(session: Session, slot: Slot) -> Sequence[Version]:
+    key, _ = slot
+    return [version for version in session.get(key).versions if version.slot == slot]
+
+
+def _is_same(one: Version, other: Version) -> bool:
+    return (one.entry.operation, one.entry.value, one.entry.type) == (
+        other.entry.operation,
+        other.entry.value,
+        other.entry.type,
+    )
+
+
+def _anew(entry: Entry) -> Entry:
+    """The same entry, having seen nothing yet."""
+    if entry.operation is Operation.PUT and entry.value is None:
+        raise InvalidInput(f"{entry.key!r} has no value that could be signed anew")
+    return replace(entry, seen=())
