@@ -1,0 +1,176 @@
+"""A stolen key: the drill of docs/security.md, with real agents that are apart while the thief and the roots act."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gossipconf.cli.rules import key_line
+from gossipconf.trust.keys import fingerprint, load_public
+from tests.cli.conftest import AgentThread, command, wait_at
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch, run):
+    """A cluster with one root, an admin of everything, and `carol`, who writes under `shop`; agents `a` and `b`."""
+    directory = tmp_path / "shop"
+    assert command("init", directory, "--name", "shop") == 0
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("GOSSIPCONF_CLUSTER", str(directory))
+    assert run("key", "new", "keys/carol").code == 0
+    agents = Agents(directory)
+    agents.start("a")
+    settings = run("status", "--json", "--agent", "nodes/a")
+    assert settings.code == 0
+    address = json.loads(settings.out)["members"][0]["address"]
+    toml = directory / "nodes" / "a" / "agent.toml"  # the port that it was given is its own from now on
+    toml.write_text(toml.read_text().replace("127.0.0.1:0", address))
+    assert command("pki", "node", "b", "--listen", "127.0.0.1:0", "--join", address) == 0
+    text = run("policy", "show").out
+    carol = key_line(load_public(directory / "keys" / "carol.pub"))
+    assert "parameters: {}" in text
+    (tmp_path / "next.yaml").write_text(
+        text.replace(
+            "\nparameters: {}", f'  shop:\n    keys:\n      - "{carol}"\n    prefixes: [shop]\n\nparameters: {{}}'
+        )
+    )
+    result = run("policy", "edit", tmp_path / "d2", "--from", tmp_path / "next.yaml", "--agent", "nodes/a")
+    assert result.code == 0, result.err
+    published(run, tmp_path / "d2", "a")
+    yield agents
+    agents.stop_all()
+
+
+class Agents:
+    def __init__(self, directory) -> None:
+        self.directory = directory
+        self._running: dict[str, AgentThread] = {}
+        assert command("pki", "node", "a", "--listen", "127.0.0.1:0") == 0
+
+    def start(self, name: str) -> None:
+        self._running[name] = AgentThread(self.directory / "nodes" / name)
+        self._running[name].start()
+
+    def stop(self, name: str) -> None:
+        self._running.pop(name).stop()
+
+    def stop_all(self) -> None:
+        for name in list(self._running):
+            self.stop(name)
+
+
+def published(run, draft, node: str) -> None:
+    for arguments in (("policy", "sign", draft, "--yes"), ("policy", "publish", draft, "--agent", f"nodes/{node}")):
+        result = run(*arguments)
+        assert result.code == 0, result.err
+
+
+def put(run, node: str, key: str, value: str, signer: str = "admin", code: int = 0):
+    result = run("put", key, value, "--key", f"keys/{signer}", "--agent", f"nodes/{node}", "--force")
+    assert result.code == code, result.err
+    return result
+
+
+def get(run, node: str, key: str) -> str | None:
+    result = run("get", key, "--agent", f"nodes/{node}")
+    return result.out.removesuffix("\n") if result.code == 0 else None
+
+
+def test_a_stolen_key_is_cut_off_everywhere_and_what_was_legitimate_is_signed_anew(shop, run, tmp_path):
+    shop.start("b")
+    put(run, "a", "shop/limit", "10")
+    put(run, "a", "shop/good", "1", "carol")
+    wait_at(shop.directory, "b", "shop/good", lambda item: bool(item.versions))
+    wait_at(shop.directory, "b", "shop/limit", lambda item: bool(item.versions))
+
+    # Apart: at a the root revokes, at b the thief and carol publish.
+    shop.stop("b")
+    draft = tmp_path / "revocation"
+    plan = run("revoke", "keys/carol.pub", draft, "--agent", "nodes/a")
+    assert plan.code == 0, plan.err
+    assert f"- role 'shop' key {fingerprint(load_public(shop.directory / 'keys' / 'carol.pub'))}" in plan.out
+    assert "stays: 1 version by this key" in plan.out
+    published(run, draft, "a")
+    shop.stop("a")
+    shop.start("b")
+    put(run, "b", "shop/limit", "999", "carol")
+    put(run, "b", "shop/evil", "x", "carol")
+    put(run, "b", "shop/late", "7", "carol")
+    put(run, "b", "shop/other", "8")
+
+    # Together again.
+    shop.start("a")
+    wait_at(shop.directory, "b", "_policy/3", lambda item: bool(item.versions))
+    wait_at(shop.directory, "a", "shop/other", lambda item: bool(item.versions))
+    wait_at(shop.directory, "b", "shop/limit", lambda item: bool(item.winner and item.winner.entry.value == b"10"))
+    for node in "ab":
+        assert [get(run, node, f"shop/{key}") for key in ("limit", "good", "evil", "late")] == ["10", "1", None, None]
+    listed = json.loads(run("void", "list", "--json", "--agent", "nodes/b").out)
+    assert {(one["key"], one["value"]) for one in listed} == {
+        ("shop/limit", "999"),
+        ("shop/evil", "x"),
+        ("shop/late", "7"),
+    }
+    assert "shop/evil" in run("void", "list", "--agent", "nodes/b").out
+    refused = put(run, "b", "shop/evil", "y", "carol", code=1)
+    assert "policy 3 does not know" in refused.err
+
+    # What was legitimate is signed anew, by one command.
+    shown = run("void", "resign", "shop/late", "--dry-run", "--agent", "nodes/b")
+    assert "+ shop/late  7" in shown.out
+    assert run("void", "resign", "shop/late", "--agent", "nodes/b", "--key", "keys/admin").code == 0
+    wait_at(shop.directory, "a", "shop/late", lambda item: bool(item.winner and item.winner.entry.value == b"7"))
+    assert "nothing to do" in run("void", "resign", "shop/late", "--agent", "nodes/b").out
+
+
+def test_what_the_thief_has_published_is_named_and_the_value_before_comes_back(shop, run, tmp_path):
+    put(run, "a", "shop/limit", "10")
+    put(run, "a", "shop/limit", "999", "carol")
+    put(run, "a", "shop/new", "x", "carol")
+    changes = {one["key"]: one["change"] for one in json.loads(run("list", "shop", "--json", "--agent", "nodes/a").out)}
+    draft = tmp_path / "revocation"
+    named = [word for key in ("shop/limit", "shop/new") for word in ("--void", changes[key][:12])]
+    plan = run(
+        "revoke", fingerprint(load_public(shop.directory / "keys" / "carol.pub")), draft, *named, "--agent", "nodes/a"
+    )
+    assert plan.code == 0, plan.err
+    assert "comes back: 10" in plan.out
+    assert "becomes empty" in plan.out
+    published(run, draft, "a")
+    wait_at(shop.directory, "a", "shop/limit", lambda item: bool(item.winner and item.winner.entry.value == b"10"))
+    assert get(run, "a", "shop/new") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["SHA256:nobody"], "no key begins with SHA256:nobody in policy 2"),
+        (["keys/root.pub"], "is a root key; replace it first"),
+        (["keys/carol.pub", "d", "--void", "ffff"], "no live change of this key begin so"),
+    ],
+)
+def test_what_is_wrong_is_told(shop, run, arguments, complaint):
+    result = run("revoke", *arguments, "--agent", "nodes/a")
+    assert result.code == 1
+    assert complaint in result.err
+
+
+def test_no_root_signs_a_narrowing_without_a_floor(shop, run, tmp_path):
+    """`policy edit` adds the floors; one who cannot ask an agent is told so."""
+    text = run("policy", "show", "--agent", "nodes/a").out
+    assert '["shop"]' in text
+    (tmp_path / "less.yaml").write_text(text.replace('["shop"]', '["shop/a"]'))
+    less = ("--from", tmp_path / "less.yaml")
+    result = run("policy", "edit", tmp_path / "d3", *less, "--agent", "nodes/a")
+    assert result.code == 0, result.err
+    assert "under 'shop' under policy 2 or earlier" in result.out
+    shop.stop("a")
+    (tmp_path / "offline.yaml").write_text(run("policy", "show").out.replace("[put, delete]", "[put]"))
+    nobody = run("policy", "edit", tmp_path / "d4", "--from", tmp_path / "offline.yaml")
+    assert nobody.code != 0
+    assert "an agent must say what was written with them" in nobody.err
+    assert not (tmp_path / "d4").exists()
+    shop.start("a")
+    published(run, tmp_path / "d3", "a")
+    put(run, "a", "shop/b", "1", "carol", code=1)
