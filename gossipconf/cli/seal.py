@@ -84,7 +84,7 @@ def rotate(
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
-        recipients = recipients_named(seal_to, target, ca, session.chain.cluster_id)
+        recipients = recipients_named(seal_to, target, ca, session.chain)
         found = _sealed_under(session, prefix)
         wanted = tuple(sorted(map(recipient_id, recipients)))
         due = [one for one in found if recipients_of(one) != wanted]

@@ -14,6 +14,7 @@ from gossipconf.runtime import pki, recipients
 from gossipconf.runtime.pki import NodeFiles, create_ca, issue_node
 from gossipconf.runtime.recipients import Authority, Recipient, read_recipients
 from gossipconf.runtime.seal_key import load_seal_key
+from gossipconf.trust.membership import Membership
 from gossipconf.trust.recipient import RecipientKey, public_pem
 
 CLUSTER = bytes(range(32))
@@ -28,7 +29,7 @@ def ca(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def authority(ca: Path) -> Authority:
-    return Authority.load(ca / "ca.crt", CLUSTER)
+    return Authority.load(ca / "ca.crt", CLUSTER, Membership())
 
 
 @pytest.fixture
@@ -136,4 +137,4 @@ def test_a_file_that_is_refused(
 def test_a_bad_file_of_authorities(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(b"nonsense")
     with pytest.raises(KeyFileError, match=r"ca\.crt: not a PEM certificate"):
-        Authority.load(tmp_path / "ca.crt", CLUSTER)
+        Authority.load(tmp_path / "ca.crt", CLUSTER, Membership())
