@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from gossipconf.runtime import pki, recipients
 from gossipconf.runtime.pki import NodeFiles, create_ca, issue_node
 from gossipconf.runtime.recipients import Authority, Recipient, read_recipients
 from gossipconf.runtime.seal_key import load_seal_key
+from gossipconf.runtime.ticket import create_ticket
 from gossipconf.trust.membership import Membership
 from gossipconf.trust.recipient import RecipientKey, public_pem
+
+from .cluster import Site
 
 CLUSTER = bytes(range(32))
 PERSON = RecipientKey.from_seed(bytes(range(32)))
@@ -35,6 +39,11 @@ def authority(ca: Path) -> Authority:
 @pytest.fixture
 def node(ca: Path, tmp_path: Path) -> NodeFiles:
     return issue_node(ca, "a", tmp_path / "nodes" / "a")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
 
 
 def recipient(files: NodeFiles, name: str) -> Recipient:
@@ -138,3 +147,18 @@ def test_a_bad_file_of_authorities(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(b"nonsense")
     with pytest.raises(KeyFileError, match=r"ca\.crt: not a PEM certificate"):
         Authority.load(tmp_path / "ca.crt", CLUSTER, Membership())
+
+
+def test_the_policy_shuts_out_nodes_and_what_a_ticket_has_made(site: Site) -> None:
+    """Neither is a recipient any more, whoever still has the certificate."""
+    ticket = create_ticket(site.directory / "ca", site.directory / "t", site.cluster, node=None, days=9)
+    files = ticket.issuer.issue_node("m", site.directory / "m")
+
+    def read(membership: Membership) -> Sequence[Recipient]:
+        return read_recipients(files.certificate, Authority.load(files.ca, site.cluster_id, membership))
+
+    assert [one.node for one in read(Membership(1, nodes=("other",)))] == ["m"]
+    with pytest.raises(KeyFileError, match=r"node\.crt: policy 2 has revoked node 'm'; nothing is sealed to it"):
+        read(Membership(2, nodes=("m",)))
+    with pytest.raises(KeyFileError, match=r"policy 2 has revoked a certificate above that of node 'm'"):
+        read(Membership(2, certificates=(ticket.fingerprint,)))
