@@ -39,7 +39,7 @@ def make_key(
 ) -> None:
     """Make a key to which values can be sealed.
 
-    For people and programs. A node needs none: `pki node` makes its, and puts it into its certificate.
+    For people and programs. A node needs none: `pki node` and `pki redeem` make one, which its certificate names.
 
     \b
     Example:

@@ -71,7 +71,9 @@ class Authority:
             )
         now = _now()
         if now >= leaf.not_valid_after_utc:
-            raise KeyFileError(f"{who} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; use its new one")
+            raise KeyFileError(
+                f"{who} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; copy its new one here from its machine"
+            )
         try:
             certified = check_certified(leaf, others, self.roots, now)
             refusal = self.membership.refusal(certified.node_id, certified.certificates)
