@@ -72,7 +72,7 @@ class Authority:
         now = _now()
         if now >= leaf.not_valid_after_utc:
             raise KeyFileError(
-                f"{who} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; copy its new one here from its machine"
+                f"{who} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; copy the new one from its machine"
             )
         try:
             certified = check_certified(leaf, others, self.roots, now)

@@ -115,7 +115,7 @@ def spoiled(path: Path, monkeypatch: pytest.MonkeyPatch, case: str, ca: Path, di
     [
         ("another CA", "the certificate of node 'a' is not issued by .*ca.crt"),
         ("another cluster", "node 'a' is for cluster 00000000…, not 00010203…"),
-        ("expired", "node 'a' expired on .* copy its new one here"),
+        ("expired", "node 'a' expired on .* copy the new one from its machine"),
         ("not yet valid", "is not issued by .*ca.crt"),
         ("no key", "names no key to seal to; issue it again"),
         ("another program's", "carries 0 names gossipconf://"),
