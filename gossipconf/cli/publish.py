@@ -122,7 +122,7 @@ def put(
             )
         if seal_to:
             _check_secret(key, value_type, content)
-            recipients = recipients_named(seal_to, target, ca, session.chain.cluster_id)
+            recipients = recipients_named(seal_to, target, ca, session.chain)
             content = sealed_value(Opened(value_type, content), Place(session.chain.cluster_id, key), recipients)
             value_type = ValueType.SEALED
         else:

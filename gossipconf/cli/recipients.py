@@ -16,6 +16,8 @@ import typer
 from ..model.errors import InvalidInput, KeyFileError
 from ..model.key import check_node_id
 from ..runtime.node_files import CA_CERTIFICATE, NODE_CERTIFICATE
+from ..trust.membership import Membership
+from ..trust.policy import PolicyChain
 from ..trust.sealed import SEAL_RANDOM_BYTES, Opened, Place, seal
 from .target import CA, NODES, Target, home
 
@@ -49,12 +51,12 @@ OpenWithOption = Annotated[
 ]
 
 
-def recipients_named(names: Sequence[str], target: Target, ca: Path | None, cluster_id: bytes) -> tuple[bytes, ...]:
-    """The public keys that `names` stand for, each once. Raises KeyFileError."""
+def recipients_named(names: Sequence[str], target: Target, ca: Path | None, chain: PolicyChain) -> tuple[bytes, ...]:
+    """The public keys that `names` stand for, each once. Raises KeyFileError, also for what the policy has revoked."""
     # Here, because X.509 takes a quarter of a command's start and most need none.
     from ..runtime.recipients import Authority, read_recipients  # noqa: PLC0415
 
-    authority = Authority.load(ca or _authority_of(target.directory), cluster_id)
+    authority = Authority.load(ca or _authority_of(target.directory), chain.cluster_id, Membership.of(chain.head))
     found: dict[bytes, None] = {}
     for name in names:
         certificate = _certificate_of(name, home(target.directory))

@@ -40,7 +40,7 @@ def make_key(
 ) -> None:
     """Make a key to which values can be sealed.
 
-    For people and programs. A node needs none: `pki node` makes its, and puts it into its certificate.
+    For people and programs. A node needs none: `pki node` and `pki redeem` make one, which its certificate names.
 
     \b
     Example:
@@ -88,7 +88,7 @@ def rotate(
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
-        recipients = recipients_named(seal_to, target, ca, session.chain.cluster_id)
+        recipients = recipients_named(seal_to, target, ca, session.chain)
         found = _sealed_under(session, prefix)
         wanted = tuple(sorted(map(recipient_id, recipients)))
         due = [one for one in found if recipients_of(one) != wanted]

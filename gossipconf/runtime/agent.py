@@ -272,8 +272,7 @@ class Agent:
             renew=self._renewer.renew,
             wall_ms=self._wall_ms,
         )
-        if identity.credentials.recipient is None:
-            log.info("no %s: this agent opens no sealed values", settings.files.seal_key)
+        self._look_at_recipient()
         _make_directory(settings.data)
         transport = self._transport = self._make_transport(
             server_context=identity.credentials.server_context,
@@ -341,8 +340,14 @@ class Agent:
     def _use(self, credentials: Credentials) -> None:
         assert self._transport is not None
         self._transport.use(credentials.server_context, credentials.client_context)
+        self._look_at_recipient()
         self._look_at_oneself()
         self._input(lambda: self.node.renewed(self.now()))
+
+    def _look_at_recipient(self) -> None:
+        """Tell that this node has no key to open sealed values with."""
+        if self.credentials.recipient is None:
+            log.info("no %s: this agent opens no sealed values", self.settings.files.seal_key)
 
     def _refusal(self, peer: PeerIdentity) -> str | None:
         """Why the policy keeps a peer out."""

@@ -5,7 +5,9 @@ be asked from Python about one alone; the verifier of `cryptography` refuses CAs
 names are constrained, as that of a join ticket is. So the rules of RFC 5280 that
 concern us are here, each failing closed: what is not understood certifies nothing.
 
-Not looked at: revocation, policies, and constraints on intermediates' own names.
+What a verified chain says beyond X.509 is `pki.read_chain`'s, here as for links.
+
+Not looked at: revocation lists, certificate policies, and constraints on intermediates' own names.
 """
 
 from __future__ import annotations
@@ -16,10 +18,13 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from ..model.errors import KeyFileError
+from ..model.errors import KeyFileError, TransportError
+from .pem import is_signed
+from .pki import PeerIdentity, read_chain
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
@@ -44,38 +49,41 @@ class NotCertified(KeyFileError):
 
 def check_certified(
     leaf: x509.Certificate,
-    node_id: str,
     intermediates: Iterable[x509.Certificate],
     roots: Sequence[x509.Certificate],
     now: datetime,
-) -> None:
-    """Raise NotCertified unless one of ``roots`` stands for ``leaf`` as the certificate of ``node_id`` at ``now``."""
+) -> PeerIdentity:
+    """For whom one of ``roots`` stands at ``now`` by ``leaf``, as a link's peer would see it. Raises NotCertified."""
     try:
-        _check_chain(leaf, node_id, list(intermediates), roots, now)
+        chain = _chain(leaf, list(intermediates), roots, now)
+        return read_chain([one.public_bytes(Encoding.DER) for one in chain])
+    except TransportError as error:
+        raise NotCertified(str(error)) from None
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise NotCertified(f"a certificate of its chain cannot be read: {error}") from None
 
 
-def _check_chain(
-    leaf: x509.Certificate, node_id: str, left: list[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
-) -> None:
+def _chain(
+    leaf: x509.Certificate, left: list[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
+) -> Sequence[x509.Certificate]:
+    """The leaf, what is between, and the root that stands for it."""
     _check_alone(leaf, now)
     usage = _extension(leaf, x509.ExtendedKeyUsage)
     if usage is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         raise NotCertified("it is no certificate for connecting to others")
-    below = leaf
+    chain = [leaf]
     for depth in range(INTERMEDIATES_MAX + 1):
-        root = next((one for one in roots if _is_issued(below, one)), None)
-        issuer = root or next((one for one in left if _is_issued(below, one)), None)
+        root = next((one for one in roots if is_signed(chain[-1], one)), None)
+        issuer = root or next((one for one in left if is_signed(chain[-1], one)), None)
         if issuer is None:
             raise NotCertified("its issuer is neither the CA nor in the file")
         _check_alone(issuer, now)
         _check_issuer(issuer, depth)
-        _check_names(issuer, leaf, node_id)
+        _check_names(issuer, leaf)
+        chain.append(issuer)
         if root is not None:
-            return
+            return chain
         left.remove(issuer)  # so that no circle is walked
-        below = issuer
     raise NotCertified(f"more than {INTERMEDIATES_MAX} certificates are between it and the CA")
 
 
@@ -99,12 +107,8 @@ def _check_issuer(issuer: x509.Certificate, depth: int) -> None:
         raise NotCertified(f"{issuer.subject.rfc4514_string()} may not have {depth} CAs below it")
 
 
-def _check_names(issuer: x509.Certificate, leaf: x509.Certificate, node_id: str) -> None:
-    """The names of ``leaf`` are within those to which ``issuer`` is constrained.
-
-    A ticket for one node names it as a directory name of just a common name, because constraints
-    reach the host of a URI and not its path: the node id must be that.
-    """
+def _check_names(issuer: x509.Certificate, leaf: x509.Certificate) -> None:
+    """The names of ``leaf`` are within those to which ``issuer`` is constrained."""
     constraints = _extension(issuer, x509.NameConstraints)
     if constraints is None:
         return
@@ -122,25 +126,6 @@ def _check_names(issuer: x509.Certificate, leaf: x509.Certificate, node_id: str)
     subject = list(leaf.subject.rdns)
     if directories and not any(subject[: len(one)] == one for one in directories):
         raise NotCertified(f"its subject is not among those that {issuer.subject.rfc4514_string()} may certify")
-    nodes = [_common_name(one) for one in directories]
-    if any(nodes) and node_id not in nodes:
-        raise NotCertified(f"{issuer.subject.rfc4514_string()} may certify other nodes only")
-
-
-def _common_name(rdns: Sequence[x509.RelativeDistinguishedName]) -> str | None:
-    """The name in a directory name that is nothing but a common name."""
-    attributes = [attribute for rdn in rdns for attribute in rdn]
-    if len(attributes) != 1 or attributes[0].oid != NameOID.COMMON_NAME:
-        return None
-    return str(attributes[0].value)
-
-
-def _is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):  # another name, an unusable key, another key
-        return False
-    return True
 
 
 def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:

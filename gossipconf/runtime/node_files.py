@@ -27,5 +27,5 @@ class NodeFiles:
 
     @classmethod
     def inside(cls, directory: Path) -> NodeFiles:
-        """The names that `pki.issue_node` gives the three files in *directory*."""
+        """The names that `pki.issue_node` gives the files in *directory*."""
         return cls(directory / NODE_KEY, directory / NODE_CERTIFICATE, directory / CA_CERTIFICATE)

@@ -22,7 +22,7 @@ LOOK_S: Final = 30.0
 """How often the files' times are looked at: three calls of the operating system, for a change that may come once
 in months."""
 SETTLE_S: Final = 1.0
-"""Key and certificate are two files, which cannot be replaced at one moment: a change is read once it is so old."""
+"""Keys and certificate are three files, which cannot be replaced at one moment: a change is read once it is so old."""
 ENDING_EVERY_S: Final = 86_400.0
 """A certificate that ends is told of once a day."""
 RENEWAL_PATIENCE_S: Final = 3_600.0

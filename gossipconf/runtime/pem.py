@@ -19,8 +19,11 @@ from gossipconf.model.errors import KeyFileError
 
 def is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether *issuer* has signed *certificate*, or is the same."""
-    if certificate == issuer:  # a chain file that ends with the root itself
-        return True
+    return certificate == issuer or is_signed(certificate, issuer)  # a chain file may end with the root itself
+
+
+def is_signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the key of *issuer* has signed *certificate*, and the names fit."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):  # another name, an unusable key, another key

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from ..model.errors import FormatError, KeyFileError, TransportError
+from ..trust.membership import Membership
 from ..trust.recipient import read_public_pem
 from .certification import NotCertified, check_certified
 from .pki import read_identity
@@ -42,17 +43,18 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Whose certificates count: the CAs in one file, and the cluster that certificates must name."""
+    """Whose certificates count: the CAs in one file, the cluster that certificates must name, and who is shut out."""
 
     path: Path
     roots: tuple[x509.Certificate, ...]
     cluster_id: bytes
+    membership: Membership
 
     @classmethod
-    def load(cls, path: Path, cluster_id: bytes) -> Authority:
+    def load(cls, path: Path, cluster_id: bytes, membership: Membership) -> Authority:
         """Read CA certificates. Raises KeyFileError."""
         try:
-            return cls(path, tuple(x509.load_pem_x509_certificates(_read(path))), cluster_id)
+            return cls(path, tuple(x509.load_pem_x509_certificates(_read(path))), cluster_id, membership)
         except ValueError:
             raise KeyFileError(f"{path}: not a PEM certificate") from None
 
@@ -69,9 +71,14 @@ class Authority:
             )
         now = _now()
         if now >= leaf.not_valid_after_utc:
-            raise KeyFileError(f"{who} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; use its new one")
+            raise KeyFileError(
+                f"{who} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; copy the new one from its machine"
+            )
         try:
-            check_certified(leaf, identity.node_id, others, self.roots, now)
+            certified = check_certified(leaf, others, self.roots, now)
+            refusal = self.membership.refusal(certified.node_id, certified.certificates)
+            if refusal is not None:
+                raise KeyFileError(f"{where}: {refusal}; nothing is sealed to it")
             public = read_recipient(leaf, self.cluster_id)
         except NotCertified as error:
             raise KeyFileError(f"{who} is not issued by {self.path}: {error}") from None

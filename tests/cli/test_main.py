@@ -233,6 +233,10 @@ def test_a_ticket_is_all_that_a_new_machine_needs(founded, run, tmp_path, monkey
     ]
     shown = json.loads(run("pki", "show", "b/node.crt", "--json").out)
     assert (shown["node"], shown["hosts"], shown["days_left"]) == ("b", ["b.example"], 9)
+    assert stat.S_IMODE(Path("b/seal.key").stat().st_mode) == 0o600
+    assert run("pki", "redeem", tmp_path / "b.ticket", "--out", "next", "--seal-key", "b/seal.key").code == 0
+    assert Path("next/seal.key").read_bytes() == Path("b/seal.key").read_bytes()
+    assert json.loads(run("pki", "show", "next/node.crt", "--json").out)["recipient"] == shown["recipient"]
     again = run("pki", "redeem", tmp_path / "b.ticket")
     assert again.code == 1
     assert "exists already" in again.err

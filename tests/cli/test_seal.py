@@ -10,13 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from gossipconf.cli.recipients import recipients_named
 from gossipconf.cli.session import open_session
-from gossipconf.cli.target import Target
+from gossipconf.cli.target import CLUSTER_FILE, Target
 from gossipconf.model import errors
 from gossipconf.model.entry import MatchKind, MatchTerm, ValueType, put
 from gossipconf.runtime.pki import create_ca, issue_node
+from gossipconf.trust.cluster import Cluster, sign_policy
+from gossipconf.trust.keys import load_signer
+from gossipconf.trust.membership import Membership, with_membership
+from gossipconf.trust.policy import Policy
 from gossipconf.trust.recipient import load_recipient_key
 from gossipconf.trust.sealed import SEAL_RANDOM_BYTES, Opened, Place, seal
+from gossipconf.trust.signing import Reservation
 from tests.cli.conftest import AgentThread, command
 from tests.cli.test_commands import document, siblings
 
@@ -237,6 +243,33 @@ def test_a_name_counts_only_as_the_ca_has_certified_it(home, run, tmp_path):
     certificates.mkdir(exist_ok=True)
     shutil.copy(home / "nodes" / "a" / "node.crt", certificates / "liar.crt")
     assert "certifies 'a', not 'liar'" in run("put", "name/pw", "1", "--seal-to", "liar").err
+
+
+def test_nothing_is_sealed_to_a_node_that_the_policy_revokes(home):
+    target, chain = Target.find(home), Cluster.load(home / CLUSTER_FILE).chain()
+    (public,) = recipients_named(["c"], target, None, chain)
+    assert public == load_recipient_key(home / "nodes" / "c" / "seal.key").public
+    head = chain.head
+    roles = with_membership(head.roles, Membership(nodes=("c",)))
+    policy = Policy(head.version + 1, head.roots, head.threshold, roles)
+    reservation = Reservation(b"policies", policy.version)
+    root = load_signer(home / "keys" / "root")
+    chain.accept(sign_policy(chain, policy, [root], now_ms=1, reservation=reservation))
+    with pytest.raises(errors.KeyFileError, match=r"node\.crt: policy 2 has revoked node 'c'; nothing is sealed to it"):
+        recipients_named(["c"], target, None, chain)
+
+
+def test_values_are_sealed_to_a_node_that_has_redeemed_a_ticket(home, run, tmp_path):
+    assert run("pki", "ticket", "t", "--out", tmp_path / "t.ticket").code == 0
+    made = ("pki", "redeem", tmp_path / "t.ticket", "--out")
+    assert run(*made, tmp_path / "t").code == 0
+    seal_key = tmp_path / "t" / "seal.key"
+    assert run(*made, tmp_path / "next", "--seal-key", seal_key).code == 0
+    for directory in ("t", "next"):
+        assert (
+            run("put", f"{directory}/pw", "-", "--seal-to", tmp_path / directory / "node.crt", stdin=SECRET).code == 0
+        )
+        assert run("get", f"{directory}/pw", "--open-with", seal_key).stdout == SECRET
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gossipconf.runtime import certification
 from gossipconf.runtime.certification import INTERMEDIATES_MAX, NotCertified, check_certified
+from gossipconf.runtime.pki import PeerIdentity
 
 NOW = datetime(2030, 5, 1, tzinfo=UTC)
 CLUSTER = bytes(range(32)).hex()
@@ -80,21 +81,24 @@ TICKET = Made(
     constraints=permitted(x509.UniformResourceIdentifier(CLUSTER), x509.DirectoryName(name("a"))),
 )
 LEAF = Made("a", ca=False, uris=URIS, usages=(ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH))
+OTHER_NODE = replace(LEAF, uris=(f"gossipconf://{CLUSTER}/b", URIS[1]))
+"""In the one place that X.509 does not constrain."""
 
 
-def check(leaf: Made = LEAF, ticket: Made = TICKET, root: Made = ROOT, node_id: str = "a") -> None:
-    check_certified(leaf.by(ticket), node_id, [ticket.by(root)], [root.by(root)], NOW)
+def check(leaf: Made = LEAF, ticket: Made = TICKET, root: Made = ROOT) -> PeerIdentity:
+    return check_certified(leaf.by(ticket), [ticket.by(root)], [root.by(root)], NOW)
 
 
 def test_a_leaf_of_the_ca_itself() -> None:
-    check_certified(LEAF.by(ROOT), "a", [], [ROOT.by(ROOT)], NOW)
-    check_certified(LEAF.by(ROOT), "a", [ROOT.by(ROOT)], [Made("root").by(Made("root")), ROOT.by(ROOT)], NOW)
+    check_certified(LEAF.by(ROOT), [], [ROOT.by(ROOT)], NOW)
+    check_certified(LEAF.by(ROOT), [ROOT.by(ROOT)], [Made("root").by(Made("root")), ROOT.by(ROOT)], NOW)
 
 
 def test_a_leaf_of_a_ticket() -> None:
-    check()
+    seen = check()
+    assert (seen.node_id, seen.recipient, len(seen.certificates)) == ("a", bytes([0x11]) * 32, 3)
     check(ticket=replace(TICKET, constraints=None))
-    check(ticket=replace(TICKET, constraints=permitted(x509.UniformResourceIdentifier(CLUSTER))), node_id="b")
+    check(leaf=OTHER_NODE, ticket=replace(TICKET, constraints=permitted(x509.UniformResourceIdentifier(CLUSTER))))
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
@@ -108,7 +112,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "another cluster": ({"leaf": replace(LEAF, uris=(URIS[0], "gossipconf-seal://00/11"))}, "its names are not among"),
     "another scheme of URI": ({"leaf": replace(LEAF, uris=(*URIS, "mailto:a"))}, "its names are not among"),
     "another subject": ({"leaf": replace(LEAF, subject="b")}, "its subject is not among"),
-    "a name of another node": ({"node_id": "b"}, "CN=ticket may certify other nodes only"),
+    "a name of another node": ({"leaf": OTHER_NODE}, "names 'b', but was issued by a ticket for a"),
     "not for clients": ({"leaf": replace(LEAF, usages=(ExtendedKeyUsageOID.SERVER_AUTH,))}, "for connecting to others"),
     "a critical extension": ({"leaf": replace(LEAF, extra=UNKNOWN)}, "critical extension that is not understood"),
     "one of a CA": ({"ticket": replace(TICKET, extra=UNKNOWN)}, "critical extension that is not understood"),
@@ -133,11 +137,11 @@ def test_one_fault_is_enough(fault: str) -> None:
 def test_a_signature_by_another_key() -> None:
     impostor = Made("root")
     with pytest.raises(NotCertified, match="its issuer is neither the CA nor in the file"):
-        check_certified(LEAF.by(impostor), "a", [impostor.by(impostor)][:0], [ROOT.by(ROOT)], NOW)
+        check_certified(LEAF.by(impostor), [impostor.by(impostor)][:0], [ROOT.by(ROOT)], NOW)
     with pytest.raises(NotCertified, match="its issuer is neither the CA nor in the file"):
-        check_certified(LEAF.by(impostor), "a", [impostor.by(impostor)], [ROOT.by(ROOT)], NOW)
+        check_certified(LEAF.by(impostor), [impostor.by(impostor)], [ROOT.by(ROOT)], NOW)
     with pytest.raises(NotCertified, match="its issuer is neither the CA nor in the file"):
-        check_certified(LEAF.by(TICKET), "a", [], [ROOT.by(ROOT)], NOW)
+        check_certified(LEAF.by(TICKET), [], [ROOT.by(ROOT)], NOW)
 
 
 def test_a_chain_ends() -> None:
@@ -145,8 +149,8 @@ def test_a_chain_ends() -> None:
     cas = [Made(str(number)) for number in range(INTERMEDIATES_MAX + 1)]
     chain = [upper.by(lower) for upper, lower in zip(cas, [*cas[1:], root], strict=True)]
     with pytest.raises(NotCertified, match="more than 4 certificates are between"):
-        check_certified(LEAF.by(cas[0]), "a", chain, [root.by(root)], NOW)
-    check_certified(LEAF.by(cas[1]), "a", chain, [root.by(root)], NOW)
+        check_certified(LEAF.by(cas[0]), chain, [root.by(root)], NOW)
+    check_certified(LEAF.by(cas[1]), chain, [root.by(root)], NOW)
 
 
 def test_what_cannot_be_read_certifies_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import trio.testing
 
 from gossipconf.model.errors import ConfigError
 from gossipconf.runtime import pki
-from gossipconf.runtime.credentials import DAY_MS, Credentials, load_credentials
+from gossipconf.runtime.credentials import DAY_MS, Credentials, load_credentials, version_of
 from gossipconf.runtime.event_log import EventLog
 from gossipconf.runtime.node_files import NodeFiles
 from gossipconf.runtime.own_identity import (
@@ -32,6 +32,7 @@ from gossipconf.runtime.own_identity import (
 )
 from gossipconf.runtime.pki import create_ca, issue_node
 from gossipconf.runtime.ticket import create_ticket
+from gossipconf.trust.recipient import load_recipient_key
 
 from .cluster import HANG_S, Site, asking, fleet_of, publish
 
@@ -111,6 +112,22 @@ async def test_changed_files_are_found_and_used_once_they_rest(
     assert watched.identity.credentials.lifetime.days_left(watched.now_ms) == 199
 
 
+async def test_the_key_that_opens_sealed_values_is_exchanged_too(site: Site) -> None:
+    watched = Watched(site)
+    fresh = issued(site, "fresh")
+    before = version_of(watched.files)
+    shutil.copy2(fresh.seal_key, watched.files.seal_key)
+    assert version_of(watched.files) != before, "a look would find it"
+    put(fresh, watched.files)
+    await watched.identity.reload()
+    key = watched.identity.credentials.recipient
+    assert key is not None
+    assert key.public == load_recipient_key(fresh.seal_key).public == watched.identity.credentials.identity.recipient
+    watched.files.seal_key.unlink()
+    await watched.identity.reload()
+    assert watched.identity.credentials.recipient is None
+
+
 async def settled() -> None:
     """Wait until a look has ended: its thread's work too."""
     for _ in range(3):
@@ -124,6 +141,10 @@ def spoil_other_node(site: Site, files: NodeFiles) -> None:
 
 def spoil_key(site: Site, files: NodeFiles) -> None:
     shutil.copy2(issued(site, "other").key, files.key)
+
+
+def spoil_seal_key(site: Site, files: NodeFiles) -> None:
+    shutil.copy2(issued(site, "other").seal_key, files.seal_key)
 
 
 def spoil_expired(site: Site, files: NodeFiles) -> None:
@@ -158,6 +179,7 @@ def spoil_ticket(site: Site, files: NodeFiles) -> None:
     [
         (spoil_other_node, "option 'node' is 'a', but .* names 'b'"),
         (spoil_key, r"node\.key is not the key of"),
+        (spoil_seal_key, r"seal\.key is not the key that .*node\.crt names"),
         (spoil_expired, r"node\.crt: expired on"),
         (spoil_garbage, "not a PEM certificate"),
         (spoil_mode, "others may read this private key"),

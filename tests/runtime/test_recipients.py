@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from gossipconf.runtime import pki, recipients
 from gossipconf.runtime.pki import NodeFiles, create_ca, issue_node
 from gossipconf.runtime.recipients import Authority, Recipient, read_recipients
 from gossipconf.runtime.seal_key import load_seal_key
+from gossipconf.runtime.ticket import create_ticket
+from gossipconf.trust.membership import Membership
 from gossipconf.trust.recipient import RecipientKey, public_pem
+
+from .cluster import Site
 
 CLUSTER = bytes(range(32))
 PERSON = RecipientKey.from_seed(bytes(range(32)))
@@ -28,12 +33,17 @@ def ca(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def authority(ca: Path) -> Authority:
-    return Authority.load(ca / "ca.crt", CLUSTER)
+    return Authority.load(ca / "ca.crt", CLUSTER, Membership())
 
 
 @pytest.fixture
 def node(ca: Path, tmp_path: Path) -> NodeFiles:
     return issue_node(ca, "a", tmp_path / "nodes" / "a")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
 
 
 def recipient(files: NodeFiles, name: str) -> Recipient:
@@ -105,7 +115,7 @@ def spoiled(path: Path, monkeypatch: pytest.MonkeyPatch, case: str, ca: Path, di
     [
         ("another CA", "the certificate of node 'a' is not issued by .*ca.crt"),
         ("another cluster", "node 'a' is for cluster 00000000…, not 00010203…"),
-        ("expired", "node 'a' expired on .* use its new one"),
+        ("expired", "node 'a' expired on .* copy the new one from its machine"),
         ("not yet valid", "is not issued by .*ca.crt"),
         ("no key", "names no key to seal to; issue it again"),
         ("another program's", "carries 0 names gossipconf://"),
@@ -136,4 +146,19 @@ def test_a_file_that_is_refused(
 def test_a_bad_file_of_authorities(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(b"nonsense")
     with pytest.raises(KeyFileError, match=r"ca\.crt: not a PEM certificate"):
-        Authority.load(tmp_path / "ca.crt", CLUSTER)
+        Authority.load(tmp_path / "ca.crt", CLUSTER, Membership())
+
+
+def test_the_policy_shuts_out_nodes_and_what_a_ticket_has_made(site: Site) -> None:
+    """Neither is a recipient any more, whoever still has the certificate."""
+    ticket = create_ticket(site.directory / "ca", site.directory / "t", site.cluster, node=None, days=9)
+    files = ticket.issuer.issue_node("m", site.directory / "m")
+
+    def read(membership: Membership) -> Sequence[Recipient]:
+        return read_recipients(files.certificate, Authority.load(files.ca, site.cluster_id, membership))
+
+    assert [one.node for one in read(Membership(1, nodes=("other",)))] == ["m"]
+    with pytest.raises(KeyFileError, match=r"node\.crt: policy 2 has revoked node 'm'; nothing is sealed to it"):
+        read(Membership(2, nodes=("m",)))
+    with pytest.raises(KeyFileError, match=r"policy 2 has revoked a certificate above that of node 'm'"):
+        read(Membership(2, certificates=(ticket.fingerprint,)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,17 +15,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from gossipconf.model.errors import ConfigError, InvalidInput, KeyFileError
+from gossipconf.model.entry import ValueType, put
+from gossipconf.model.errors import ConfigError, InvalidInput, KeyFileError, NotRecipient
 from gossipconf.protocol.messages import CertificateGiven, WantCertificate
 from gossipconf.runtime import pki
 from gossipconf.runtime.credentials import load_credentials
 from gossipconf.runtime.issuing import Issuing, make_request, take_certificate
 from gossipconf.runtime.node_files import NodeFiles
 from gossipconf.runtime.pki import issue_node, load_identity, read_identity
+from gossipconf.runtime.recipients import Authority, read_recipients
+from gossipconf.runtime.seal_key import seal_name
 from gossipconf.runtime.ticket import create_ticket, load_ticket
 from gossipconf.trust.membership import Membership
+from gossipconf.trust.recipient import RecipientKey, load_recipient_key
+from gossipconf.trust.sealed import SEAL_RANDOM_BYTES, Opened, Place, open_with, seal
 
-from .cluster import Fleet, Site, WatchedAgent, asking, fleet_of, publish, raw_peer
+from .cluster import Fleet, Site, WatchedAgent, asking, fleet_of, prepare, publish, raw_peer
 from .test_revocation import decree
 
 DAYS = 30
@@ -112,6 +118,44 @@ async def test_an_agent_asks_by_itself_when_it_starts_and_has_met_an_issuer(site
         await renewed(fleet, m, before)
 
 
+async def test_a_renewed_certificate_names_the_key_that_still_opens(site: Site, tmp_path: Path) -> None:
+    """What was sealed to the node before opens after, and so does what is sealed by the renewed certificate."""
+    files = aged(site, "m")
+    before, seal_key = files.certificate.read_bytes(), files.seal_key.read_bytes()
+    async with fleet_of(site, tmp_path) as fleet:
+        issuer = await fleet.start("i", ticket=ticket_of(site))
+        await decree(issuer, Membership(issuers=("i",)))
+        m = await fleet.start("m", issuer)
+        await fleet.linked(issuer, m)
+        await publish_sealed(site, issuer, "old", files.certificate)
+        await fleet.settled(issuer, m)
+        assert opened(m, "old") == b"secret of old"
+        m._renewer.renew(is_due=True)
+        await renewed(fleet, m, before)
+        assert files.seal_key.read_bytes() == seal_key
+        await publish_sealed(site, issuer, "new", files.certificate)
+        await fleet.settled(issuer, m)
+        assert [opened(m, key) for key in ("old", "new")] == [b"secret of old", b"secret of new"]
+        with pytest.raises(NotRecipient):
+            opened(issuer, "new")
+
+
+async def publish_sealed(site: Site, agent: WatchedAgent, key: str, certificate: Path) -> None:
+    """Put a value that only the node of *certificate* can open."""
+    authority = Authority.load(site.directory / "ca" / "ca.crt", site.cluster_id, Membership())
+    publics = [one.public for one in read_recipients(certificate, authority)]
+    secret = Opened(ValueType.BYTES, f"secret of {key}".encode())
+    sealed = seal(secret, Place(site.cluster_id, key), publics, bytes(SEAL_RANDOM_BYTES - 1) + key[:1].encode())
+    await agent.publish(prepare(agent, put(key, sealed, ValueType.SEALED)))
+
+
+def opened(agent: WatchedAgent, key: str) -> bytes:
+    """What *agent* opens of it. Raises NotRecipient."""
+    (version,) = agent.reads.versions(key)
+    assert version.entry.value is not None
+    return open_with(version.entry.value, Place(version.header.cluster, key), agent.content_key(version)).value
+
+
 async def test_an_issuer_renews_its_own(site: Site, tmp_path: Path) -> None:
     files = aged(site, "i")
     before = files.certificate.read_bytes()
@@ -123,16 +167,18 @@ async def test_an_issuer_renews_its_own(site: Site, tmp_path: Path) -> None:
 
 
 async def test_nobody_is_given_a_name_but_its_own(site: Site, tmp_path: Path) -> None:
-    """A peer asks with a request that names another node: of a request only the key counts."""
+    """A peer asks with a request that names another node and its key to seal to: of a request only the key counts."""
     key = ec.generate_private_key(ec.SECP256R1())
     victim = x509.UniformResourceIdentifier(f"gossipconf://{site.cluster_id.hex()}/victim")
+    names = [victim, seal_name(site.cluster_id, RecipientKey.generate().public), x509.DNSName("bank.example")]
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "victim")]))
-        .add_extension(x509.SubjectAlternativeName([victim, x509.DNSName("bank.example")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
+    own = load_recipient_key(site.certificate("liar").seal_key).public
     async with fleet_of(site, tmp_path) as fleet:
         issuer = await fleet.start("i", ticket=ticket_of(site))
         await decree(issuer, Membership(issuers=("i",)))
@@ -142,7 +188,7 @@ async def test_nobody_is_given_a_name_but_its_own(site: Site, tmp_path: Path) ->
             given = await peer.expect(CertificateGiven)
             first = x509.load_pem_x509_certificates(given.certificate)[0]
             identity = read_identity(first.public_bytes(serialization.Encoding.DER))
-            assert (identity.node_id, identity.hosts) == ("liar", ())
+            assert (identity.node_id, identity.hosts, identity.recipient) == ("liar", (), own)
             assert not first.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
             await peer.send(WantCertificate(b"no request"))
@@ -210,7 +256,13 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(site: Site) -> None:
     in_use = load_credentials(files, "m", site.cluster_id)
     ticket = ticket_of(site, days=3000)
     other_key = issue_node(site.directory / "ca", "m", site.directory / "other").certificate.read_bytes()
+    request = make_request(files)
+    unsealed = replace(load_identity(files), recipient=None)
+    resealed = replace(unsealed, recipient=RecipientKey.generate().public)
+    issuing = Issuing(ticket, site.cluster_id, 3000)
     for certificate, words in (
+        (issuing.issue(unsealed, request), "does not name the key to seal to"),
+        (issuing.issue(resealed, request), r"seal\.key is not the key that the renewed certificate names"),
         (b"", "the renewed certificate: not a PEM certificate"),
         (other_key, "is not the key of the renewed certificate"),
         (offered(site, "b", ticket, 3000), "is not the key of the renewed certificate|names 'b'"),

@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gossipconf.model.errors import InvalidInput, KeyFileError, TransportError
 from gossipconf.runtime import pki
+from gossipconf.runtime.certification import NotCertified, check_certified
 from gossipconf.runtime.link import failure_in_words
 from gossipconf.runtime.node_files import NodeFiles
+from gossipconf.runtime.pem import read_certificates
 from gossipconf.runtime.pki import (
     PeerIdentity,
     client_context,
@@ -29,6 +31,7 @@ from gossipconf.runtime.pki import (
 )
 from gossipconf.runtime.ticket import Ticket, create_ticket, load_ticket
 from gossipconf.runtime.tls import TlsStream
+from gossipconf.trust.recipient import load_recipient_key
 
 from .cluster import HANG_S, Site, fleet_of, publish
 
@@ -42,6 +45,12 @@ def ticket_for(site: Site, node: str | None, days: int = 30) -> Ticket:
     path = site.directory / f"{node}.ticket"
     create_ticket(site.directory / "ca", path, site.cluster, node=node, days=days)
     return load_ticket(path)
+
+
+def certified(files: NodeFiles) -> PeerIdentity:
+    """For whom the CA stands by the certificate alone, which is all that whoever seals has. Raises NotCertified."""
+    leaf, *between = read_certificates(files.certificate)
+    return check_certified(leaf, between, read_certificates(files.ca), datetime.now(UTC))
 
 
 async def shake_hands(server: NodeFiles, client: NodeFiles) -> PeerIdentity:
@@ -93,6 +102,8 @@ async def test_peers_see_the_whole_chain(site: Site) -> None:
     assert list(seen.certificates) == [one.fingerprint(hashes.SHA256()) for one in (leaf, between, root)]
     assert seen.certificates[1] == ticket.fingerprint
     assert (await shake_hands(mine, site.certificate("a"))).node_id == "a"
+    assert seen.recipient == load_recipient_key(mine.seal_key).public
+    assert certified(mine) == seen, "who seals sees what links see"
 
 
 async def test_a_ticket_for_one_node_makes_no_other(site: Site) -> None:
@@ -103,12 +114,16 @@ async def test_a_ticket_for_one_node_makes_no_other(site: Site) -> None:
     other = ticket.issuer.issue_node("c", site.directory / "c")
     with pytest.raises(TransportError, match="the peer's certificate is refused: permitted subtree violation"):
         await shake_hands(site.certificate("a"), other)
+    with pytest.raises(NotCertified, match="its subject is not among those"):
+        certified(other)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pki, "node_subject", lambda _: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "b")]))
         disguised = ticket.issuer.issue_node("c", site.directory / "disguised")
     with pytest.raises(TransportError, match="names 'c', but was issued by a ticket for b"):
         await shake_hands(site.certificate("a"), disguised)
+    with pytest.raises(NotCertified, match="names 'c', but was issued by a ticket for b"):
+        certified(disguised)
 
 
 async def test_a_ticket_makes_no_certificate_of_another_cluster(site: Site) -> None:
@@ -116,6 +131,8 @@ async def test_a_ticket_makes_no_certificate_of_another_cluster(site: Site) -> N
     foreign = issuer.issue_node("c", site.directory / "c")
     with pytest.raises(TransportError, match="permitted subtree violation"):
         await shake_hands(site.certificate("a"), foreign)
+    with pytest.raises(NotCertified, match="its names are not among those"):
+        certified(foreign)
 
 
 async def test_a_ticket_makes_no_further_ticket(site: Site) -> None:
@@ -137,6 +154,8 @@ async def test_a_ticket_makes_no_further_ticket(site: Site) -> None:
     files = replace(ticket.issuer, key=key, certificate=below, between=between).issue_node("c", site.directory / "c")
     with pytest.raises(TransportError, match="path length constraint exceeded"):
         await shake_hands(site.certificate("a"), files)
+    with pytest.raises(NotCertified, match="may not have 1 CAs below it"):
+        certified(files)
 
 
 def test_a_ticket_outlives_what_it_makes_and_the_ca_the_ticket(tmp_path: Path, site: Site) -> None:
