@@ -44,6 +44,10 @@ class UnknownPolicy(Rejected):
     """The body names a policy version that is not here yet; fetch it, then retry."""
 
 
+class Expired(Rejected):
+    """A signed statement whose time is over, or has not come yet by this machine's clock."""
+
+
 class StaleReservation(Rejected):
     """A publish whose sequence number has been overtaken; prepare and sign again."""
 

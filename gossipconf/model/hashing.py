@@ -13,6 +13,8 @@ VERSION_TAG: Final = b"gossipconf/version/1\0"
 WRITER_TAG: Final = b"gossipconf/writer/1\0"
 FORK_TAG: Final = b"gossipconf/fork/1\0"
 SIGNATURE_TAG: Final = b"gossipconf/signature/1\0"
+SNAPSHOT_TAG: Final = b"gossipconf/snapshot/1\0"
+CONTENTS_TAG: Final = b"gossipconf/contents/1\0"
 
 
 def tagged_hash(tag: bytes, *parts: bytes) -> bytes:

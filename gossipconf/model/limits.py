@@ -84,6 +84,14 @@ ROLE_KEYS_MAX: Final = 256
 ROLE_PREFIXES_MAX: Final = 256
 """Prefixes of one role."""
 
+# -- snapshots ------------------------------------------------------------------------------------
+
+SNAPSHOT_BYTES_MAX: Final = 32_768
+"""A snapshot with a frontier of FRONTIER_WRITERS_MAX writers of 28 bytes each, and 300 bytes besides."""
+
+CHECKPOINT_BYTES_MAX: Final = 1 << 29
+"""512 MiB: half a million entries of 1 KB. A file is read into memory before anything in it can be trusted."""
+
 # -- wire -----------------------------------------------------------------------------------------
 
 FRAME_BYTES_MAX: Final = 8_192 - 4
