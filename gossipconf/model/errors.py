@@ -60,6 +60,10 @@ class KeyFileError(InvalidInput):
     """A key or certificate file that is missing, unreadable, too open or of the wrong kind."""
 
 
+class CheckpointError(GossipconfError):
+    """A checkpoint file that is missing, damaged, another cluster's, expired or signed by nobody who may."""
+
+
 class JournalError(GossipconfError):
     """The agent's disk: root of the errors below."""
 

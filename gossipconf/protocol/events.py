@@ -116,6 +116,13 @@ class Synced:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A node that booted from a checkpoint holds the same as these peers."""
+
+    node_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DiskFailed:
     """Writing failed; nothing is lost from memory and the write is tried again."""
 
@@ -167,6 +174,7 @@ Event: TypeAlias = (
     | PolicyAccepted
     | PolicyFork
     | Synced
+    | Confirmed
     | DiskFailed
     | DiskRecovered
     | DuplicateNode

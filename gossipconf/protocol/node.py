@@ -21,6 +21,7 @@ from typing import Any
 from ..model.change import Change
 from ..model.entry import Slot
 from ..model.errors import ProtocolViolation
+from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
@@ -28,6 +29,7 @@ from . import acks, broadcast, overlay, presence, sync
 from .acks import Acks
 from .address_book import AddressBook
 from .broadcast import Broadcast
+from .confirmation import Comparisons, Confirmation
 from .decoders import Decoders
 from .eagerness import Eagerness
 from .environment import Environment, LinkId, Now, Output
@@ -48,7 +50,11 @@ from .zone import ZoneTag
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a journal held: changes, headers of dead ones, the address book, ids of accepted policies, members."""
+    """What a journal held: changes, headers of dead ones, the address book, ids of accepted policies, members.
+
+    checkpoint:   what an empty journal was just filled with: verified, and its policies are known to the node's chain
+    comparisons:  if it was once filled so, how far that is confirmed
+    """
 
     changes: tuple[Change, ...] = ()
     retired_headers: tuple[Change, ...] = ()
@@ -57,6 +63,8 @@ class Restored:
     members: SavedMembers = field(default_factory=SavedMembers)
     zone: ZoneTag = 0
     learned: Mapping[str, Eagerness] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+    comparisons: Comparisons | None = None
 
 
 class Node:
@@ -103,7 +111,14 @@ class Node:
             all_live=self._all_live,
             zone=restored.zone,
         )
-        self.sync = Sync(self.environment, self.replica, self.overlay, on_taken=self._synced)
+        self.confirmation = Confirmation(self.environment, restored.comparisons, self._write_meta)
+        self.sync = Sync(
+            self.environment,
+            self.replica,
+            self.overlay,
+            on_taken=self._synced,
+            on_equal=self.confirmation.compared_equal,
+        )
         self.broadcast = Broadcast(
             self.environment,
             self.replica,
@@ -141,6 +156,8 @@ class Node:
         self._shown_root = b""
         self._policy_version = 0
         self._settled_revision = -1
+        if restored.checkpoint is not None:
+            self.replica.adopt(restored.checkpoint)
         self.replica.restore(restored.changes, restored.retired_headers, restored.accepted_policies)
 
     @property
@@ -258,6 +275,13 @@ class Node:
         self.environment.now = now
         self.replica.publish(token, change)
         self._settle()
+
+    def merge(self, now: Now, parts: Iterable[tuple[Change, bytes]]) -> int:
+        """Take changes from a verified checkpoint as if a peer had sent them; return how many were news."""
+        self.environment.now = now
+        count = self.replica.merge(parts)
+        self._settle()
+        return count
 
     def persisted(self, now: Now, token: int, error: str | None = None) -> None:
         """A `Persist` is on disk, or has failed with ``error`` and left nothing."""

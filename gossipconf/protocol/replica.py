@@ -21,12 +21,23 @@ from ..model.key import covers
 from ..model.limits import VALUE_BYTES_MAX
 from ..model.merkle import SparseTree
 from ..model.version import Version
+from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
 from ..store.live_set import LiveSet, Outcome
 from ..trust.policy import POLICY_PREFIX, PolicyChain, policy_changes, policy_key
 from ..trust.signing import Reservation
 from .environment import Environment, Persist, Reads, Show
-from .events import Applied, DiskFailed, DiskRecovered, ForkFound, PolicyAccepted, PolicyFork, Published, PublishFailed
+from .events import (
+    Applied,
+    ChangeRejected,
+    DiskFailed,
+    DiskRecovered,
+    ForkFound,
+    PolicyAccepted,
+    PolicyFork,
+    Published,
+    PublishFailed,
+)
 
 DISK_RETRY_S = 1.0
 """How long after a failed write the next one is tried: room on a disk comes back by a human's hand."""
@@ -135,6 +146,26 @@ class Replica:
         for header in islice(retired_headers, RETIRED_HEADERS_RESTORED_MAX):
             self.chain.judge(header)
             self.live.remember_header(header)
+
+    def adopt(self, checkpoint: Checkpoint) -> None:
+        """Begin with what a verified checkpoint holds, and a journal by now. Before all else; the chain knows its
+        policies."""
+        self.live = checkpoint.live
+        self._accepted_policies = list(checkpoint.policies)
+        self.revision += 1
+
+    def merge(self, parts: Iterable[tuple[Change, bytes]]) -> int:
+        """Take over changes with their bytes from a checkpoint, each judged as a peer's; return how many were news.
+
+        One that is refused is left out: the checkpoint may know less of the policies than this node by now.
+        """
+        count = 0
+        for change, data in parts:
+            try:
+                count += self.receive(change, None, data).is_news
+            except (InvalidInput, Rejected) as error:
+                self._environment.emit(ChangeRejected("the checkpoint", str(error)))
+        return count
 
     def retire_left_behind(self) -> None:
         """Move to history what was still stored among the live: dead entries of a form that was not cut down yet,

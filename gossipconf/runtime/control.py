@@ -23,6 +23,7 @@ from ..model.errors import ControlError, GossipconfError, InvalidInput
 from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..model.version import Version
+from ..protocol.confirmation import PEERS_WANTED
 from ..protocol.subject import Subject
 from .control_request import hex_of, limit_of, receive, skip_of, slots_of, text_of, wait_s_of
 from .control_socket import framed, listen
@@ -61,7 +62,7 @@ class ControlServer:
             "reserve": self._reserve,
             "publish": self._publish,
         }
-        self._streams: dict[str, Streamer] = {"watch": self._watch, "acks": self._acks}
+        self._streams: dict[str, Streamer] = {"watch": self._watch, "acks": self._acks, "contents": self._contents}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or until `close` and the last answer. Raises ControlError if it cannot listen."""
@@ -162,6 +163,7 @@ class ControlServer:
             "forks": len(node.replica.live.forks()),
             "links": links,
             "disk_error": node.replica.disk_error,
+            "unconfirmed": self._unconfirmed(),
             "started_ms": agent.started_ms,
             "data_dir": str(agent.settings.data.resolve()),
         }
@@ -256,7 +258,37 @@ class ControlServer:
                     "complaints": node.overlay.complaints.of(told.node_id),
                 }
             )
-        return {"node": own.node_id, "root": own.root, "crowded": node.presence.is_crowded, "members": members}
+        return {
+            "node": own.node_id,
+            "root": own.root,
+            "crowded": node.presence.is_crowded,
+            "members": members,
+            "unconfirmed": self._unconfirmed(),
+        }
+
+    def _unconfirmed(self) -> dict[str, Any] | None:
+        """How far what came from a checkpoint is compared; None once that is enough."""
+        found = self._agent.node.confirmation.unconfirmed
+        if found is None:
+            return None
+        return {"checkpoint_ms": found.checkpoint_ms, "equal": list(found.equal), "wanted": PEERS_WANTED}
+
+    async def _contents(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
+        """All that is replicated, as it is now, in pages of changes; the last page is marked."""
+        parts = list(self._agent.node.replica.live.parts())
+        page: list[bytes] = []
+        size = 0
+        try:
+            await _send(stream, {"ok": True})
+            for part in parts:
+                page.append(part.encode())
+                size += len(page[-1])
+                if size > PAGE_BYTES_MAX:
+                    await _send(stream, {"event": "contents", "changes": page, "done": False})
+                    page, size = [], 0
+            await _send(stream, {"event": "contents", "changes": page, "done": True})
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the asker has gone away
 
     async def _watch(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
         try:

@@ -62,6 +62,8 @@ class EventLog:
                 log.debug(
                     "sync with %s: %s; %d received, %d sent", event.node_id, event.reason, event.received, event.sent
                 )
+            case ev.Confirmed():
+                log.info("confirmed: %s hold the same as this agent", " and ".join(event.node_ids))
             case ev.DiskFailed():
                 log.error(
                     "the disk refuses writes (%s): reads and relaying go on, publishing here does not", event.reason

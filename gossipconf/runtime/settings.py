@@ -27,6 +27,10 @@ HISTORY_DAYS: Final = 30
 """How long superseded versions stay in local history."""
 HISTORY_DAYS_MAX: Final = 36_500
 """A century."""
+CLOCK_SKEW_S: Final = 10
+"""Machines that keep time by the network are within a second; ten leave room for one that does so badly."""
+CLOCK_SKEW_S_MAX: Final = 86_400
+"""A day: whoever needs more has a clock to set."""
 SEEDS_MAX: Final = 64
 """Seeds are a way in, not a membership list."""
 ZONE_BYTES_MAX: Final = 128
@@ -48,6 +52,8 @@ class AgentSettings:
     join:          seeds: addresses of some other agents, or names of several
     source_host:   local address of outgoing connections, or None
     history_days:  how long superseded versions are kept, in days
+    checkpoint:    file that an empty disk boots from, or None
+    clock_skew_s:  how far the clocks of machines may differ, in seconds
     tuning:        the protocol's pace
     """
 
@@ -62,6 +68,8 @@ class AgentSettings:
     source_host: str | None = None
     labels: Labels = ()
     history_days: int = HISTORY_DAYS
+    checkpoint: Path | None = None
+    clock_skew_s: int = CLOCK_SKEW_S
     tuning: Tuning = LAN
 
     @property
@@ -108,10 +116,22 @@ class Options:
     history_days: int = _option(
         f"how long superseded versions are kept for `history`, in days, 0 to {HISTORY_DAYS_MAX}", HISTORY_DAYS
     )
+    checkpoint: str = _option(
+        "a checkpoint file: an empty disk boots from it, and one that holds something merges it if it can", ""
+    )
+    clock_skew_s: int = _option(
+        f"how far the clocks of machines may differ, in seconds, 0 to {CLOCK_SKEW_S_MAX}: by so much the age of a "
+        "view is rounded up, and a snapshot from further in the future is refused",
+        CLOCK_SKEW_S,
+    )
 
 
 OPTIONS: Final = tuple(option.name for option in fields(Options))
 """The options that a settings file may have."""
+
+
+NUMBERS: Final = {"history_days": ("days", HISTORY_DAYS_MAX), "clock_skew_s": ("seconds", CLOCK_SKEW_S_MAX)}
+"""Options that are whole numbers: unit, and the largest."""
 
 
 def load(path: Path, overrides: Mapping[str, object] | None = None) -> AgentSettings:
@@ -146,11 +166,10 @@ def _checked(table: Mapping[str, Any], where: str) -> Options:
             if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
                 raise ConfigError(f"{where}: option 'join' must be a list of {SEED_FORMS}, like ['10.0.0.1:7946']")
             values[name] = tuple(value)
-        elif name == "history_days":
-            if type(value) is not int or not 0 <= value <= HISTORY_DAYS_MAX:
-                raise ConfigError(
-                    f"{where}: option 'history_days' must be a whole number of days, 0 to {HISTORY_DAYS_MAX}"
-                )
+        elif name in NUMBERS:
+            unit, most = NUMBERS[name]
+            if type(value) is not int or not 0 <= value <= most:
+                raise ConfigError(f"{where}: option {name!r} must be a whole number of {unit}, 0 to {most}")
             values[name] = value
         elif name == "labels":
             values[name] = _labels(value, where)
@@ -208,6 +227,8 @@ def _resolved(options: Options, file: Path) -> AgentSettings:
         join=options.join,
         source_host=options.source_host or None,
         history_days=options.history_days,
+        checkpoint=base / options.checkpoint if options.checkpoint else None,
+        clock_skew_s=options.clock_skew_s,
         tuning=PRESETS[options.preset],
         labels=options.labels,
     )
