@@ -23,7 +23,7 @@ from ..model.key import covers
 from ..model.version import Version, versions_of
 from ..trust.cluster import Cluster
 from ..trust.keys import Signer, fingerprint
-from ..trust.policy import PolicyChain
+from ..trust.policy import PolicyChain, policy_changes
 from ..trust.signing import Reservation, compose
 from .client import Client
 from .target import Target
@@ -94,11 +94,21 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """An agent booted from a checkpoint of this time (ms since 1970), and too few others have held the same since."""
+
+    checkpoint_ms: int
+    equal: tuple[str, ...]
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Every agent that the asked one knows, itself first, then by name. `crowded`: there are more than it lists."""
 
     members: Sequence[Member]
     crowded: bool = False
+    unconfirmed: Unconfirmed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +251,18 @@ class Session:
             for raw in raws
         ]
         ordered = sorted(members, key=lambda member: (member.state != "self", member.node))
-        return Status(ordered, _field(reply, "crowded", bool))
+        return Status(ordered, _field(reply, "crowded", bool), _unconfirmed(reply.get("unconfirmed")))
+
+    def contents(self) -> list[Change]:
+        """All that the agent holds, as it is now. Only the policies in it are judged yet, and learned."""
+        parts = []
+        with Client(self._client.path) as stream:
+            for event in stream.stream("contents"):
+                parts += [self._decode(data) for data in _field(event, "changes", list)]
+                if _field(event, "done", bool):
+                    break
+        self._follow(policy_changes(parts))
+        return parts
 
     def acks(self, change: str | None, wait_s: float) -> Iterator[Tally]:
         """Who has applied the change whose id begins with `change`, or holds the asked agent's state: as it changes.
@@ -329,8 +350,10 @@ class Session:
 
     def _learn(self, encoded: Sequence[Any]) -> None:
         """Follow the policy chain as far as the agent knows it."""
-        for data in encoded:
-            change = self._decode(data)
+        self._follow(map(self._decode, encoded))
+
+    def _follow(self, changes: Iterable[Change]) -> None:
+        for change in changes:
             if change.header.policy == self.chain.head.version:
                 self.chain.judge(change)
                 self.chain.accept(change)
@@ -408,6 +431,12 @@ def _tally(event: dict[str, Any]) -> Tally:
             (_field(one, "zone", str), _field(one, "applied", int), _field(one, "total", int)) for one in zones
         ),
     )
+
+
+def _unconfirmed(raw: Any) -> Unconfirmed | None:
+    if raw is None:
+        return None
+    return Unconfirmed(_field(raw, "checkpoint_ms", int), _names(raw, "equal"), _field(raw, "wanted", int))
 
 
 def _names(event: dict[str, Any], name: str) -> tuple[str, ...]:

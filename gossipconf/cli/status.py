@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from .output import count, duration, escaped, print_json, print_table, say, stdout, table
+from .output import count, duration, escaped, json_time, moment, print_json, print_table, say, stdout, table
 from .session import Member, Session, Status, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
@@ -109,6 +109,19 @@ def summary(node: str, status: Status) -> str:
     return sentence + (f"; cannot write to disk: {_named(degraded)}" if degraded else "")
 
 
+def cautions(node: str, status: Status) -> list[str]:
+    """What to know of the answering agent's own state, in sentences."""
+    said = []
+    unconfirmed = status.unconfirmed
+    if unconfirmed is not None:
+        equal = f" ({', '.join(map(escaped, unconfirmed.equal))})" if unconfirmed.equal else ""
+        said.append(
+            f"unconfirmed: {escaped(node)} booted from a checkpoint of {moment(unconfirmed.checkpoint_ms)}, and "
+            f"{len(unconfirmed.equal)} of {unconfirmed.wanted} peers have held the same since{equal}"
+        )
+    return said
+
+
 def _last_heard(member: Member) -> str:
     """When a silent agent was last heard of, in words."""
     return "not heard since this one started" if member.age_ms is None else f"last heard {duration(member.age_ms)} ago"
@@ -131,6 +144,8 @@ def _rounds(every_s: float, number: int | None) -> Iterator[int]:
 
 def _print(session: Session, status: Status) -> None:
     say(summary(session.node, status))
+    for line in cautions(session.node, status):
+        say(line)
     say()
     print_table(COLUMNS, _rows(status.members))
 
@@ -139,9 +154,8 @@ def _watch_live(session: Session, rounds: Iterator[int]) -> None:
     with Live(console=stdout(), auto_refresh=False, screen=False) as live:
         for _ in rounds:
             seen = session.status()
-            group = Group(
-                Text(summary(session.node, seen)), Text(), table(COLUMNS, _rows(seen.members), live.console.width)
-            )
+            head = "\n".join((summary(session.node, seen), *cautions(session.node, seen)))
+            group = Group(Text(head), Text(), table(COLUMNS, _rows(seen.members), live.console.width))
             live.update(group, refresh=True)
 
 
@@ -182,11 +196,19 @@ def _state_in_words(member: Member) -> str:
     return member.state
 
 
+def _unconfirmed(status: Status) -> dict[str, Any] | None:
+    found = status.unconfirmed
+    if found is None:
+        return None
+    return {"checkpoint": json_time(found.checkpoint_ms), "equal": list(found.equal), "wanted": found.wanted}
+
+
 def _document(session: Session, status: Status) -> dict[str, Any]:
     return {
         "node": session.node,
         "summary": summary(session.node, status),
         "crowded": status.crowded,
+        "unconfirmed": _unconfirmed(status),
         "members": [
             {
                 "node": member.node,

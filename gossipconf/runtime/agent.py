@@ -282,7 +282,7 @@ class Agent:
             self._input(merge)
             await trio.lowlevel.checkpoint()
         log.info(
-            "the disk held something: of the %d changes in %s %d were news, each verified",
+            "the disk held something: of the %d changes in %s %d were news, and verified one by one",
             len(checkpoint.parts),
             self.settings.checkpoint,
             news,

@@ -37,7 +37,7 @@ def read(path: Path) -> Sealed:
 def open_file(path: Path, chain: PolicyChain, now_ms: int, skew_ms: int) -> Checkpoint:
     """Read and verify a file; ``chain`` learns its policies. Raises CheckpointError that names it."""
     sealed = read(path)
-    with _named(path), _without_collections():
+    with _named(path), without_collections():
         return sealed.open(chain, now_ms, skew_ms)
 
 
@@ -60,7 +60,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
+def without_collections() -> Iterator[None]:
     """Keep the collector from looking, again and again, at a million new objects of which none is garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
