@@ -31,9 +31,9 @@ from .change import (
     check_size,
     check_vectors,
 )
-from .clock import EMPTY, decode_clock
+from .clock import EMPTY, Clock, decode_clock
 from .encoding import ARRAY_LENGTH_MAX
-from .entry import Entry, Operation, ValueType, encoded_bytes
+from .entry import Entry, Operation, Slot, ValueType, encoded_bytes
 from .errors import FormatError, InvalidInput, LimitExceeded
 from .hashing import CHANGE_TAG, HASH_BYTES, VERSION_TAG
 from .key import UTF8_BYTES_MAX, are_keys
@@ -59,6 +59,7 @@ _OPERATIONS: Final = {int(one): one for one in Operation}
 _TYPES: Final = {int(one): one for one in ValueType}
 _TEXTUAL: Final = frozenset({ValueType.TEXT, ValueType.JSON, ValueType.YAML, ValueType.TOML})
 
+_FIRST_INDEX: Final = (0).to_bytes(4, "big")
 _DIGEST_BYTES: Final = encoded_bytes(HASH_BYTES)
 
 Row: TypeAlias = tuple[Any, ...]
@@ -142,40 +143,53 @@ class _Reader:
             return False  # a field of another type than a check expects
 
     def _change(self, row: Row) -> Change:
-        _, policy, key, incarnation, seq, time_ms, activation, comment, signature, _, count, _, entries, _ = row
+        """The change of a valid plain row."""
+        _, policy, key, incarnation, seq, time_ms, activation, comment, signature, _, count, _, wires, _ = row
         known = self._writers.get((key, incarnation))
         if known is None:
             writer = Writer(key, incarnation)
             known = self._writers[key, incarnation] = (writer, writer.id)
         writer, writer_id = known
-        pack = self._pack
-        leaves = [self._leaf(wire) for wire in entries]
-        if count == 1:
-            ((size, root),) = leaves
-        else:
-            tree = SparseTree(count, dict(enumerate(leaves)), ())
-            size, root = tree.size, tree.root
-            check_size(size)
-        header = Header(self._cluster, policy, writer, seq, time_ms, count, size, root, comment, activation)
-        change_id = sha256(
-            CHANGE_TAG
-            + pack([self._cluster, policy, key, incarnation, seq, time_ms, activation, comment, count, size, root])
-        ).digest()
-        pairs = tuple(enumerate(map(_entry, entries)))
-        change = Change(header, signature, pairs)
+        cluster = self._cluster
+        size, root = self._leaf(wires[0]) if count == 1 else self._tree(wires)
+        signed = (cluster, policy, key, incarnation, seq, time_ms, activation, comment, count, size, root)
+        change_id = sha256(CHANGE_TAG + self._pack(signed)).digest()
+        header: Any = _Header(cluster, policy, writer, seq, time_ms, count, size, root, comment, activation)
+        header.__class__ = Header
         start = VERSION_TAG + change_id
-        remembered = change.__dict__
-        remembered["id"] = change_id
-        remembered["writer_id"] = writer_id
-        remembered["place"] = (seq, change_id)
-        remembered["versions"] = tuple(
-            [
-                Version(sha256(start + index.to_bytes(4, "big")).digest(), change_id, index, header, writer_id, entry)
-                for index, entry in pairs
-            ]
+        entries = []
+        versions = []
+        for index, (entry_key, variant, match, rank, operation, kind, value, seen, expires) in enumerate(wires):
+            slot = (entry_key, variant)
+            entry: Any = _Entry(
+                entry_key, value, _TYPES[kind], seen, _OPERATIONS[operation], variant, match, rank, expires, slot
+            )
+            entry.__class__ = Entry
+            version_id = sha256(start + (_FIRST_INDEX if index == 0 else index.to_bytes(4, "big"))).digest()
+            version: Any = _Version(version_id, change_id, index, header, writer_id, entry)
+            version.__class__ = Version
+            entries.append((index, entry))
+            versions.append(version)
+        change = Change.__new__(Change)
+        change.__dict__.update(
+            header=header,
+            signature=signature,
+            entries=tuple(entries),
+            proof=(),
+            approvals=(),
+            id=change_id,
+            writer_id=writer_id,
+            place=(seq, change_id),
+            versions=tuple(versions),
         )
         check_vectors(change)
         return change
+
+    def _tree(self, wires: Sequence[Row]) -> Subtree:
+        """Size and root of a change of several entries."""
+        tree = SparseTree(len(wires), dict(enumerate(map(self._leaf, wires))), ())
+        check_size(tree.size)
+        return tree.size, tree.root
 
     def _leaf(self, wire: Row) -> Subtree:
         """`Entry.leaf` of an entry as it travels."""
@@ -187,10 +201,81 @@ class _Reader:
         return leaf_of(len(data) - _DIGEST_BYTES + encoded_bytes(len(value)), data)
 
 
-def _entry(wire: Row) -> Entry:
-    """The entry of a checked row."""
-    key, variant, _, rank, operation, kind, value, seen, expires = wire
-    return Entry(key, value, _TYPES[kind], seen, _OPERATIONS[operation], variant, (), rank, expires)
+# -- records in the making ------------------------------------------------------------------------
+
+# A frozen record takes three times as long to make as one that is not, and is most of the work here. So each is made
+# as its unfrozen twin, of the same slots, and frozen by changing its class.
+
+
+class _Header:
+    __slots__ = Header.__slots__
+
+    def __init__(
+        self,
+        cluster: bytes,
+        policy: int,
+        writer: Writer,
+        seq: int,
+        time_ms: int,
+        count: int,
+        size: int,
+        root: bytes,
+        comment: str,
+        activation_ms: int | None,
+    ) -> None:
+        self.cluster = cluster
+        self.policy = policy
+        self.writer = writer
+        self.seq = seq
+        self.time_ms = time_ms
+        self.count = count
+        self.size = size
+        self.root = root
+        self.comment = comment
+        self.activation_ms = activation_ms
+
+
+class _Entry:
+    __slots__ = Entry.__slots__
+
+    def __init__(
+        self,
+        key: str,
+        value: bytes | None,
+        type: ValueType,
+        seen: Clock,
+        operation: Operation,
+        variant: str,
+        match: tuple[()],
+        rank: int,
+        expires_ms: int | None,
+        slot: Slot,
+    ) -> None:
+        self.key = key
+        self.value = value
+        self.type = type
+        self.seen = seen
+        self.operation = operation
+        self.variant = variant
+        self.match = match
+        self.rank = rank
+        self.expires_ms = expires_ms
+        self.slot = slot
+
+
+class _Version:
+    __slots__ = Version.__slots__
+
+    def __init__(self, id: bytes, change_id: bytes, index: int, header: Header, writer_id: bytes, entry: Entry) -> None:
+        self.id = id
+        self.change_id = change_id
+        self.index = index
+        self.header = header
+        self.writer_id = writer_id
+        self.entry = entry
+
+
+# -- checks on columns ----------------------------------------------------------------------------
 
 
 def _is_plain(row: Any) -> bool:
@@ -205,9 +290,6 @@ def _is_plain(row: Any) -> bool:
     except (TypeError, ValueError, IndexError):
         return False
     return True
-
-
-# -- checks on columns ----------------------------------------------------------------------------
 
 
 def _are_headers(columns: Sequence[Sequence[Any]], cluster: bytes) -> bool:

@@ -61,11 +61,12 @@ def _named(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """Keep the collector from looking, again and again, at a million new objects of which none is garbage."""
+    """Keep the collector from looking, now and later, at a million new objects of which none is garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()  # what is here by now stays; a full collection would otherwise pass over all of it each time
         if was_enabled:
             gc.enable()
