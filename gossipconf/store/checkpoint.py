@@ -90,6 +90,8 @@ class Sealed:
         live = LiveSet.of([change for change, _ in parts], statement.frontier)
         if live.root != statement.root:
             raise Rejected("its contents have another fingerprint than the one that was signed")
+        if len({change.id for change, _ in parts}) < len(parts) or not _is_bare(live, parts):
+            raise Rejected("its contents have a change twice, or what was replaced long ago")
         _check_policies(live, chain, statement.policy)
         return Checkpoint(self.snapshot, live, tuple(parts), tuple(change.id for change, _ in policies))
 
@@ -144,6 +146,11 @@ def check_size(size_bytes: int) -> None:
 def carries_policy(change: Change) -> bool:
     """Whether an entry of ``change`` is a policy."""
     return any(covers(POLICY_PREFIX, entry.key) for _, entry in change.entries)
+
+
+def _is_bare(live: LiveSet, parts: list[tuple[Change, bytes]]) -> bool:
+    """Whether ``parts`` have nothing besides what lives and the headers of forks."""
+    return sum([len(part.entries) for part, _ in parts]) == len(live)
 
 
 def _place(part: Change) -> tuple[bool, int, bytes]:

@@ -110,6 +110,18 @@ def test_a_set_rebuilt_from_its_parts_is_the_same(changes):
     assert {part.id: part.entries for part in again.parts()} == {part.id: part.entries for part in parts}
 
 
+@given(gen.change_sets(max_size=12), st.data())
+def test_a_set_made_at_once_is_the_same_as_one_made_step_by_step(changes, data):
+    pieces = data.draw(gen.parts(changes))
+    store = LiveSet.of(pieces)
+    check_inside(store)
+    assert state(store) == state(built(pieces))
+    assert dict(store.met()) == dict(built(pieces).met())
+    extra = data.draw(st.sampled_from(changes))
+    store.add(extra)
+    assert state(store) == state(built(changes))
+
+
 @given(gen.change_sets())
 def test_parts_have_only_what_lives_and_keep_their_root(changes):
     store = built(changes)
