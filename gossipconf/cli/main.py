@@ -17,7 +17,7 @@ from rich.text import Text
 
 from .. import __version__
 from ..model.errors import GossipconfError
-from . import acks, agent, checkpoint, exits, init, pki, publish, read, status
+from . import acks, agent, beacon, checkpoint, exits, init, pki, publish, read, status
 from .demo.command import demo
 from .output import abandon_output, escaped, note
 
@@ -51,6 +51,7 @@ app.command()(read.conflicts)
 app.command()(status.status)
 app.command()(acks.acks)
 app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(beacon.app, name="beacon")
 app.command()(demo)
 
 

@@ -25,6 +25,7 @@ from ..trust.cluster import Cluster
 from ..trust.keys import Signer, fingerprint
 from ..trust.policy import PolicyChain, policy_changes
 from ..trust.signing import Reservation, compose
+from ..trust.snapshot import Statement, sign_snapshot
 from .client import Client
 from .target import Target
 
@@ -103,12 +104,28 @@ class Unconfirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """How old an agent's view may be. `freshness`: never (no beacon has shown it), fresh, stale or expired.
+
+    `limit_ms` is the agent's own setting, above which a view is stale. Times are ms since 1970, by the signer's clock.
+    """
+
+    freshness: str
+    at_most_ms: int | None = None
+    time_ms: int | None = None
+    expires_ms: int | None = None
+    signer: bytes | None = None
+    limit_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Every agent that the asked one knows, itself first, then by name. `crowded`: there are more than it lists."""
 
     members: Sequence[Member]
     crowded: bool = False
     unconfirmed: Unconfirmed | None = None
+    view: View = View("never")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +268,28 @@ class Session:
             for raw in raws
         ]
         ordered = sorted(members, key=lambda member: (member.state != "self", member.node))
-        return Status(ordered, _field(reply, "crowded", bool), _unconfirmed(reply.get("unconfirmed")))
+        view = _view(_field(reply, "view", dict))
+        return Status(ordered, _field(reply, "crowded", bool), _unconfirmed(reply.get("unconfirmed")), view)
+
+    def sign_beacon(self, signer: Signer, lasts_ms: int) -> Statement:
+        """State the agent's present root under the newest policy, and let the agent spread that.
+
+        Raises ControlError if the agent cannot know that its state is everybody's, and a Rejected if it may not be
+        signed or is not taken.
+        """
+        info = self._client.request("info")
+        if info.get("unconfirmed") is not None:
+            raise ControlError(f"{self.node} is unconfirmed, and its state is nothing to sign; see `gossipconf status`")
+        time_ms = now_ms()
+        statement = Statement(
+            cluster=self.chain.cluster_id,
+            policy=self.chain.head.version,
+            time_ms=time_ms,
+            expires_ms=time_ms + lasts_ms,
+            root=_field(info, "root", bytes),
+        )
+        self._client.request("beacon", snapshot=sign_snapshot(statement, signer, self.chain).encode())
+        return statement
 
     def contents(self) -> list[Change]:
         """All that the agent holds, as it is now. Only the policies in it are judged yet, and learned."""
@@ -437,6 +475,17 @@ def _unconfirmed(raw: Any) -> Unconfirmed | None:
     if raw is None:
         return None
     return Unconfirmed(_field(raw, "checkpoint_ms", int), _names(raw, "equal"), _field(raw, "wanted", int))
+
+
+def _view(raw: dict[str, Any]) -> View:
+    return View(
+        freshness=_field(raw, "freshness", str),
+        at_most_ms=_field(raw, "at_most_ms", int | None),
+        time_ms=_field(raw, "time_ms", int | None),
+        expires_ms=_field(raw, "expires_ms", int | None),
+        signer=_field(raw, "signer", bytes | None),
+        limit_ms=_field(raw, "limit_ms", int | None),
+    )
 
 
 def _names(event: dict[str, Any], name: str) -> tuple[str, ...]:

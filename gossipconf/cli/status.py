@@ -11,8 +11,9 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from ..trust.keys import fingerprint
 from .output import count, duration, escaped, json_time, moment, print_json, print_table, say, stdout, table
-from .session import Member, Session, Status, open_session
+from .session import Member, Session, Status, View, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 NAMED_MAX = 5
@@ -56,6 +57,10 @@ def status(
     said so). NOTE tells of a disk that fails, and of an agent that has sent what is
     invalid, leaves many pulls unanswered or stays unequal after many syncs: --json
     counts these complaints of the asked agent for all.
+
+    Two more lines are of the agent that answers: that what it holds came from a
+    checkpoint and is unconfirmed as yet, and how old its view may be by the beacons
+    that it has heard (see `gossipconf beacon run`).
 
     \b
     Examples:
@@ -119,7 +124,20 @@ def cautions(node: str, status: Status) -> list[str]:
             f"unconfirmed: {escaped(node)} booted from a checkpoint of {moment(unconfirmed.checkpoint_ms)}, and "
             f"{len(unconfirmed.equal)} of {unconfirmed.wanted} peers have held the same since{equal}"
         )
+    said.append(freshness_in_words(status.view))
     return said
+
+
+def freshness_in_words(view: View) -> str:
+    """How old what readers see may be: `view at most 75 s old`, and what to know of that."""
+    if view.at_most_ms is None:
+        return "view of unknown age: no beacon has shown how old it is"
+    bound = f"view at most {duration(-(-view.at_most_ms // 1000) * 1000)} old"
+    if view.freshness == "expired":
+        return f"{bound}: EXPIRED, no beacon has come since the last one's time was over"
+    if view.freshness == "stale" and view.limit_ms is not None:
+        return f"{bound}: STALE, older than the {duration(view.limit_ms)} of the agent's settings"
+    return bound
 
 
 def _last_heard(member: Member) -> str:
@@ -203,12 +221,24 @@ def _unconfirmed(status: Status) -> dict[str, Any] | None:
     return {"checkpoint": json_time(found.checkpoint_ms), "equal": list(found.equal), "wanted": found.wanted}
 
 
+def _view(view: View) -> dict[str, Any]:
+    return {
+        "freshness": view.freshness,
+        "at_most_ms": view.at_most_ms,
+        "beacon": None if view.time_ms is None else json_time(view.time_ms),
+        "expires": None if view.expires_ms is None else json_time(view.expires_ms),
+        "signer": None if view.signer is None else fingerprint(view.signer),
+        "limit_ms": view.limit_ms,
+    }
+
+
 def _document(session: Session, status: Status) -> dict[str, Any]:
     return {
         "node": session.node,
         "summary": summary(session.node, status),
         "crowded": status.crowded,
         "unconfirmed": _unconfirmed(status),
+        "view": _view(status.view),
         "members": [
             {
                 "node": member.node,

@@ -123,6 +123,21 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class BeaconRefused:
+    """A peer sent a beacon that is not to be believed, or not now."""
+
+    node_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewStale:
+    """No beacon has shown for longer than the limit that this node's view is current; the bound is in milliseconds."""
+
+    at_most_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class DiskFailed:
     """Writing failed; nothing is lost from memory and the write is tried again."""
 
@@ -175,6 +190,8 @@ Event: TypeAlias = (
     | PolicyFork
     | Synced
     | Confirmed
+    | BeaconRefused
+    | ViewStale
     | DiskFailed
     | DiskRecovered
     | DuplicateNode

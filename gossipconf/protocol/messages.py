@@ -604,6 +604,16 @@ class Cancel:
     READERS: ClassVar = (fields.byte_string(NONCE_BYTES),)
 
 
+@dataclass(frozen=True, slots=True)
+class Beacon:
+    """A signed statement of the state at a time; passed on once over each link."""
+
+    snapshot: bytes
+    TYPE: ClassVar = 50
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.snapshot_bytes,)
+
+
 Message: TypeAlias = (
     Hello
     | Ping
@@ -637,6 +647,7 @@ Message: TypeAlias = (
     | Ask
     | Report
     | Cancel
+    | Beacon
 )
 
 _TYPES: Final[dict[int, type[Any]]] = {
@@ -674,6 +685,7 @@ _TYPES: Final[dict[int, type[Any]]] = {
         Ask,
         Report,
         Cancel,
+        Beacon,
     )
 }
 

@@ -7,8 +7,9 @@
 
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
 (what news has missed), `presence` (who is there), `acks` (who has applied what), `seeds`
-(the way in), over one `replica`. The agent's shell and the simulator drive the same
-class. After each input take the outputs and carry them out in order.
+(the way in), `beacons` (how old the view may be), over one `replica`. The agent's shell
+and the simulator drive the same class. After each input take the outputs and carry them
+out in order.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
-from . import acks, broadcast, overlay, presence, sync
+from ..trust.snapshot import Snapshot
+from . import acks, beacons, broadcast, overlay, presence, sync
 from .acks import Acks
 from .address_book import AddressBook
+from .beacons import FRESHNESS_LIMITS, Beacons, FreshnessLimits, View
 from .broadcast import Broadcast
 from .confirmation import Comparisons, Confirmation
 from .decoders import Decoders
@@ -74,7 +77,7 @@ class Node:
     policy changes, which the node replicates like any other. ``rng`` is the only
     source of randomness. ``seeds`` are addresses that can be dialled as they are, and
     ``seed_names`` what must be resolved first. ``decoders`` lets a driver of many nodes
-    share what it decodes; ``tuning`` is this node's pace.
+    share what it decodes; ``tuning`` is this node's pace; ``freshness`` says how beacons are judged.
     Raises what `PolicyChain.judge` raises if ``restored`` holds a change that the policy
     does not allow.
     """
@@ -92,6 +95,7 @@ class Node:
         decoders: Decoders | None = None,
         tuning: Tuning = LAN,
         labels: Labels = (),
+        freshness: FreshnessLimits = FRESHNESS_LIMITS,
     ) -> None:
         restored = restored or Restored()
         seeds = tuple(seeds)
@@ -143,6 +147,7 @@ class Node:
             use=self.overlay.set_seeds,
         )
         self.acks = Acks(self.environment, self.replica, self.overlay)
+        self.beacons = Beacons(self.environment, self.replica, self.overlay, freshness)
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
             Bundle: self._unbundle,
@@ -151,6 +156,7 @@ class Node:
             **dict.fromkeys(overlay.MESSAGES, self.overlay.handle),
             **dict.fromkeys(sync.MESSAGES, self.sync.handle),
             **dict.fromkeys(acks.MESSAGES, self.acks.handle),
+            **dict.fromkeys(beacons.MESSAGES, self.beacons.handle),
         }
         self._policies = tuple(policies)
         self._shown_root = b""
@@ -276,6 +282,17 @@ class Node:
         self.replica.publish(token, change)
         self._settle()
 
+    def view(self, now: Now) -> View:
+        """How old this node's view may be, by the beacons that have come."""
+        self.environment.now = now
+        return self.beacons.view()
+
+    def submit_beacon(self, now: Now, snapshot: Snapshot) -> None:
+        """Take a signed beacon and spread it. Raises InvalidInput, or a Rejected that says why not."""
+        self.environment.now = now
+        self.beacons.submit(snapshot)
+        self._settle()
+
     def merge(self, now: Now, parts: Iterable[tuple[Change, bytes]]) -> int:
         """Take changes from a verified checkpoint as if a peer had sent them; return how many were news."""
         self.environment.now = now
@@ -332,6 +349,7 @@ class Node:
         self.broadcast.link_up(link)
         self.presence.link_up(link)
         self.acks.link_up(link)
+        self.beacons.link_up(link)
 
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
@@ -339,6 +357,7 @@ class Node:
         self.seeds.link_down()
         self.presence.link_down(link)
         self.acks.link_down(link)
+        self.beacons.link_down(link)
 
     def _link_placed(self, link: Link) -> None:
         self.broadcast.link_placed(link)
@@ -367,7 +386,9 @@ class Node:
         if self.replica.policy_version != self._policy_version:
             self._policy_version = self.replica.policy_version
             self.broadcast.policy_arrived()
+            self.beacons.policy_arrived()
         if self.replica.root != self._shown_root:
             self._shown_root = self.replica.root
             self.presence.state_changed()
             self.acks.state_changed()
+            self.beacons.state_changed()

@@ -36,6 +36,7 @@ from ..model.errors import (
     Rejected,
 )
 from ..protocol import events as ev
+from ..protocol.beacons import FreshnessLimits
 from ..protocol.confirmation import SAVED_CONFIRMATION, Comparisons
 from ..protocol.eagerness import SAVED_LEARNED, decode_learned
 from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Resolve, Send, Show
@@ -52,6 +53,7 @@ from ..store.journal import Journal
 from ..trust.cluster import Cluster
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
+from ..trust.snapshot import Snapshot
 from . import checkpoint_file
 from .address import format_address, needs_resolving
 from .control import ControlServer
@@ -144,6 +146,12 @@ class Agent:
     def reserve(self, signer: bytes, slots: list[Slot]) -> Reservation:
         """The number under which ``signer`` can publish to ``slots``."""
         return self.node.reserve(self.now(), signer, slots)
+
+    def submit_beacon(self, snapshot: Snapshot) -> None:
+        """Spread a signed beacon. Raises InvalidInput, a Rejected that says why not, or ControlError while stopping."""
+        if self._stop.is_set():
+            raise ControlError(STOPPING)
+        self._input(lambda: self.node.submit_beacon(self.now(), snapshot))
 
     async def publish(self, change: Change) -> None:
         """Publish a signed change; returns once it is on disk. Raises what refused it.
@@ -488,6 +496,9 @@ def _make_node(
             restored=restored,
             tuning=settings.tuning,
             labels=settings.labels,
+            freshness=FreshnessLimits(
+                settings.clock_skew_s * 1000, settings.stale_after_s * 1000 if settings.stale_after_s else None
+            ),
         )
     except (Rejected, GossipconfError) as error:
         raise JournalCorrupt(

@@ -25,6 +25,7 @@ from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..protocol.confirmation import PEERS_WANTED
 from ..protocol.subject import Subject
+from ..trust.snapshot import Snapshot
 from .control_request import hex_of, limit_of, receive, skip_of, slots_of, text_of, wait_s_of
 from .control_socket import framed, listen
 from .latest_tally import LatestTally
@@ -61,6 +62,7 @@ class ControlServer:
             "status": self._status,
             "reserve": self._reserve,
             "publish": self._publish,
+            "beacon": self._beacon,
         }
         self._streams: dict[str, Streamer] = {"watch": self._watch, "acks": self._acks, "contents": self._contents}
 
@@ -164,6 +166,7 @@ class ControlServer:
             "links": links,
             "disk_error": node.replica.disk_error,
             "unconfirmed": self._unconfirmed(),
+            "view": self._view(),
             "started_ms": agent.started_ms,
             "data_dir": str(agent.settings.data.resolve()),
         }
@@ -264,6 +267,19 @@ class ControlServer:
             "crowded": node.presence.is_crowded,
             "members": members,
             "unconfirmed": self._unconfirmed(),
+            "view": self._view(),
+        }
+
+    def _view(self) -> dict[str, Any]:
+        """How old what readers see may be, by the beacons that have come."""
+        view = self._agent.node.view(self._agent.now())
+        return {
+            "freshness": view.freshness.value,
+            "at_most_ms": view.at_most_ms,
+            "time_ms": view.time_ms,
+            "expires_ms": view.expires_ms,
+            "signer": view.signer,
+            "limit_ms": self._agent.settings.stale_after_s * 1000 or None,
         }
 
     def _unconfirmed(self) -> dict[str, Any] | None:
@@ -419,6 +435,13 @@ class ControlServer:
         change = self._agent.node.replica.decode(data)
         await self._agent.publish(change)
         return {"id": change.id, "versions": change.header.count}
+
+    async def _beacon(self, request: dict[str, Any]) -> dict[str, Any]:
+        data = request.get("snapshot")
+        if not isinstance(data, bytes):
+            raise InvalidInput("the request needs 'snapshot', the bytes of a signed snapshot")
+        self._agent.submit_beacon(Snapshot.decode(data))
+        return {}
 
 
 def _ms(duration_s: float | None) -> int | None:

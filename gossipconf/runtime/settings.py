@@ -31,6 +31,10 @@ CLOCK_SKEW_S: Final = 10
 """Machines that keep time by the network are within a second; ten leave room for one that does so badly."""
 CLOCK_SKEW_S_MAX: Final = 86_400
 """A day: whoever needs more has a clock to set."""
+STALE_AFTER_S: Final = 300
+"""Five beacons at their usual interval of a minute: fewer are lost by a link that is made anew."""
+STALE_AFTER_S_MAX: Final = 31_536_000
+"""A year."""
 SEEDS_MAX: Final = 64
 """Seeds are a way in, not a membership list."""
 ZONE_BYTES_MAX: Final = 128
@@ -54,6 +58,7 @@ class AgentSettings:
     history_days:  how long superseded versions are kept, in days
     checkpoint:    file that an empty disk boots from, or None
     clock_skew_s:  how far the clocks of machines may differ, in seconds
+    stale_after_s: age of the view above which it is called stale, in seconds; 0 for never
     tuning:        the protocol's pace
     """
 
@@ -70,6 +75,7 @@ class AgentSettings:
     history_days: int = HISTORY_DAYS
     checkpoint: Path | None = None
     clock_skew_s: int = CLOCK_SKEW_S
+    stale_after_s: int = STALE_AFTER_S
     tuning: Tuning = LAN
 
     @property
@@ -124,13 +130,22 @@ class Options:
         "view is rounded up, and a snapshot from further in the future is refused",
         CLOCK_SKEW_S,
     )
+    stale_after_s: int = _option(
+        "the age in seconds above which `status` and the log call this agent's view stale, where beacons are run; 0 "
+        "for never. It goes on serving",
+        STALE_AFTER_S,
+    )
 
 
 OPTIONS: Final = tuple(option.name for option in fields(Options))
 """The options that a settings file may have."""
 
 
-NUMBERS: Final = {"history_days": ("days", HISTORY_DAYS_MAX), "clock_skew_s": ("seconds", CLOCK_SKEW_S_MAX)}
+NUMBERS: Final = {
+    "history_days": ("days", HISTORY_DAYS_MAX),
+    "clock_skew_s": ("seconds", CLOCK_SKEW_S_MAX),
+    "stale_after_s": ("seconds", STALE_AFTER_S_MAX),
+}
 """Options that are whole numbers: unit, and the largest."""
 
 
@@ -229,6 +244,7 @@ def _resolved(options: Options, file: Path) -> AgentSettings:
         history_days=options.history_days,
         checkpoint=base / options.checkpoint if options.checkpoint else None,
         clock_skew_s=options.clock_skew_s,
+        stale_after_s=options.stale_after_s,
         tuning=PRESETS[options.preset],
         labels=options.labels,
     )

@@ -48,6 +48,7 @@ from gossipconf.protocol.messages import (
     Announce,
     Ask,
     Batch,
+    Beacon,
     Bundle,
     Cancel,
     Check,
@@ -240,6 +241,7 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     ),
     Report: st.builds(Report, nonces, st.integers(0, EPOCH_MAX), tallies),
     Cancel: st.builds(Cancel, nonces),
+    Beacon: st.builds(Beacon, st.binary(max_size=300)),
 }
 any_message = st.one_of(*MESSAGES.values())
 
