@@ -56,9 +56,7 @@ class HashTree:
     def of(cls, items: Iterable[bytes]) -> HashTree:
         """The tree of ``items``, each of which comes once: a tenth of the work of adding them one by one."""
         tree = cls()
-        tree._root = _Node(sorted(items))
-        if tree._root.count > LEAF_ITEMS_MAX:
-            _divide(tree._root, 0)
+        tree._root = _grown(sorted(items), 0)
         return tree
 
     def __len__(self) -> int:
@@ -190,6 +188,24 @@ def _walk(node: _Node) -> Iterator[bytes]:
         for child in node.children:
             if child is not None:
                 yield from _walk(child)
+
+
+def _grown(items: list[bytes], depth: int) -> _Node:
+    """The node over ascending ``items``, which have their first ``depth`` nibbles in common."""
+    node = _Node(items)
+    if len(items) > LEAF_ITEMS_MAX:
+        node.items = None
+        node.children = []
+        start, begin = items[0][: depth >> 1], 0
+        high = items[0][depth >> 1] & 0xF0
+        for nibble in range(1, FANOUT + 1):
+            end = len(items)
+            if nibble < FANOUT:
+                # Where the items with this nibble begin: those before it have a smaller one.
+                end = bisect_left(items, start + bytes([high | nibble if depth & 1 else nibble << 4]), begin)
+            node.children.append(_grown(items[begin:end], depth + 1) if end > begin else None)
+            begin = end
+    return node
 
 
 def _divide(node: _Node, depth: int) -> None:

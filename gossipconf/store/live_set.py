@@ -24,7 +24,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -269,45 +269,37 @@ class LiveSet:
         """
         live = cls()
         live._highest.update(frontier)
-        numbers: set[Number] = set()
-        crowded = [part for part in parts if not live._settle_alone(part, numbers)]
-        live.tree = HashTree.of(live._live)
-        for places in live._places.values():
-            places.sort()
+        kept, slots, alive, places = live._kept, live._slots, live._live, live._places
+        numbers: dict[bytes, set[int]] = {}  # writer -> those met: two parts with one are a fork
+        crowded = []
+        for part in parts:
+            writer, seq, versions = part.writer_id, part.header.seq, part.versions
+            met = numbers.get(writer)
+            if met is None:
+                met = numbers[writer] = set()
+            if seq in met or not _are_alone(versions, slots):
+                crowded.append(part)
+                continue
+            met.add(seq)
+            kept[part.id] = part
+            if writer in places:
+                places[writer].append(part.place)
+            else:
+                places[writer] = [part.place]
+            for version in versions:
+                alive[version.id] = version
+                # A change's only version is a tuple that is there already, and shared.
+                slots[version.entry.slot] = versions if len(versions) == 1 else (version,)
+        live.tree = HashTree.of(alive)
+        for writer, found in places.items():
+            found.sort()
+            live._highest[writer] = max(live._highest.get(writer, 0), found[-1][0])
         for part in crowded:
             live.add(part)
         while len(live._highest) > WRITERS_REMEMBERED_MAX:
             live._highest.popitem(last=False)
             live._writers_forgotten = True
         return live
-
-    def _settle_alone(self, part: Change, numbers: set[Number]) -> bool:
-        """Take in a part that competes with nothing here, but for the tree; False if it may compete, or is none.
-
-        ``numbers`` are those of all parts met: two with one number are a fork.
-        """
-        writer, seq, versions = part.writer_id, part.header.seq, part.versions
-        if len(versions) == 1:
-            (version,) = versions
-            if (writer, seq) in numbers or version.entry.slot in self._slots:
-                return False
-            self._slots[version.entry.slot] = versions  # a tuple that is there already, and shared
-            self._live[version.id] = version
-        else:
-            slots = {version.slot for version in versions}
-            if (writer, seq) in numbers or len(slots) < len(versions) or not slots.isdisjoint(self._slots):
-                return False
-            for version in versions:
-                self._slots[version.slot] = (version,)
-                self._live[version.id] = version
-            if not versions:
-                return False
-        numbers.add((writer, seq))
-        self._kept[part.id] = part
-        self._places.setdefault(writer, []).append(part.place)
-        if self._highest.get(writer, 0) < seq:
-            self._highest[writer] = seq
-        return True
 
     def remember_header(self, header: Change) -> None:
         """Recall the bare header of a change that died before a restart, so that a fork of it is recognised."""
@@ -461,6 +453,14 @@ class LiveSet:
         for version in kept.versions:
             if version.id in self._live:
                 self._remove_version(version, outcome)
+
+
+def _are_alone(versions: Sequence[Version], slots: Container[Slot]) -> bool:
+    """Whether there are versions, each in a slot of its own that is not among ``slots``."""
+    if len(versions) == 1:
+        return versions[0].entry.slot not in slots
+    own = {version.entry.slot for version in versions}
+    return 0 < len(own) == len(versions) and not any(slot in slots for slot in own)
 
 
 def fork_item(change_id: bytes) -> bytes:
