@@ -17,7 +17,7 @@ from ..trust.files import write_new
 from ..trust.keys import fingerprint
 from ..trust.snapshot import Statement
 from .lifetime import milliseconds
-from .output import age, count, json_time, moment, print_json, say
+from .output import age, count, escaped, json_time, moment, note, print_json, say
 from .session import now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 
@@ -45,7 +45,8 @@ def create(
     Every signature is verified first; then one is made, by a key that a role
     allows the operation `snapshot` on all keys. Agents that boot from the file
     verify that one and the policies, so they believe this machine until they have
-    compared with two peers.
+    compared with two peers. An agent that is unconfirmed itself is a poor one to
+    ask: a warning says so.
 
     \b
     Examples:
@@ -58,6 +59,11 @@ def create(
     target = Target.find(cluster, agent)
     signer = target.signer(key)
     with open_session(target) as session:
+        if session.is_unconfirmed:
+            note(
+                f"warning: {escaped(session.node)} booted from a checkpoint and is unconfirmed, so the file may lack "
+                "what others have: make it at an agent whose `gossipconf status` says nothing of that"
+            )
         now = now_ms()
         sealed = seal(session.contents(), session.chain, signer, time_ms=now, expires_ms=now + lasts_ms)
     write_new(file, sealed.encode(), 0o644)

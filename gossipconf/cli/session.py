@@ -210,6 +210,11 @@ class Session:
         """The changes that carry the policies of ``chain``, from version 1 on."""
         return [self._policy_changes[change_id] for change_id in self.chain.accepted]
 
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether the agent booted from a checkpoint and had not compared with enough peers as this session began."""
+        return self.info.get("unconfirmed") is not None
+
     # -- reading ----------------------------------------------------------------------------------
 
     def get(self, key: str) -> Item:

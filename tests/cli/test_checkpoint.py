@@ -80,6 +80,10 @@ def test_a_checkpoint_is_made_verified_shown_and_booted_from(run, shop, tmp_path
         assert "unconfirmed: b booted from a checkpoint of " in run("status", "--agent", "nodes/b").out
         refused = run("beacon", "run", "--count", "1", "--key", "keys/keeper", "--agent", "nodes/b")
         assert (refused.code, refused.err.split(",")[0]) == (1, "error: b is unconfirmed")
+        doubtful = run("checkpoint", "create", tmp_path / "c", "--key", "keys/keeper", "--agent", "nodes/b", "--json")
+        assert doubtful.code == 0
+        assert doubtful.err.startswith("warning: b booted from a checkpoint and is unconfirmed")
+        assert json.loads(doubtful.out)["root"] == said["root"]
     finally:
         b.stop()
 
