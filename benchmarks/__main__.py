@@ -7,9 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from . import propagation, reconciliation, restart, simulator
+from . import bootstrap, propagation, reconciliation, restart, simulator
 
 BENCHMARKS = {
+    "bootstrap": bootstrap,
     "propagation": propagation,
     "reconciliation": reconciliation,
     "restart": restart,

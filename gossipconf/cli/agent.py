@@ -32,6 +32,10 @@ def run(
         str | None, typer.Option("--preset", metavar="lan|wan|local", help="Instead of `preset`: the protocol's pace.")
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Instead of `data`.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", metavar="FILE", help="Instead of `checkpoint`: what an empty disk boots from."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
 ) -> None:
@@ -53,6 +57,7 @@ def run(
         "zone": zone,
         "preset": preset,
         "data": None if data is None else str(data.absolute()),
+        "checkpoint": None if checkpoint is None else str(checkpoint.absolute()),
     }
     from ..runtime import agent as runtime  # noqa: PLC0415 - trio and the protocol; no other command needs them
 

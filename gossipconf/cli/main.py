@@ -17,7 +17,24 @@ from rich.text import Text
 
 from .. import __version__
 from ..model.errors import GossipconfError
-from . import acks, agent, exits, init, key, pki, policy, proposals, publish, read, revoke, seal, status, void
+from . import (
+    acks,
+    agent,
+    beacon,
+    checkpoint,
+    exits,
+    init,
+    key,
+    pki,
+    policy,
+    proposals,
+    publish,
+    read,
+    revoke,
+    seal,
+    status,
+    void,
+)
 from .demo.command import demo
 from .output import abandon_output, escaped, note
 
@@ -58,6 +75,8 @@ app.command()(read.conflicts)
 app.add_typer(policy.app, name="policy")
 app.command()(status.status)
 app.command()(acks.acks)
+app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(beacon.app, name="beacon")
 app.command()(demo)
 
 

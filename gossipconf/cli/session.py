@@ -24,8 +24,9 @@ from ..model.key import covers
 from ..model.version import Version, versions_of
 from ..trust.cluster import Cluster
 from ..trust.keys import Signer, fingerprint
-from ..trust.policy import PolicyChain
+from ..trust.policy import PolicyChain, policy_changes
 from ..trust.signing import Reservation, compose
+from ..trust.snapshot import Statement, sign_snapshot
 from .client import Client
 from .target import Target
 
@@ -109,6 +110,30 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """An agent booted from a checkpoint of this time (ms since 1970), and too few others have held the same since."""
+
+    checkpoint_ms: int
+    equal: tuple[str, ...]
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How old an agent's view may be. `freshness`: never (no beacon has shown it), fresh, stale or expired.
+
+    `limit_ms` is the agent's own setting, above which a view is stale. Times are ms since 1970, by the signer's clock.
+    """
+
+    freshness: str
+    at_most_ms: int | None = None
+    time_ms: int | None = None
+    expires_ms: int | None = None
+    signer: bytes | None = None
+    limit_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Every agent that the asked one knows, itself first, then by name. `crowded`: there are more than it lists.
 
@@ -118,6 +143,8 @@ class Status:
     members: Sequence[Member]
     crowded: bool = False
     certificate: Certificate | None = None
+    unconfirmed: Unconfirmed | None = None
+    view: View = View("never")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +194,7 @@ class Session:
         self._judged: set[tuple[bytes, tuple[tuple[bytes, bytes], ...]]] = set()
         self.cluster = cluster
         self.chain: PolicyChain = cluster.chain()
-        self._policy_changes: dict[bytes, Change] = {change.id: change for change in cluster.policies}
-        """The changes that carry the policies of ``chain``, from version 1 on."""
+        self._policy_changes = {change.id: change for change in cluster.policies}  # those set aside, too
         self.info = client.request("info")
         self.node: str = _field(self.info, "node", str)
         theirs = self.info.get("cluster")
@@ -178,6 +204,16 @@ class Session:
                 f"{cluster.genesis.name!r} ({self.chain.cluster_id.hex()[:8]}…); choose with --cluster and --agent"
             )
         self._learn(_field(client.request("policies"), "changes", list))
+
+    @property
+    def policies(self) -> list[Change]:
+        """The changes that carry the policies of ``chain``, from version 1 on."""
+        return [self._policy_changes[change_id] for change_id in self.chain.accepted]
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether the agent booted from a checkpoint and had not compared with enough peers as this session began."""
+        return self.info.get("unconfirmed") is not None
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -269,7 +305,44 @@ class Session:
             for raw in raws
         ]
         ordered = sorted(members, key=lambda member: (member.state != "self", member.node))
-        return Status(ordered, _field(reply, "crowded", bool), _certificate(reply))
+        return Status(
+            ordered,
+            _field(reply, "crowded", bool),
+            certificate=_certificate(reply),
+            unconfirmed=_unconfirmed(reply.get("unconfirmed")),
+            view=_view(_field(reply, "view", dict)),
+        )
+
+    def sign_beacon(self, signer: Signer, lasts_ms: int) -> Statement:
+        """State the agent's present root under the newest policy, and let the agent spread that.
+
+        Raises ControlError if the agent cannot know that its state is everybody's, and a Rejected if it may not be
+        signed or is not taken.
+        """
+        info = self._client.request("info")
+        if info.get("unconfirmed") is not None:
+            raise ControlError(f"{self.node} is unconfirmed, and its state is nothing to sign; see `gossipconf status`")
+        time_ms = now_ms()
+        statement = Statement(
+            cluster=self.chain.cluster_id,
+            policy=self.chain.head.version,
+            time_ms=time_ms,
+            expires_ms=time_ms + lasts_ms,
+            root=_field(info, "root", bytes),
+        )
+        self._client.request("beacon", snapshot=sign_snapshot(statement, signer, self.chain).encode())
+        return statement
+
+    def contents(self) -> list[Change]:
+        """All that the agent holds, as it is now. Only the policies in it are judged yet, and learned."""
+        parts = []
+        with Client(self._client.path) as stream:
+            for event in stream.stream("contents"):
+                parts += [self._decode(data) for data in _field(event, "changes", list)]
+                if _field(event, "done", bool):
+                    break
+        self._follow(policy_changes(parts))
+        return parts
 
     def acks(self, change: str | None, wait_s: float) -> Iterator[Tally]:
         """Who has applied the change whose id begins with `change`, or holds the asked agent's state: as it changes.
@@ -291,11 +364,6 @@ class Session:
                     yield _tally(event)
                     if _field(event, "done", bool):
                         return
-
-    @property
-    def policies(self) -> list[Change]:
-        """The changes that carry the policies in force, from policy 1 on."""
-        return [self._policy_changes[one] for one in self.chain.accepted]
 
     @property
     def policy_changes(self) -> list[Change]:
@@ -397,16 +465,20 @@ class Session:
 
     def _learn(self, encoded: Sequence[Any]) -> None:
         """Follow the policy chain as far as the agent knows it."""
-        for data in encoded:
-            change = self._decode(data)
+        self._follow(map(self._decode, encoded))
+
+    def _follow(self, changes: Iterable[Change]) -> None:
+        for change in changes:
             known = self._policy_changes.get(change.id)
-            if known is not None:
-                self.chain.judge(change)  # the agent may know of more signatures than the cluster file
-                self._policy_changes[change.id] = known.union(change)
-            elif change.header.policy <= self.chain.head.version:
+            try:
                 self.chain.judge(change)
-                self.chain.accept(change)
-                self._policy_changes[change.id] = change
+            except Rejected:
+                if known is None and change.header.policy != self.chain.head.version:
+                    continue  # it follows a branch of a policy fork that is not in force here
+                raise
+            self.chain.accept(change)
+            # The agent may know of more signatures than the cluster file.
+            self._policy_changes[change.id] = change if known is None else known.union(change)
 
     def _item(self, key: str, raws: Sequence[Any]) -> Item:
         versions = [self._version(raw) for raw in raws]
@@ -480,6 +552,23 @@ def _tally(event: dict[str, Any]) -> Tally:
         zones=tuple(
             (_field(one, "zone", str), _field(one, "applied", int), _field(one, "total", int)) for one in zones
         ),
+    )
+
+
+def _unconfirmed(raw: Any) -> Unconfirmed | None:
+    if raw is None:
+        return None
+    return Unconfirmed(_field(raw, "checkpoint_ms", int), _names(raw, "equal"), _field(raw, "wanted", int))
+
+
+def _view(raw: dict[str, Any]) -> View:
+    return View(
+        freshness=_field(raw, "freshness", str),
+        at_most_ms=_field(raw, "at_most_ms", int | None),
+        time_ms=_field(raw, "time_ms", int | None),
+        expires_ms=_field(raw, "expires_ms", int | None),
+        signer=_field(raw, "signer", bytes | None),
+        limit_ms=_field(raw, "limit_ms", int | None),
     )
 
 

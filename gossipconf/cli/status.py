@@ -12,8 +12,9 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from .output import count, duration, escaped, print_json, print_table, say, stdout, table
-from .session import Certificate, Member, Session, Status, open_session
+from ..trust.keys import fingerprint
+from .output import count, duration, escaped, json_time, moment, print_json, print_table, say, stdout, table
+from .session import Certificate, Member, Session, Status, View, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 NAMED_MAX = 5
@@ -59,6 +60,10 @@ def status(
     counts these complaints of the asked agent for all. The second line, "certificate"
     in JSON, says how long the asked agent's certificate holds, and of those above it
     the one that ends first.
+
+    Two more lines are of the agent that answers: that what it holds came from a
+    checkpoint and is unconfirmed as yet, and how old its view may be by the beacons
+    that it has heard (see `gossipconf beacon run`).
 
     \b
     Examples:
@@ -127,6 +132,32 @@ def _days_left(days: int) -> str:
     return f"{count(days, 'day')} left" if days >= 0 else "ended"
 
 
+def cautions(node: str, status: Status) -> list[str]:
+    """What to know of the answering agent's own state, in sentences."""
+    said = []
+    unconfirmed = status.unconfirmed
+    if unconfirmed is not None:
+        equal = f" ({', '.join(map(escaped, unconfirmed.equal))})" if unconfirmed.equal else ""
+        said.append(
+            f"unconfirmed: {escaped(node)} booted from a checkpoint of {moment(unconfirmed.checkpoint_ms)}, and "
+            f"{len(unconfirmed.equal)} of {unconfirmed.wanted} peers have held the same since{equal}"
+        )
+    said.append(freshness_in_words(status.view))
+    return said
+
+
+def freshness_in_words(view: View) -> str:
+    """How old what readers see may be: `view at most 75 s old`, and what to know of that."""
+    if view.at_most_ms is None:
+        return "view of unknown age: no beacon has shown how old it is"
+    bound = f"view at most {duration(-(-view.at_most_ms // 1000) * 1000)} old"
+    if view.freshness == "expired":
+        return f"{bound}: EXPIRED, no beacon has come since the last one's time was over"
+    if view.freshness == "stale" and view.limit_ms is not None:
+        return f"{bound}: STALE, older than the {duration(view.limit_ms)} of the agent's settings"
+    return bound
+
+
 def _last_heard(member: Member) -> str:
     """When a silent agent was last heard of, in words."""
     return "not heard since this one started" if member.age_ms is None else f"last heard {duration(member.age_ms)} ago"
@@ -151,6 +182,8 @@ def _print(session: Session, status: Status) -> None:
     say(summary(session.node, status))
     if status.certificate is not None:
         say(certificate_line(session.node, status.certificate))
+    for line in cautions(session.node, status):
+        say(line)
     say()
     print_table(COLUMNS, _rows(status.members))
 
@@ -162,6 +195,7 @@ def _watch_live(session: Session, rounds: Iterator[int]) -> None:
             head = [Text(summary(session.node, seen))]
             if seen.certificate is not None:
                 head.append(certificate_line(session.node, seen.certificate))
+            head.extend(map(Text, cautions(session.node, seen)))
             group = Group(*head, Text(), table(COLUMNS, _rows(seen.members), live.console.width))
             live.update(group, refresh=True)
 
@@ -203,12 +237,32 @@ def _state_in_words(member: Member) -> str:
     return member.state
 
 
+def _unconfirmed(status: Status) -> dict[str, Any] | None:
+    found = status.unconfirmed
+    if found is None:
+        return None
+    return {"checkpoint": json_time(found.checkpoint_ms), "equal": list(found.equal), "wanted": found.wanted}
+
+
+def _view(view: View) -> dict[str, Any]:
+    return {
+        "freshness": view.freshness,
+        "at_most_ms": view.at_most_ms,
+        "beacon": None if view.time_ms is None else json_time(view.time_ms),
+        "expires": None if view.expires_ms is None else json_time(view.expires_ms),
+        "signer": None if view.signer is None else fingerprint(view.signer),
+        "limit_ms": view.limit_ms,
+    }
+
+
 def _document(session: Session, status: Status) -> dict[str, Any]:
     return {
         "node": session.node,
         "summary": summary(session.node, status),
         "crowded": status.crowded,
         "certificate": None if status.certificate is None else asdict(status.certificate),
+        "unconfirmed": _unconfirmed(status),
+        "view": _view(status.view),
         "members": [
             {
                 "node": member.node,

@@ -143,7 +143,7 @@ class Entry:
         digest = sha256(self.value).digest()
         data = encode(self._fields(digest))
         # Only the value differs from what travels: its size is reckoned, so that nothing is encoded twice.
-        size = len(data) - _encoded_bytes(len(digest)) + _encoded_bytes(len(self.value))
+        size = len(data) - encoded_bytes(len(digest)) + encoded_bytes(len(self.value))
         return leaf_of(size, data)
 
     def _fields(self, value: bytes | None) -> list[Any]:
@@ -209,7 +209,7 @@ def delete(key: str, *, variant: str = "") -> Entry:
     return Entry(check_key(key), None, operation=Operation.DELETE, variant=check_variant(variant))
 
 
-def _encoded_bytes(length: int) -> int:
+def encoded_bytes(length: int) -> int:
     """How many bytes a byte string of ``length`` bytes takes in the encoding."""
     return length + (2 if length < 1 << 8 else 3 if length < 1 << 16 else 5)
 

@@ -44,6 +44,10 @@ class UnknownPolicy(Rejected):
     """The body names a policy version that is not here yet; fetch it, then retry."""
 
 
+class Expired(Rejected):
+    """A signed statement whose time is over, or has not come yet by this machine's clock."""
+
+
 class StaleReservation(Rejected):
     """A publish whose sequence number has been overtaken; prepare and sign again."""
 
@@ -78,6 +82,10 @@ class SealMoved(SealError):
 
 class SealBroken(SealError):
     """It is no envelope, or has been altered since it was sealed."""
+
+
+class CheckpointError(GossipconfError):
+    """A checkpoint file that is missing, damaged, another cluster's, expired or signed by nobody who may."""
 
 
 class JournalError(GossipconfError):

@@ -18,6 +18,8 @@ RECIPIENT_TAG: Final = b"gossipconf/recipient/1\0"
 PLACE_TAG: Final = b"gossipconf/place/1\0"
 WRAP_TAG: Final = b"gossipconf/wrap/1\0"
 SEAL_TAG: Final = b"gossipconf/seal/1\0"
+SNAPSHOT_TAG: Final = b"gossipconf/snapshot/1\0"
+CONTENTS_TAG: Final = b"gossipconf/contents/1\0"
 
 
 def tagged_hash(tag: bytes, *parts: bytes) -> bytes:

@@ -8,6 +8,7 @@ the same on every node for ever.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from .errors import InvalidInput, LimitExceeded
@@ -15,6 +16,9 @@ from .limits import KEY_BYTES_MAX, NODE_ID_BYTES_MAX, VARIANT_BYTES_MAX
 
 SYSTEM_PREFIX: Final = "_"
 """Keys whose first segment starts with this are the system's own (`_policy/…`, `_proposals/…`)."""
+
+UTF8_BYTES_MAX: Final = 4
+"""Bytes of one character in UTF-8."""
 
 _UNPRINTABLE: Final = re.compile(
     "["
@@ -48,6 +52,16 @@ def check_key(key: str) -> str:
         if segment != segment.strip(" "):
             raise InvalidInput(f"key {key!r} has a segment that begins or ends with a space")
     return key
+
+
+def are_keys(keys: Collection[str]) -> bool:
+    """Whether `check_key` raises for none of ``keys``: they are looked through as one text."""
+    joined = "/".join(("", *keys, ""))
+    return (
+        not _UNPRINTABLE.search(joined)
+        and not any(wrong in joined for wrong in ("//", "/./", "/../", "/ ", " /"))
+        and all(len(key) <= KEY_BYTES_MAX // UTF8_BYTES_MAX or len(key.encode()) <= KEY_BYTES_MAX for key in keys)
+    )
 
 
 def check_variant(variant: str) -> str:

@@ -115,3 +115,11 @@ ADDRESS_BOOK_MAX: Final = 1_000
 
 RETIRED_HEADERS_MAX: Final = 10_000
 """Headers of dead changes kept in memory (about 200 bytes each), so that a late fork is recognised."""
+
+# -- snapshots ------------------------------------------------------------------------------------
+
+SNAPSHOT_BYTES_MAX: Final = 32_768
+"""A snapshot with a frontier of FRONTIER_WRITERS_MAX writers of 28 bytes each, and 300 bytes besides."""
+
+CHECKPOINT_BYTES_MAX: Final = 1 << 29
+"""512 MiB: half a million entries of 1 KB. A file is read into memory before anything in it can be trusted."""

@@ -127,6 +127,28 @@ class Synced:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A node that booted from a checkpoint holds the same as these peers."""
+
+    node_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BeaconRefused:
+    """A peer sent a beacon that is not to be believed, or not now."""
+
+    node_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewStale:
+    """No beacon has shown for longer than the limit that this node's view is current; the bound is in milliseconds."""
+
+    at_most_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class DiskFailed:
     """Writing failed; nothing is lost from memory and the write is tried again."""
 
@@ -202,6 +224,9 @@ Event: TypeAlias = (
     | PolicyFork
     | Voided
     | Synced
+    | Confirmed
+    | BeaconRefused
+    | ViewStale
     | DiskFailed
     | DiskRecovered
     | DuplicateNode

@@ -11,7 +11,14 @@ from typing import Any, Final, TypeAlias
 from ..model.encoding import as_array, as_bytes, as_int, as_text
 from ..model.errors import FormatError
 from ..model.key import check_node_id
-from ..model.limits import FORM_BYTES_MAX, FRONTIER_WRITERS_MAX, MESSAGE_BYTES_MAX, NODE_ID_BYTES_MAX, SEQ_MAX
+from ..model.limits import (
+    FORM_BYTES_MAX,
+    FRONTIER_WRITERS_MAX,
+    MESSAGE_BYTES_MAX,
+    NODE_ID_BYTES_MAX,
+    SEQ_MAX,
+    SNAPSHOT_BYTES_MAX,
+)
 from ..store.hash_tree import DEPTH_MAX, FANOUT, ITEM_BYTES, NODE_HASH_BYTES, Prefix
 from .frontier import START_BYTES, Frontier, Lacks, check_frontier
 
@@ -80,6 +87,11 @@ def change_bytes(value: Any) -> bytes:
 
 def some_bytes(length_max: int) -> Reader:
     return lambda value: as_bytes(value, "a byte string", length_max=length_max)
+
+
+def snapshot_bytes(value: Any) -> bytes:
+    """An encoded snapshot, read later."""
+    return as_bytes(value, "a snapshot", length_max=SNAPSHOT_BYTES_MAX)
 
 
 def message_bytes(value: Any) -> bytes:

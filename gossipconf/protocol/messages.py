@@ -639,6 +639,16 @@ def _fitting(reason: str) -> str:
     return shown.encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
 
 
+@dataclass(frozen=True, slots=True)
+class Beacon:
+    """A signed statement of the state at a time; passed on once over each link."""
+
+    snapshot: bytes
+    TYPE: ClassVar = 52
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.snapshot_bytes,)
+
+
 Message: TypeAlias = (
     Hello
     | Ping
@@ -674,6 +684,7 @@ Message: TypeAlias = (
     | Cancel
     | WantCertificate
     | CertificateGiven
+    | Beacon
 )
 
 _TYPES: Final[dict[int, type[Any]]] = {
@@ -713,6 +724,7 @@ _TYPES: Final[dict[int, type[Any]]] = {
         Cancel,
         WantCertificate,
         CertificateGiven,
+        Beacon,
     )
 }
 

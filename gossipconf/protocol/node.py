@@ -8,8 +8,9 @@
 
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
 (what news has missed), `presence` (who is there), `acks` (who has applied what), `seeds`
-(the way in), `renewal` (certificates), over one `replica`. The agent's shell and the
-simulator drive the same class. After each input take the outputs and carry them out in order.
+(the way in), `renewal` (certificates), `beacons` (how old the view may be), over one
+`replica`. The agent's shell and the simulator drive the same class. After each input take
+the outputs and carry them out in order.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from typing import Any
 from ..model.change import Change
 from ..model.entry import Slot
 from ..model.errors import ProtocolViolation
+from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import PutMeta
 from ..trust.policy import PolicyChain
 from ..trust.signing import Reservation
-from . import acks, broadcast, overlay, presence, renewal, sync
+from ..trust.snapshot import Snapshot
+from . import acks, beacons, broadcast, overlay, presence, renewal, sync
 from .acks import Acks
 from .address_book import AddressBook
+from .beacons import FRESHNESS_LIMITS, Beacons, FreshnessLimits, View
 from .broadcast import Broadcast
+from .confirmation import Comparisons, Confirmation
 from .decoders import Decoders
 from .eagerness import Eagerness
 from .environment import Environment, LinkId, Now, Output
@@ -50,7 +55,11 @@ from .zone import ZoneTag
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a journal held: changes, headers of dead ones, the address book, ids of accepted policies, members."""
+    """What a journal held: changes, headers of dead ones, the address book, ids of accepted policies, members.
+
+    checkpoint:   what an empty journal was just filled with: verified, and its policies are known to the node's chain
+    comparisons:  if it was once filled so, how far that is confirmed
+    """
 
     changes: tuple[Change, ...] = ()
     retired_headers: tuple[Change, ...] = ()
@@ -59,6 +68,8 @@ class Restored:
     members: SavedMembers = field(default_factory=SavedMembers)
     zone: ZoneTag = 0
     learned: Mapping[str, Eagerness] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+    comparisons: Comparisons | None = None
 
 
 class Node:
@@ -68,7 +79,7 @@ class Node:
     policy changes, which the node replicates like any other. ``rng`` is the only
     source of randomness. ``seeds`` are addresses that can be dialled as they are, and
     ``seed_names`` what must be resolved first. ``decoders`` lets a driver of many nodes
-    share what it decodes; ``tuning`` is this node's pace.
+    share what it decodes; ``tuning`` is this node's pace; ``freshness`` says how beacons are judged.
     Raises what `PolicyChain.judge` raises if ``restored`` holds a change that the policy
     does not allow.
     """
@@ -86,6 +97,7 @@ class Node:
         decoders: Decoders | None = None,
         tuning: Tuning = LAN,
         labels: Labels = (),
+        freshness: FreshnessLimits = FRESHNESS_LIMITS,
     ) -> None:
         restored = restored or Restored()
         seeds = tuple(seeds)
@@ -105,7 +117,14 @@ class Node:
             all_live=self._all_live,
             zone=restored.zone,
         )
-        self.sync = Sync(self.environment, self.replica, self.overlay, on_taken=self._synced)
+        self.confirmation = Confirmation(self.environment, restored.comparisons, self._write_meta)
+        self.sync = Sync(
+            self.environment,
+            self.replica,
+            self.overlay,
+            on_taken=self._synced,
+            on_equal=self.confirmation.compared_equal,
+        )
         self.broadcast = Broadcast(
             self.environment,
             self.replica,
@@ -131,6 +150,7 @@ class Node:
         )
         self.acks = Acks(self.environment, self.replica, self.overlay)
         self.renewal = Renewal(self.environment, self.overlay, lambda: chain.head, self.presence.address_of)
+        self.beacons = Beacons(self.environment, self.replica, self.overlay, freshness)
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
             Bundle: self._unbundle,
@@ -140,11 +160,14 @@ class Node:
             **dict.fromkeys(sync.MESSAGES, self.sync.handle),
             **dict.fromkeys(acks.MESSAGES, self.acks.handle),
             **dict.fromkeys(renewal.MESSAGES, self.renewal.handle),
+            **dict.fromkeys(beacons.MESSAGES, self.beacons.handle),
         }
         self._policies = tuple(policies)
         self._shown_root = b""
         self._policy_version = 0
         self._settled_revision = -1
+        if restored.checkpoint is not None:
+            self.replica.adopt(restored.checkpoint)
         self.replica.restore(restored.changes, restored.retired_headers, restored.accepted_policies)
 
     @property
@@ -263,6 +286,24 @@ class Node:
         self.replica.publish(token, change)
         self._settle()
 
+    def view(self, now: Now) -> View:
+        """How old this node's view may be, by the beacons that have come."""
+        self.environment.now = now
+        return self.beacons.view()
+
+    def submit_beacon(self, now: Now, snapshot: Snapshot) -> None:
+        """Take a signed beacon and spread it. Raises InvalidInput, or a Rejected that says why not."""
+        self.environment.now = now
+        self.beacons.submit(snapshot)
+        self._settle()
+
+    def merge(self, now: Now, parts: Iterable[tuple[Change, bytes]]) -> int:
+        """Take changes from a verified checkpoint as if a peer had sent them; return how many were news."""
+        self.environment.now = now
+        count = self.replica.merge(parts)
+        self._settle()
+        return count
+
     def persisted(self, now: Now, token: int, error: str | None = None) -> None:
         """A `Persist` is on disk, or has failed with ``error`` and left nothing."""
         self.environment.now = now
@@ -333,6 +374,7 @@ class Node:
         self.presence.link_up(link)
         self.acks.link_up(link)
         self.renewal.link_up(link)
+        self.beacons.link_up(link)
 
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
@@ -341,6 +383,7 @@ class Node:
         self.presence.link_down(link)
         self.acks.link_down(link)
         self.renewal.link_down(link)
+        self.beacons.link_down(link)
 
     def _link_placed(self, link: Link) -> None:
         self.broadcast.link_placed(link)
@@ -369,7 +412,9 @@ class Node:
         if self.replica.policy_version != self._policy_version:
             self._policy_version = self.replica.policy_version
             self.broadcast.policy_arrived()
+            self.beacons.policy_arrived()
         if self.replica.root != self._shown_root:
             self._shown_root = self.replica.root
             self.presence.state_changed()
             self.acks.state_changed()
+            self.beacons.state_changed()

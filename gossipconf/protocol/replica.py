@@ -21,6 +21,7 @@ from ..model.key import covers
 from ..model.limits import SIGNATURES_MAX, VALUE_BYTES_MAX
 from ..model.merkle import SparseTree
 from ..model.version import Version
+from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
 from ..store.live_set import LiveSet, Outcome
 from ..trust.policy import POLICY_PREFIX, Policy, PolicyChain, policy_changes, policy_key
@@ -163,6 +164,25 @@ class Replica:
                 continue  # allowed by a policy that was in force here once
             if not self.chain.floors.is_branch_void(header):
                 self.live.remember_header(header)
+
+    def adopt(self, checkpoint: Checkpoint) -> None:
+        """Begin with what a verified checkpoint holds, and a journal by now. Before all else; the chain knows its
+        policies."""
+        self.live = checkpoint.live
+        self.revision += 1
+
+    def merge(self, parts: Iterable[tuple[Change, bytes]]) -> int:
+        """Take over changes with their bytes from a checkpoint, each judged as a peer's; return how many were news.
+
+        One that is refused is left out: the checkpoint may know less of the policies than this node by now.
+        """
+        count = 0
+        for change, data in parts:
+            try:
+                count += self.receive(change, None, data).is_news
+            except (InvalidInput, Rejected) as error:
+                self._environment.emit(ChangeRejected("the checkpoint", str(error)))
+        return count
 
     def retire_left_behind(self) -> None:
         """Move to history what was still stored among the live: dead entries of a form that was not cut down yet,

@@ -95,11 +95,13 @@ class Sync:
         overlay: Overlay,
         *,
         on_taken: Callable[[bytes], None] = lambda data: None,
+        on_equal: Callable[[str], None] = lambda node_id: None,
     ) -> None:
         self._environment = environment
         self._replica = replica
         self._overlay = overlay
         self._exchange = Exchange(environment, replica, overlay, on_taken)
+        self._on_equal = on_equal
         self._peers: dict[LinkId, _Peer] = {}
         self._session: Session | None = None
         self._heard_s = 0.0
@@ -191,7 +193,7 @@ class Sync:
         first, peer.compared = not peer.compared, True
         if shown.root == self._replica.root:
             peer.unequal_since_s = None
-            self._overlay.compared_equal(peer.link)
+            self._compared_equal(peer)
             return
         if not peer.leads:
             if not first:
@@ -207,6 +209,10 @@ class Sync:
         else:
             self._waiting[peer.link.id] = self._replica.root
             self._begin_next()
+
+    def _compared_equal(self, peer: _Peer) -> None:
+        self._on_equal(peer.link.node_id)
+        self._overlay.compared_equal(peer.link)
 
     def _is_in_flight(self, peer: _Peer) -> bool:
         """Whether roots may differ just because something is on its way."""
@@ -331,7 +337,7 @@ class Sync:
                 peer.settled_s = self._environment.now.monotonic_s
                 peer.retry_s = RETRY_FIRST_S
                 peer.not_before_s = float("-inf")
-                self._overlay.compared_equal(peer.link)
+                self._compared_equal(peer)
             elif reason == ON_ITS_WAY:
                 peer.settled_s = self._environment.now.monotonic_s
             else:

@@ -15,6 +15,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from .. import __version__
 from ..model.change import Change
 from ..model.entry import Slot, ValueType
 from ..model.errors import (
+    CheckpointError,
     ConfigError,
     ControlError,
     DiscoveryError,
@@ -36,6 +38,8 @@ from ..model.errors import (
 )
 from ..model.version import Version
 from ..protocol import events as ev
+from ..protocol.beacons import FreshnessLimits
+from ..protocol.confirmation import SAVED_CONFIRMATION, Comparisons
 from ..protocol.eagerness import SAVED_LEARNED, decode_learned
 from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Recall, Resolve, Send, Show
 from ..protocol.frames import FrameClass
@@ -46,11 +50,15 @@ from ..protocol.presence import SAVED_MEMBERS
 from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
 from ..protocol.roster import SavedMembers
 from ..protocol.subject import Subject
+from ..store.checkpoint import Checkpoint
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
 from ..trust.membership import Membership
+from ..trust.policy import PolicyChain
 from ..trust.sealed import Place, unwrap
 from ..trust.signing import Reservation
+from ..trust.snapshot import Snapshot
+from . import checkpoint_file
 from .address import format_address, needs_resolving
 from .control import ControlServer
 from .credentials import Credentials
@@ -71,6 +79,8 @@ JOURNAL_FILE: Final = "journal.db"
 RECALLED_MAX: Final = 1_000
 """Versions of one key that are looked up when something of it has become void, the latest: older ones are superseded
 by these."""
+MERGED_AT_ONCE: Final = 64
+"""Changes of a checkpoint merged before others have their turn: about 10 ms of signatures."""
 FAREWELL_S: Final = 3.0
 """How long a stopping agent tries to send what is queued."""
 STOPPING: Final = "the agent is stopping, and takes no publish or question any more"
@@ -171,6 +181,12 @@ class Agent:
     def reserve(self, signer: bytes, slots: list[Slot]) -> Reservation:
         """The number under which ``signer`` can publish to ``slots``."""
         return self.node.reserve(self.now(), signer, slots)
+
+    def submit_beacon(self, snapshot: Snapshot) -> None:
+        """Spread a signed beacon. Raises InvalidInput, a Rejected that says why not, or ControlError while stopping."""
+        if self._stop.is_set():
+            raise ControlError(STOPPING)
+        self._input(lambda: self.node.submit_beacon(self.now(), snapshot))
 
     async def publish(self, change: Change) -> None:
         """Publish a signed change; returns once it is on disk. Raises what refused it.
@@ -288,11 +304,20 @@ class Agent:
             lambda: Journal.open(path, cluster_id=cluster_id, node_id=settings.node)
         )
         with contextlib.closing(journal):
+            chain = cluster.chain()
             restored = await trio.to_thread.run_sync(lambda: _restore(journal, cluster_id))
+            checkpoint: Checkpoint | None = None
+            if settings.checkpoint is not None:
+                checkpoint = await trio.to_thread.run_sync(self._open_checkpoint, journal, chain)
+                if checkpoint is not None and journal.is_empty():
+                    comparisons = await trio.to_thread.run_sync(checkpoint_file.boot, journal, checkpoint)
+                    restored = replace(restored, checkpoint=checkpoint, comparisons=comparisons)
+                    log.info("booted from %s: %d changes", settings.checkpoint, len(checkpoint.parts))
+                    checkpoint = None
             bound = await transport.listen(*settings.listen)
             address = settings.advertise or format_address(*bound)
             try:
-                self._node = _make_node(settings, cluster, restored, address, path, self._rng)
+                self._node = _make_node(settings, cluster, chain, restored, address, path, self._rng)
                 if self._renewer.can_issue:
                     self._node.issue_with(
                         lambda link, node_id, request: self._renewer.issue(self._links[link], node_id, request)
@@ -302,7 +327,7 @@ class Agent:
                 self._writer = JournalWriter(journal, self._written)
                 log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
                 with one_error():
-                    await self._run_tasks(task_status)
+                    await self._run_tasks(checkpoint, task_status)
             finally:
                 self._stop.set()
                 for finish in self._waiting.values():
@@ -311,7 +336,44 @@ class Agent:
                     await transport.aclose()  # at once: it has ended, or was never run and only listens
         log.info("agent %s has stopped", settings.node)
 
-    async def _run_tasks(self, task_status: trio.TaskStatus[None]) -> None:
+    def _open_checkpoint(self, journal: Journal, chain: PolicyChain) -> Checkpoint | None:
+        """The checkpoint that the settings name, verified; its policies are in ``chain`` then.
+
+        Raises CheckpointError if an empty disk can boot from nothing else. A disk that holds something must serve
+        what it holds, whatever has become of the file: then None, and a line in the log.
+        """
+        assert self.settings.checkpoint is not None
+        now_ms, skew_ms = self._wall_ms(), self.settings.clock_skew_s * 1000
+        if journal.is_empty():
+            return checkpoint_file.open_file(self.settings.checkpoint, chain, now_ms, skew_ms)
+        try:
+            # The journal's own policies come first: those of the file are judged with its changes.
+            own_chain = PolicyChain(chain.genesis)
+            return checkpoint_file.open_file(self.settings.checkpoint, own_chain, now_ms, skew_ms)
+        except CheckpointError as error:
+            log.warning("this agent serves what it holds, and does not merge: %s", error)
+            return None
+
+    async def _merge(self, checkpoint: Checkpoint) -> None:
+        """Take over what the disk, which held something already, lacks of a checkpoint: each change is judged."""
+        news = 0
+        for begin in range(0, len(checkpoint.parts), MERGED_AT_ONCE):
+            batch = checkpoint.parts[begin : begin + MERGED_AT_ONCE]
+
+            def merge(batch: tuple[tuple[Change, bytes], ...] = batch) -> None:
+                nonlocal news
+                news += self.node.merge(self.now(), batch)
+
+            self._input(merge)
+            await trio.lowlevel.checkpoint()
+        log.info(
+            "the disk held something: of the %d changes in %s %d were news, and verified one by one",
+            len(checkpoint.parts),
+            self.settings.checkpoint,
+            news,
+        )
+
+    async def _run_tasks(self, checkpoint: Checkpoint | None, task_status: trio.TaskStatus[None]) -> None:
         transport, writer = self._transport, self.writer
         assert transport is not None
         async with trio.open_nursery() as nursery:
@@ -325,6 +387,8 @@ class Agent:
             nursery.start_soon(self._tick)
             assert self._identity is not None
             nursery.start_soon(self._identity.run)
+            if checkpoint is not None:
+                nursery.start_soon(self._merge, checkpoint)
             task_status.started()
             await self._stop.wait()
             control.close()
@@ -528,13 +592,19 @@ async def _obey_signals(signals: AsyncIterator[int], agent: Agent, scope: trio.C
 
 
 def _make_node(
-    settings: AgentSettings, cluster: Cluster, restored: Restored, address: str, journal: Path, rng: random.Random
+    settings: AgentSettings,
+    cluster: Cluster,
+    chain: PolicyChain,
+    restored: Restored,
+    address: str,
+    journal: Path,
+    rng: random.Random,
 ) -> Node:
     identity = Identity(settings.node, address, settings.zone, f"gossipconf/{__version__}")
     try:
         return Node(
             identity,
-            cluster.chain(),
+            chain,
             rng=rng,
             seeds=[seed for seed in settings.join if not needs_resolving(seed)],
             seed_names=[seed for seed in settings.join if needs_resolving(seed)],
@@ -542,6 +612,9 @@ def _make_node(
             restored=restored,
             tuning=settings.tuning,
             labels=settings.labels,
+            freshness=FreshnessLimits(
+                settings.clock_skew_s * 1000, settings.stale_after_s * 1000 if settings.stale_after_s else None
+            ),
         )
     except (Rejected, GossipconfError) as error:
         raise JournalCorrupt(
@@ -562,6 +635,7 @@ def _restore(journal: Journal, cluster_id: bytes) -> Restored:
             zone=decode_saved_zone(journal.meta().get(SAVED_ZONE)),
             learned=decode_learned(journal.meta().get(SAVED_LEARNED)),
             members=SavedMembers.decode(journal.meta().get(SAVED_MEMBERS)),
+            comparisons=Comparisons.decode(journal.meta().get(SAVED_CONFIRMATION)),
             accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
         )
     except JournalError:

@@ -23,7 +23,9 @@ from ..model.errors import ControlError, GossipconfError, InvalidInput
 from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..model.version import Version
+from ..protocol.confirmation import PEERS_WANTED
 from ..protocol.subject import Subject
+from ..trust.snapshot import Snapshot
 from .control_request import hex_of, limit_of, receive, skip_of, slots_of, text_of, wait_s_of
 from .control_socket import framed, listen
 from .latest_tally import LatestTally
@@ -61,8 +63,9 @@ class ControlServer:
             "reserve": self._reserve,
             "publish": self._publish,
             "unwrap": self._unwrap,
+            "beacon": self._beacon,
         }
-        self._streams: dict[str, Streamer] = {"watch": self._watch, "acks": self._acks}
+        self._streams: dict[str, Streamer] = {"watch": self._watch, "acks": self._acks, "contents": self._contents}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or until `close` and the last answer. Raises ControlError if it cannot listen."""
@@ -163,6 +166,8 @@ class ControlServer:
             "forks": len(node.replica.live.forks()),
             "links": links,
             "disk_error": node.replica.disk_error,
+            "unconfirmed": self._unconfirmed(),
+            "view": self._view(),
             "started_ms": agent.started_ms,
             "data_dir": str(agent.settings.data.resolve()),
         }
@@ -263,6 +268,8 @@ class ControlServer:
             "crowded": node.presence.is_crowded,
             "members": members,
             "certificate": self._certificate(),
+            "unconfirmed": self._unconfirmed(),
+            "view": self._view(),
         }
 
     def _certificate(self) -> dict[str, Any]:
@@ -276,6 +283,42 @@ class ControlServer:
             "chain_days_left": chain.days_left(now_ms),
             "ending": now_ms >= min(own.ending_ms, chain.ending_ms),
         }
+
+    def _view(self) -> dict[str, Any]:
+        """How old what readers see may be, by the beacons that have come."""
+        view = self._agent.node.view(self._agent.now())
+        return {
+            "freshness": view.freshness.value,
+            "at_most_ms": view.at_most_ms,
+            "time_ms": view.time_ms,
+            "expires_ms": view.expires_ms,
+            "signer": view.signer,
+            "limit_ms": self._agent.settings.stale_after_s * 1000 or None,
+        }
+
+    def _unconfirmed(self) -> dict[str, Any] | None:
+        """How far what came from a checkpoint is compared; None once that is enough."""
+        found = self._agent.node.confirmation.unconfirmed
+        if found is None:
+            return None
+        return {"checkpoint_ms": found.checkpoint_ms, "equal": list(found.equal), "wanted": PEERS_WANTED}
+
+    async def _contents(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
+        """All that is replicated, as it is now, in pages of changes; the last page is marked."""
+        parts = list(self._agent.node.replica.live.parts())
+        page: list[bytes] = []
+        size = 0
+        try:
+            await _send(stream, {"ok": True})
+            for part in parts:
+                page.append(part.encode())
+                size += len(page[-1])
+                if size > PAGE_BYTES_MAX:
+                    await _send(stream, {"event": "contents", "changes": page, "done": False})
+                    page, size = [], 0
+            await _send(stream, {"event": "contents", "changes": page, "done": True})
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the asker has gone away
 
     async def _watch(self, stream: trio.SocketStream, request: dict[str, Any]) -> None:
         try:
@@ -417,6 +460,13 @@ class ControlServer:
         change = self._agent.node.replica.decode(data)
         await self._agent.publish(change)
         return {"id": change.id, "versions": change.header.count}
+
+    async def _beacon(self, request: dict[str, Any]) -> dict[str, Any]:
+        data = request.get("snapshot")
+        if not isinstance(data, bytes):
+            raise InvalidInput("the request needs 'snapshot', the bytes of a signed snapshot")
+        self._agent.submit_beacon(Snapshot.decode(data))
+        return {}
 
 
 def _ms(duration_s: float | None) -> int | None:

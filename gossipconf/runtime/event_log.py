@@ -21,6 +21,8 @@ UNRESOLVED_EVERY_S: Final = 3600.0
 """A resolver may be down for hours; a name that was never right must be seen all the same."""
 UNRENEWED_EVERY_S: Final = 3600.0
 """An issuer without its ticket refuses every ten minutes, for weeks."""
+BEACON_EVERY_S: Final = 300.0
+"""Beacons come every minute or so, and one that is wrong is likely to come again."""
 SUBJECTS_MAX: Final = 64
 """Addresses told of in such a time: they come from peers, who may name as many as they like."""
 
@@ -38,6 +40,7 @@ class EventLog:
         self._unreachable = _Rarely(UNREACHABLE_EVERY_S)
         self._unresolved = _Rarely(UNRESOLVED_EVERY_S)
         self._unrenewed = _Rarely(UNRENEWED_EVERY_S)
+        self._beacons = _Rarely(BEACON_EVERY_S)
 
     def write(self, event: ev.Event | IdentityEvent, now_s: float) -> None:
         """One line for ``event``, or none; ``now_s`` is monotonic."""
@@ -77,6 +80,13 @@ class EventLog:
                 log.debug(
                     "sync with %s: %s; %d received, %d sent", event.node_id, event.reason, event.received, event.sent
                 )
+            case ev.Confirmed():
+                log.info("confirmed: %s hold the same as this agent", " and ".join(event.node_ids))
+            case ev.BeaconRefused():
+                level = logging.WARNING if self._beacons.is_due(event.node_id, now_s) else logging.DEBUG
+                log.log(level, "refused a beacon from %s: %s", event.node_id, event.reason)
+            case ev.ViewStale():
+                log.warning("no beacon shows that this agent's view is less than %d s old", event.at_most_ms // 1000)
             case ev.DiskFailed():
                 log.error(
                     "the disk refuses writes (%s): reads and relaying go on, publishing here does not", event.reason

@@ -31,6 +31,14 @@ ISSUED_DAYS: Final = 90
 """How long a renewed certificate holds: it is renewed again after 60 days, and its issuers may be away for 30."""
 ISSUED_DAYS_MAX: Final = 36_500
 """A century, as any certificate."""
+CLOCK_SKEW_S: Final = 10
+"""Machines that keep time by the network are within a second; ten leave room for one that does so badly."""
+CLOCK_SKEW_S_MAX: Final = 86_400
+"""A day: whoever needs more has a clock to set."""
+STALE_AFTER_S: Final = 300
+"""Five beacons at their usual interval of a minute: fewer are lost by a link that is made anew."""
+STALE_AFTER_S_MAX: Final = 31_536_000
+"""A year."""
 SEEDS_MAX: Final = 64
 """Seeds are a way in, not a membership list."""
 ZONE_BYTES_MAX: Final = 128
@@ -52,6 +60,9 @@ class AgentSettings:
     join:          seeds: addresses of some other agents, or names of several
     source_host:   local address of outgoing connections, or None
     history_days:  how long superseded versions are kept, in days
+    checkpoint:    file that an empty disk boots from, or None
+    clock_skew_s:  how far the clocks of machines may differ, in seconds
+    stale_after_s: age of the view above which it is called stale, in seconds; 0 for never
     tuning:        the protocol's pace
     ticket:        by which it renews others' certificates, where the policy calls it an issuer; or None
     issued_days:   how long those hold
@@ -68,6 +79,9 @@ class AgentSettings:
     source_host: str | None = None
     labels: Labels = ()
     history_days: int = HISTORY_DAYS
+    checkpoint: Path | None = None
+    clock_skew_s: int = CLOCK_SKEW_S
+    stale_after_s: int = STALE_AFTER_S
     tuning: Tuning = LAN
     ticket: Path | None = None
     issued_days: int = ISSUED_DAYS
@@ -123,14 +137,32 @@ class Options:
     issued_days: int = _option(
         f"how long the certificates hold that it renews, in days, 1 to {ISSUED_DAYS_MAX}", ISSUED_DAYS
     )
+    checkpoint: str = _option(
+        "a checkpoint file: an empty disk boots from it, and one that holds something merges it if it can", ""
+    )
+    clock_skew_s: int = _option(
+        f"how far the clocks of machines may differ, in seconds, 0 to {CLOCK_SKEW_S_MAX}: by so much the age of a "
+        "view is rounded up, and a snapshot from further in the future is refused",
+        CLOCK_SKEW_S,
+    )
+    stale_after_s: int = _option(
+        "the age in seconds above which `status` and the log call this agent's view stale, where beacons are run; 0 "
+        "for never. It goes on serving",
+        STALE_AFTER_S,
+    )
 
 
 OPTIONS: Final = tuple(option.name for option in fields(Options))
 """The options that a settings file may have."""
 
 
-_DAYS: Final = {"history_days": (0, HISTORY_DAYS_MAX), "issued_days": (1, ISSUED_DAYS_MAX)}
-"""Options that are whole numbers of days, with the least and the most."""
+NUMBERS: Final = {
+    "history_days": ("days", 0, HISTORY_DAYS_MAX),
+    "issued_days": ("days", 1, ISSUED_DAYS_MAX),
+    "clock_skew_s": ("seconds", 0, CLOCK_SKEW_S_MAX),
+    "stale_after_s": ("seconds", 0, STALE_AFTER_S_MAX),
+}
+"""Options that are whole numbers: unit, the least and the most."""
 
 
 def load(path: Path, overrides: Mapping[str, object] | None = None) -> AgentSettings:
@@ -165,10 +197,10 @@ def _checked(table: Mapping[str, Any], where: str) -> Options:
             if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
                 raise ConfigError(f"{where}: option 'join' must be a list of {SEED_FORMS}, like ['10.0.0.1:7946']")
             values[name] = tuple(value)
-        elif name in _DAYS:
-            least, most = _DAYS[name]
+        elif name in NUMBERS:
+            unit, least, most = NUMBERS[name]
             if type(value) is not int or not least <= value <= most:
-                raise ConfigError(f"{where}: option {name!r} must be a whole number of days, {least} to {most}")
+                raise ConfigError(f"{where}: option {name!r} must be a whole number of {unit}, {least} to {most}")
             values[name] = value
         elif name == "labels":
             values[name] = _labels(value, where)
@@ -226,6 +258,9 @@ def _resolved(options: Options, file: Path) -> AgentSettings:
         join=options.join,
         source_host=options.source_host or None,
         history_days=options.history_days,
+        checkpoint=base / options.checkpoint if options.checkpoint else None,
+        clock_skew_s=options.clock_skew_s,
+        stale_after_s=options.stale_after_s,
         tuning=PRESETS[options.preset],
         labels=options.labels,
         ticket=base / options.ticket if options.ticket else None,

@@ -135,6 +135,20 @@ class Journal:
                 total += summed
             self._tally(count, total)
 
+    def fill(self, changes: Sequence[tuple[bytes, bytes]], meta: Sequence[PutMeta] = ()) -> None:
+        """Write (change id, bytes) pairs and named state into a journal that holds no change, as one transaction.
+
+        Raises InvalidInput if it holds one, and as ``commit`` does.
+        """
+        if not self.is_empty():
+            raise InvalidInput(f"journal {self._path} holds changes already; only an empty one can be filled")
+        rows = [(change_id, change_checksum(change_id, data), data) for change_id, data in changes]
+        with self._transaction():
+            self._database.executemany("INSERT INTO changes VALUES (?, ?, ?)", rows)
+            tallies = [self._apply(op) for op in meta]
+            count, total = len(rows) + sum(one for one, _ in tallies), sum(row[1] for row in rows)
+            self._tally(count, total + sum(summed for _, summed in tallies))
+
     def expire_history(self, before_ms: int, *, batch: int = 1_000) -> int:
         """Delete the oldest of what was retired before this Unix time, at most ``batch`` rows, in one transaction.
 
@@ -175,6 +189,11 @@ class Journal:
             if len(rows) < _READ_ROWS:
                 return
             after, comparison = rows[-1][0], ">"
+
+    def is_empty(self) -> bool:
+        """Whether no change is kept. Raises JournalCorrupt."""
+        with self._reading():
+            return self._database.execute("SELECT 1 FROM changes LIMIT 1").fetchone() is None
 
     def meta(self) -> dict[str, bytes]:
         """All named state. Raises JournalCorrupt."""

@@ -30,7 +30,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -305,6 +305,55 @@ class LiveSet:
             if len(self._dead) > DEAD_VERSIONS_MAX:
                 self._dead.popitem(last=False)
 
+    @classmethod
+    def of(
+        cls,
+        parts: Iterable[Change],
+        frontier: Clock = (),
+        is_branch_void: Callable[[Change], bool] | None = None,
+    ) -> LiveSet:
+        """The set of these judged ``parts``, which are nearly all alone in their slots: a quarter of the work of `add`.
+
+        ``frontier``: numbers of writers met, also of those of whom nothing lives. ``is_branch_void``: what does not
+        count where two changes have one number, if floors say that of any.
+        """
+        live = cls()
+        live._highest.update(frontier)
+        kept, slots, alive, places = live._kept, live._slots, live._live, live._places
+        signer_items = live._signer_items
+        numbers: dict[bytes, set[int]] = {}  # writer -> those met: two parts with one are a fork
+        crowded = []
+        for part in parts:
+            writer, seq, versions = part.writer_id, part.header.seq, part.versions
+            met = numbers.get(writer)
+            if met is None:
+                met = numbers[writer] = set()
+            if seq in met or not _are_alone(versions, slots) or (is_branch_void and is_branch_void(part)):
+                crowded.append(part)
+                continue
+            met.add(seq)
+            kept[part.id] = part
+            if writer in places:
+                places[writer].append(part.place)
+            else:
+                places[writer] = [part.place]
+            for version in versions:
+                alive[version.id] = version
+                # A change's only version is a tuple that is there already, and shared.
+                slots[version.entry.slot] = versions if len(versions) == 1 else (version,)
+            for key, _ in part.approvals:
+                signer_items[signer_item(part.id, key)] = part.id
+        live.tree = HashTree.of(itertools.chain(alive, signer_items))
+        for writer, found in places.items():
+            found.sort()
+            live._highest[writer] = max(live._highest.get(writer, 0), found[-1][0])
+        for part in crowded:
+            live.add(part, is_branch=is_branch_void is None or not is_branch_void(part))
+        while len(live._highest) > WRITERS_REMEMBERED_MAX:
+            live._highest.popitem(last=False)
+            live._writers_forgotten = True
+        return live
+
     def remember_header(self, header: Change) -> None:
         """Recall the bare header of a change that died before a restart, so that a fork of it is recognised."""
         self._retire(header)
@@ -505,6 +554,14 @@ class LiveSet:
         del self._branch_items[item]
         del self._branches[branch_id]
         outcome.touched[branch_id] = outcome.stored[branch_id] = None
+
+
+def _are_alone(versions: Sequence[Version], slots: Container[Slot]) -> bool:
+    """Whether there are versions, each in a slot of its own that is not among ``slots``."""
+    if len(versions) == 1:
+        return versions[0].entry.slot not in slots
+    own = {version.entry.slot for version in versions}
+    return 0 < len(own) == len(versions) and not any(slot in slots for slot in own)
 
 
 def fork_item(change_id: bytes) -> bytes:

@@ -239,6 +239,17 @@ class PolicyChain:
         later = self._policies[version + 1] if version < self.head.version else None
         return not (later and later.settles) and not self._policies[version].settles
 
+    def branches(self, version: int) -> tuple[bytes, ...]:
+        """The ids of the changes that carry a policy of this version, the one in force first."""
+        return (*self._ids[version : version + 1], *sorted(self._rivals.get(version, ())))
+
+    def floors_of(self, version: int) -> Floors:
+        """The floors of the policies in force up to this version: what one who knew no later one held void."""
+        floors = Floors()
+        for policy in self._policies[: version + 1]:
+            floors.add(policy.floors)
+        return floors
+
     @property
     def head(self) -> Policy:
         """The latest policy."""
@@ -308,9 +319,7 @@ class PolicyChain:
         for number in range(policy.version, len(self._ids)):
             self._rivals.setdefault(number, {})[self._ids[number]] = self._policies[number]
         del self._policies[policy.version :], self._ids[policy.version :]
-        self.floors = Floors()
-        for kept in self._policies:
-            self.floors.add(kept.floors)
+        self.floors = self.floors_of(self.head.version)
 
     def _settled_by(self, change: Change) -> tuple[Policy, ...]:
         """The policies between which the one in ``change`` decides. Raises UnknownPolicy if one is not here yet."""

@@ -24,7 +24,7 @@ from gossipconf.model.errors import (
     WrongCluster,
 )
 from gossipconf.runtime.control_socket import SOCKET_PATH_BYTES_MAX
-from gossipconf.trust.cluster import found_cluster, sign_policy
+from gossipconf.trust.cluster import Cluster, found_cluster, sign_policy
 from gossipconf.trust.keys import Signer
 from gossipconf.trust.policy import Policy, Role
 from gossipconf.trust.signing import Reservation, compose
@@ -266,6 +266,32 @@ def test_a_policy_that_came_since_is_fetched_and_judged(agent, session):
     version = session.get("more/a").winner
     assert version is not None
     assert session.signer_of(version)[0] == "others"
+
+
+def test_a_settled_policy_fork_is_followed_whichever_branch_the_cluster_file_has(agent):
+    chain = CLUSTER.chain()
+    roles = [Role("admins", (ADMIN.public,), ("shop",)), Role("others", (OTHER.public,), ("more",))]
+    one, two = (
+        sign_policy(
+            CLUSTER.chain(),
+            Policy(2, (ROOT.public,), 1, tuple(roles[:number])),
+            [ROOT],
+            now_ms=3_000,
+            reservation=Reservation(b"reserved", number),
+        )
+        for number in (1, 2)
+    )
+    for branch in (one, two):
+        chain.accept(branch)
+    policy = Policy(3, (ROOT.public,), 1, tuple(roles), settles=(two.id, one.id))
+    three = sign_policy(chain, policy, [ROOT], now_ms=3_000, reservation=Reservation(b"reserved", 3))
+    offered = [change.encode() for change in (*CLUSTER.policies, two, one, three)]
+    agent.replies["policies"] = [{"ok": True, "changes": offered}]
+    for known in ((), (one,), (two,)):
+        with Client(agent.path) as client:
+            session = Session(client, Cluster(CLUSTER.genesis, (*CLUSTER.policies, *known)))
+        assert session.chain.head == policy
+        assert session.policies == [*CLUSTER.policies, two, three]
 
 
 # -- publishing -----------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ from gossipconf.protocol.messages import (
     Announce,
     Ask,
     Batch,
+    Beacon,
     Bundle,
     Cancel,
     CertificateGiven,
@@ -244,6 +245,7 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     Cancel: st.builds(Cancel, nonces),
     WantCertificate: st.builds(WantCertificate, bodies),
     CertificateGiven: st.builds(CertificateGiven, bodies, names),
+    Beacon: st.builds(Beacon, st.binary(max_size=300)),
 }
 any_message = st.one_of(*MESSAGES.values())
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, put
+from gossipconf.protocol.beacons import FRESHNESS_LIMITS, FreshnessLimits
 from gossipconf.protocol.decoders import Decoders
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Send
 from gossipconf.protocol.link import Identity, Link
@@ -61,6 +62,7 @@ class Bench:
         address: str | None = None,
         zone: str = "",
         decoders: Decoders | None = None,
+        freshness: FreshnessLimits = FRESHNESS_LIMITS,
     ) -> None:
         self.cluster = of or cluster()
         self.now_s = 0.0
@@ -77,6 +79,7 @@ class Bench:
             policies=self.cluster.policies,
             restored=restored,
             decoders=decoders,
+            freshness=freshness,
         )
         self.node.start(self.now())
         self.write()

@@ -39,8 +39,8 @@ HANG_S = 20
 """Only ends a hang; no test waits for it."""
 NOW_MS = 1_700_000_000_000
 
-ROOT, ADMIN, CLERK, STRANGER = (Signer.from_seed(bytes([number]) * 32) for number in range(1, 5))
-"""ADMIN may write everything, CLERK only under `shop`, STRANGER nothing."""
+ROOT, ADMIN, CLERK, STRANGER, KEEPER = (Signer.from_seed(bytes([number]) * 32) for number in range(1, 6))
+"""ADMIN may write everything, CLERK only under `shop`, STRANGER nothing; KEEPER signs snapshots."""
 
 
 class Bell:
@@ -96,6 +96,7 @@ class Site:
         directory.mkdir(exist_ok=True)
         self.directory = directory
         roles = [Role("admins", (ADMIN.public,), ("",)), Role("clerks", (CLERK.public,), ("shop",))]
+        roles.append(Role("keepers", (KEEPER.public,), ("",), ("snapshot",)))
         self.cluster: Cluster = found_cluster("shop", [ROOT], roles, threshold=1, now_ms=1, salt=bytes(16))
         self.cluster_id = self.cluster.genesis.cluster_id
         self.file = directory / "cluster.gossipconf"

@@ -25,6 +25,9 @@ ca = "../ca.crt"
 data = "var"
 source_host = "10.0.0.5"
 history_days = 7
+checkpoint = "/images/shop.checkpoint"
+clock_skew_s = 2
+stale_after_s = 0
 preset = "wan"
 labels = { service = "checkout", release = "2026-03" }
 ticket = "fleet.ticket"
@@ -51,6 +54,9 @@ def test_every_option(tmp_path: Path) -> None:
         join=("10.0.0.1:7946", "seed.example:7946", "[::1]:1", "srv:_gossipconf._tcp.example.org"),
         source_host="10.0.0.5",
         history_days=7,
+        checkpoint=Path("/images/shop.checkpoint"),
+        clock_skew_s=2,
+        stale_after_s=0,
         tuning=WAN,
         labels=(("release", "2026-03"), ("service", "checkout")),
         ticket=tmp_path / "fleet.ticket",
@@ -126,6 +132,9 @@ def test_listen(tmp_path: Path, listen: str, expected: tuple[str, int]) -> None:
         ('node = "a"\nhistory_days = 1.5', ["'history_days'"]),
         ('node = "a"\nhistory_days = true', ["'history_days'"]),
         ('node = "a"\nhistory_days = -1', ["'history_days'", "36500"]),
+        ('node = "a"\nclock_skew_s = 86401', ["'clock_skew_s'", "whole number of seconds, 0 to 86400"]),
+        ('node = "a"\nstale_after_s = "5m"', ["'stale_after_s'", "whole number of seconds"]),
+        ('node = "a"\ncheckpoint = 1', ["'checkpoint'", "must be a string"]),
         ('node = "a"\nhistory_days = 36501', ["'history_days'"]),
         ('node = "a"\n[data]\nx = 1', ["'data' must be a string"]),
         ('node = "a', ["is not valid TOML"]),

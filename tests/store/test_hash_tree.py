@@ -106,6 +106,15 @@ def test_roots_are_equal_exactly_for_equal_sets(one, two):
     assert (tree_of(one).root == tree_of(two).root) == (one == two)
 
 
+@given(st.sets(crowded_ids()), crowded_ids())
+def test_a_tree_made_at_once_is_the_same_and_grows_on_as_the_same(items, more):
+    made, grown = HashTree.of(items), tree_of(items)
+    assert (made.root, made.items(), len(made)) == (grown.root, grown.items(), len(grown))
+    for tree in (made, grown):
+        (tree.remove if more in items else tree.add)(more)
+    assert (made.root, made.items()) == (grown.root, grown.items())
+
+
 @given(st.sets(crowded_ids(), min_size=1, max_size=60), st.data())
 def test_one_id_more_or_less_changes_the_root(items, data):
     tree = tree_of(items)

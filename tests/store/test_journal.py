@@ -67,6 +67,30 @@ def test_what_is_committed_is_there_after_reopening(path: Path) -> None:
         assert contents(journal) == expected
 
 
+def test_an_empty_journal_is_filled_at_once_and_no_other(path: Path) -> None:
+    rows = [(put(number).change_id, put(number).data) for number in range(50)]
+    with open_at(path) as journal:
+        journal.commit([PutMeta("book", b"1"), retire(1)])
+        assert journal.is_empty(), "it holds no change"
+        journal.fill(rows, [PutMeta("book", b"2"), PutMeta("more", b"3")])
+        assert not journal.is_empty()
+        with pytest.raises(InvalidInput, match="holds changes already"):
+            journal.fill(rows)
+        journal.commit([put(0, b"after")])
+    with open_at(path) as journal:  # which verifies every row and the tally
+        assert sorted(journal.changes()) == sorted([b"after", *(data for _, data in rows[1:])])
+        assert journal.meta() == {"book": b"2", "more": b"3"}
+
+
+def test_a_filling_that_fails_leaves_nothing(path: Path) -> None:
+    row = (put(1).change_id, put(1).data)
+    with open_at(path) as journal:
+        with pytest.raises(sqlite3.IntegrityError):
+            journal.fill([row, row], [PutMeta("book", b"1")])
+        assert contents(journal) == ([], {}, [], [])
+    open_at(path).close()
+
+
 ids = st.binary(max_size=3)
 blobs = st.binary(max_size=40)
 keys = st.sampled_from(["a", "a/b", "a/bc", "a/b/c", "a/b0", "a/b.", "b", "é/ü"])

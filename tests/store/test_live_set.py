@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from unittest.mock import patch
 
 from hypothesis import given, settings
@@ -108,6 +109,34 @@ def test_a_set_rebuilt_from_its_parts_is_the_same(changes):
     check_inside(again)
     assert state(again) == state(store)
     assert {part.id: part.entries for part in again.parts()} == {part.id: part.entries for part in parts}
+
+
+@given(gen.change_sets(max_size=12), st.data())
+def test_a_set_made_at_once_is_the_same_as_one_made_step_by_step(changes, data):
+    pieces = data.draw(gen.parts(changes))
+    store = LiveSet.of(pieces)
+    check_inside(store)
+    assert state(store) == state(built(pieces))
+    assert dict(store.met()) == dict(built(pieces).met())
+    extra = data.draw(st.sampled_from(changes))
+    store.add(extra)
+    assert state(store) == state(built(changes))
+
+
+@given(gen.change_sets(max_size=12), st.data())
+def test_made_at_once_it_knows_who_has_approved_what(changes, data):
+    approvals = st.lists(st.sampled_from((b"1", b"2", b"3")), unique=True).map(
+        lambda keys: tuple((key * 32, bytes(64)) for key in sorted(keys))
+    )
+    pieces = [replace(piece, approvals=data.draw(approvals)) for piece in data.draw(gen.parts(changes))]
+    store, expected = LiveSet.of(pieces), built(pieces)
+    assert state(store) == state(expected)
+    items = store.tree.items()
+    assert store.by_change(items) == expected.by_change(items)
+    for piece in pieces:  # and they go with what they approve
+        store.void(lambda version, gone=piece.id: version.change_id == gone, lambda header: False)
+        expected.void(lambda version, gone=piece.id: version.change_id == gone, lambda header: False)
+        assert store.root == expected.root
 
 
 @given(gen.change_sets())
