@@ -102,6 +102,7 @@ class LiveSet:
         self._slots: dict[Slot, tuple[Version, ...]] = {}
         self._kept: dict[bytes, Change] = {}  # change id -> stored form of a change of which something lives
         self._dead_within: dict[bytes, set[int]] = {}  # change id -> dead entries of its stored form, once it has some
+        self._no_branches: set[bytes] = set()  # ids of kept changes that floors let be no branch of a fork
         self._places: dict[bytes, list[tuple[int, bytes]]] = {}  # writer -> places of kept changes, ascending
         self._forks: dict[Number, dict[bytes, Change]] = {}  # -> change id -> bare header
         self._branches: dict[bytes, Change] = {}  # change id -> bare header, of every fork
@@ -272,13 +273,16 @@ class LiveSet:
                 fresh.setdefault(version.slot, []).append(version)
         if fresh:
             self._keep_part(change, outcome)
+            if not is_branch:
+                self._no_branches.add(change.id)
             self._note_dead(stale)
             for slot, versions in fresh.items():
                 # All of a change's versions are a tuple that is there already, and shared: nearly always.
                 some = len(versions) < len(change.versions)
                 self._add_versions(slot, tuple(versions) if some else change.versions, outcome)
         elif change.id not in self._kept:
-            self._retire(change.restrict(()))
+            if is_branch:
+                self._retire(change.restrict(()))
         elif change.approvals:
             self._join_signers(change, outcome)
         return outcome
@@ -294,9 +298,20 @@ class LiveSet:
                 self._void_branches(number, gone, outcome)
         for number in [number for number, header in self._retired.items() if is_branch_void(header)]:
             del self._retired[number]
+        self._count_branches(is_branch_void, outcome)
         self._dead.clear()  # what was superseded by what is void may live again
         self.bury(version for version, _ in outcome.retired)
         return outcome
+
+    def _count_branches(self, is_branch_void: Callable[[Change], bool], outcome: Outcome) -> None:
+        """Note which kept changes are no branches of forks now; those that are again may make one."""
+        void = {one for one, kept in self._kept.items() if is_branch_void(_bare(kept))}
+        for change_id in sorted(self._no_branches - void):
+            kept = self._kept[change_id]
+            if not self._settle_fork(kept, outcome):
+                self._remove_versions(kept, outcome)
+            self._no_branches.discard(change_id)  # only now: it would be taken for a branch that is known
+        self._no_branches = void & self._kept.keys()
 
     def bury(self, versions: Iterable[Version]) -> None:
         """Remember that these are dead or void, so that they cost nothing when they come again."""
@@ -430,7 +445,7 @@ class LiveSet:
 
     def _join_signers(self, change: Change, outcome: Outcome) -> None:
         """Add the approvals of a form that brings nothing else: its entries live already, or are dead."""
-        self._keep_part(Change(change.header, change.signature, (), (), change.approvals), outcome)
+        self._keep_part(_bare(change), outcome)
 
     def _count_signers(self, change_id: bytes, before: Approvals, after: Approvals, outcome: Outcome) -> None:
         """Keep the tree in step with the approvals of a change that is kept."""
@@ -463,12 +478,15 @@ class LiveSet:
         del self._kept[kept.id]
         del self._dead_within[kept.id]
         self._trees.pop(kept.id, None)
+        is_branch = kept.id not in self._no_branches
+        self._no_branches.discard(kept.id)
         self._count_signers(kept.id, kept.approvals, (), outcome)
         places = self._places[kept.writer_id]
         places.remove(kept.place)
         if not places:
             del self._places[kept.writer_id]
-        self._retire(kept.restrict(()))
+        if is_branch:
+            self._retire(kept.restrict(()))
 
     def _retire(self, header: Change) -> None:
         number = (header.writer_id, header.header.seq)
@@ -517,7 +535,8 @@ class LiveSet:
         found = {}
         places = self._places.get(writer, [])
         for _, change_id in places[bisect_left(places, (seq, b"")) : bisect_left(places, (seq + 1, b""))]:
-            found[change_id] = self._kept[change_id].restrict(())
+            if change_id not in self._no_branches:
+                found[change_id] = self._kept[change_id].restrict(())
         retired = self._retired.get(number)
         if retired is not None:
             found[retired.id] = retired
@@ -542,8 +561,10 @@ class LiveSet:
         self._forget_branch(branch_id, outcome)
         self._dead.clear()  # what this branch has superseded may live again, where somebody still has it
         kept = self._kept.get(branch_id)
-        if kept is None:
-            return
+        if kept is not None:
+            self._remove_versions(kept, outcome)
+
+    def _remove_versions(self, kept: Change, outcome: Outcome) -> None:
         for version in kept.versions:
             if version.id in self._live:
                 self._remove_version(version, outcome)
@@ -554,6 +575,11 @@ class LiveSet:
         del self._branch_items[item]
         del self._branches[branch_id]
         outcome.touched[branch_id] = outcome.stored[branch_id] = None
+
+
+def _bare(change: Change) -> Change:
+    """What tells who has signed a change, without entries and without proof."""
+    return Change(change.header, change.signature, (), (), change.approvals)
 
 
 def _are_alone(versions: Sequence[Version], slots: Container[Slot]) -> bool:

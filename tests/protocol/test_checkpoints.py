@@ -134,6 +134,38 @@ def test_a_change_of_which_a_floor_voids_an_entry() -> None:
     check_same(bench)
 
 
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_what_a_prefix_reinstates_is_no_branch_of_a_fork_as_long_as_its_header_is_void(order: Sequence[int]) -> None:
+    """One number, two changes: a floor keeps one, a later one the entry of the other; then a third counts both."""
+    kept, other = change("k", "k", by="bob"), change("v", "p/x", by="bob")
+    second = policy(2, floors=(by_bob(kept),))
+    third = policy(3, floors=(Floor(b"", "p", 2, keeping(other.versions)),))
+    everything = (kept, other, second, third)
+    bench = Bench()
+    give(bench, *(everything[place] for place in order))
+    give(bench, *everything, *everything)
+    assert (values(bench, "k"), values(bench, "p/x")) == ([b"k"], [b"v"])
+    assert not bench.node.replica.live.forks()
+    check_same(bench)
+    give(bench, policy(4, floors=(Floor(b"", "", 3, keeping([*kept.versions, *other.versions])),)))
+    assert len(bench.node.replica.live.forks()) == 1
+    check_same(bench)
+
+
+def test_two_that_a_prefix_reinstates_are_a_fork_once_both_count() -> None:
+    one, two = change("1", "p/x", by="bob"), change("2", "p/y", by="bob")
+    versions = [*one.versions, *two.versions]
+    bench = Bench()
+    give(bench, one, two, policy(2, floors=(by_bob(),)), policy(3, floors=(Floor(b"", "p", 2, keeping(versions)),)))
+    give(bench, one, two)
+    assert (values(bench, "p/x"), values(bench, "p/y")) == ([b"1"], [b"2"])
+    assert not bench.node.replica.live.forks()
+    check_same(bench)
+    give(bench, policy(4, floors=(Floor(b"", "", 3, keeping(versions)),)))
+    assert len(bench.node.replica.live.forks()) == 1
+    check_same(bench)
+
+
 def test_a_later_floor_that_only_the_reader_knows_voids_what_an_older_file_holds() -> None:
     """Held: an old checkpoint, from before a key was stolen and revoked."""
     bench = Bench()
