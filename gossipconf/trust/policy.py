@@ -66,6 +66,11 @@ def policy_key(version: int) -> str:
     return f"{POLICY_PREFIX}/{version}"
 
 
+def is_policy_key(key: str) -> bool:
+    """Whether an entry under ``key`` is part of the chain of policies."""
+    return covers(POLICY_PREFIX, key)
+
+
 def proposals_of(key: bytes) -> str:
     """The prefix under which the holder of ``key`` (32 bytes) may propose, and nobody else."""
     return f"{PROPOSAL_PREFIX}/{key.hex()}"

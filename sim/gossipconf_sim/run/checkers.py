@@ -10,7 +10,7 @@ all nodes of one fingerprint where `convergent` has shown that they hold the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -156,7 +156,8 @@ def atomic(world: World) -> list[str]:
 def no_silent_divergence(world: World) -> list[str]:
     """7. Of nodes with one fingerprint all know the same forks; once all are equal, every fork that one has found.
 
-    What only hosts have found that have crashed since may be gone with them.
+    What only hosts have found that have crashed since may be gone with them, and a fork of which floors have left one
+    branch is none.
     """
     wrong = []
     for nodes in _by_root(world).values():
@@ -172,9 +173,16 @@ def no_silent_divergence(world: World) -> list[str]:
             wrong += [
                 f"{_name(node)} does not know of the fork {writer.hex()[:8]}/{seq} that another has found"
                 for (writer, seq), finders in world.forks_found.items()
-                if (writer, seq) not in known and any(_has_run_since(world, *finder) for finder in finders.items())
+                if (writer, seq) not in known
+                and _is_fork(world.branches_found[writer, seq], node)
+                and any(_has_run_since(world, *finder) for finder in finders.items())
             ]
     return wrong
+
+
+def _is_fork(branches: Mapping[bytes, Change], node: Node) -> bool:
+    """Whether more than one of these is left under the floors that a node knows."""
+    return sum(not node.replica.chain.floors.is_branch_void(header) for header in branches.values()) > 1
 
 
 def bounded(world: World) -> list[str]:

@@ -169,6 +169,8 @@ def _fault(rng: Random) -> dict[str, Any]:
             values["resets"] = rng.choice((0.0, 0.5, 1.0))
         case "fork":
             values |= {"forks": rng.randint(1, 3), "branches": rng.randint(2, 12)}
+        case "theft":
+            values |= {"changes": rng.randint(1, 8), "for_s": round(_log(rng, 0.5, 30), 3)}
         case "slow-reader":
             values |= {"for_s": for_s, "share": share, "read_kib_s": round(_log(rng, 0.5, 100), 3)}
         case "slow-disk":

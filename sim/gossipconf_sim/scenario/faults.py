@@ -22,6 +22,7 @@ from ..options import option
 from ..world.host import Host
 from ..world.stage import Stage
 from .admins import ADMIN
+from .theft import Theft
 
 AT = "when it begins, in s after the first publish"
 FOR = "how long it lasts, in s"
@@ -299,13 +300,14 @@ class Fork:
 
 
 Fault: TypeAlias = (
-    Partition | Crash | Churn | RollingRestart | Pause | SlowDisk | FullDisk | SlowReader | BadNetwork | Fork
+    Partition | Crash | Churn | RollingRestart | Pause | SlowDisk | FullDisk | SlowReader | BadNetwork | Fork | Theft
 )
 
-FAULTS: Final[dict[str, type[Fault]]] = {
-    kind.KIND: kind
-    for kind in (Partition, Crash, Churn, RollingRestart, Pause, SlowDisk, FullDisk, SlowReader, BadNetwork, Fork)
-}
+_KINDS: Final = (
+    *(Partition, Crash, Churn, RollingRestart, Pause, SlowDisk, FullDisk, SlowReader, BadNetwork),
+    *(Fork, Theft),
+)
+FAULTS: Final[dict[str, type[Fault]]] = {kind.KIND: kind for kind in _KINDS}
 """The faults by their names."""
 
 

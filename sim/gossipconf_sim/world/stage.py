@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from gossipconf.model.change import Change
+
 from .host import Host
 from .world import World
 
@@ -29,6 +31,7 @@ class Stage:
     begin_s:         virtual time of the first publish; all times of a scenario count from there
     last_planned_s:  virtual time of the last thing that is planned so far
     starts_due:      hosts that are down and will start again
+    policies:        what the roots have signed since, in order
     """
 
     def __init__(self, world: World, rng: Random) -> None:
@@ -38,6 +41,7 @@ class Stage:
         self.marks: list[Mark] = []
         self.last_planned_s = self.begin_s
         self.starts_due = 0
+        self.policies: list[Change] = []
 
     @property
     def now_s(self) -> float:

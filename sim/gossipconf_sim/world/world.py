@@ -131,6 +131,9 @@ class World:
         self._tuning = self.conditions.tuning()
         self._tokens = itertools.count(1)
         self._outcomes: dict[int, Event] = {}
+        self.branches_found: dict[
+            tuple[bytes, int], dict[bytes, Change]
+        ] = {}  # of forks, as honest nodes have found them
         self.set_aside: dict[bytes, None] = {}  # ids of versions that honest nodes have told of as void
         self._roots: dict[bytes, int] = {}
         self._processing_s = self.conditions.processing_us / 1e6
@@ -661,7 +664,9 @@ class World:
         if isinstance(event, Voided) and host.honest:
             self.set_aside.update((version.id, None) for version in event.versions)
         if isinstance(event, ForkFound) and host.honest:
-            self.forks_found.setdefault((event.writer_id, event.seq), {})[host.name] = self.now_s
+            number = (event.writer_id, event.seq)
+            self.forks_found.setdefault(number, {})[host.name] = self.now_s
+            self.branches_found.setdefault(number, {}).update(host.running.replica.live.forks().get(number, {}))
         if self.on_event is not None:
             self.on_event(host, event)
 
