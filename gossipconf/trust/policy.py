@@ -291,11 +291,11 @@ class PolicyChain:
         policy = carried(change)
         if policy is None or change.id in self._ids:
             return None
-        if policy.settles and self._is_open_to(policy):
-            self._rewind(policy)
-        elif policy.version != self.head.version + 1:
+        if not (self._is_open_to(policy) if policy.settles else policy.version == self.head.version + 1):
             self._rivals.setdefault(policy.version, {})[change.id] = policy
             return None
+        if policy.settles:
+            self._rewind(policy)
         self._rivals.get(policy.version, {}).pop(change.id, None)
         self._policies.append(policy)
         self._ids.append(change.id)
@@ -303,7 +303,11 @@ class PolicyChain:
         return policy
 
     def _is_open_to(self, policy: Policy) -> bool:
-        """Whether ``policy`` decides about a policy that is in force here, and nothing has decided yet."""
+        """Whether ``policy`` decides about a policy that is in force here, and nothing has decided yet.
+
+        One that decides between others only has not asked the roots of that one: whoever holds the keys of roots that
+        were replaced could sign two rivals, and a policy that settles between these.
+        """
         version = policy.version
         settled = version <= self.head.version and self._policies[version].settles
         return self._ids[version - 1] in policy.settles and not settled
@@ -461,7 +465,11 @@ def _nearest_permission(policy: Policy, key: bytes, entry: Entry) -> str:
     return f"; it may write under: {', '.join(prefixes)}" if prefixes else ""
 
 
+def carries_policy(change: Change) -> bool:
+    """Whether an entry of ``change`` is a policy."""
+    return any(covers(POLICY_PREFIX, entry.key) for _, entry in change.entries)
+
+
 def policy_changes(changes: Iterable[Change]) -> list[Change]:
     """Those of ``changes`` that carry a policy, by version."""
-    found = [change for change in changes if any(covers(POLICY_PREFIX, entry.key) for _, entry in change.entries)]
-    return sorted(found, key=lambda change: change.header.policy)
+    return sorted(filter(carries_policy, changes), key=lambda change: change.header.policy)

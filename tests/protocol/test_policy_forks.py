@@ -103,6 +103,25 @@ def test_it_needs_the_thresholds_of_both() -> None:
         )
 
 
+@pytest.mark.parametrize("successor", [None, 3])
+def test_held_the_keys_of_former_roots_nobody_settles_between_others_what_is_in_force(successor: int | None) -> None:
+    """The roots were replaced, since their keys were stolen. The thief signs two rivals of the policy that says so,
+    with roots of his own, and a policy that settles between these two."""
+    rotated = policy_change(2, roots=keys("new-1", "new-2", "new-3"), seq=9)
+    rivals = [policy_change(2, *roles, roots=keys("thief-1", "thief-2"), seq=10) for roles in ((), (ZOO,))]
+    coup = policy_change(3, by=("thief-1", "thief-2"), seq=11, settles=tuple(sorted(one.id for one in rivals)))
+    after = policy_change(3, by=("new-1", "new-2"), roots=keys("new-1", "new-2", "new-3"), seq=12)
+    bench = Bench()
+    give(bench, rotated, *([after] if successor else []), *rivals, coup)
+    assert bench.node.replica.chain.accepted[1] == rotated.id
+    assert bench.node.replica.policy_version == (successor or 2)
+    give(bench, after)
+    assert bench.node.replica.policy_version == 3
+    again = restarted(bench)
+    assert again.node.replica.chain.accepted[1:] == (rotated.id, after.id)
+    assert again.node.root == bench.node.root
+
+
 def test_it_waits_for_the_policies_that_it_settles() -> None:
     bench = Bench()
     give(bench, X)
