@@ -11,6 +11,7 @@ import pytest
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, ValueType
 from gossipconf.model.errors import NotAuthorised, UnknownPolicy
+from gossipconf.model.limits import FORK_BRANCHES_MAX
 from gossipconf.protocol.events import PolicyAccepted, PolicyFork
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import Policy, Role, policy_key
@@ -101,6 +102,36 @@ def test_it_needs_the_thresholds_of_both() -> None:
         bench.node.replica.chain.judge(
             policy_change(3, by=("new-1", "new-2", *ROOTS[:2], "alice"), seq=8, settles=settles)
         )
+
+
+def headers_below(victim: Change, by: str) -> list[Change]:
+    """As many bare headers as a fork has branches, with the writer and number of ``victim`` and smaller ids."""
+    header = victim.header
+    made: list[Change] = []
+    for guess in range(10_000):
+        one = change(str(guess), by=by, seq=header.seq, incarnation=header.writer.incarnation)
+        if one.id < victim.id:
+            made.append(one.restrict(()))
+        if len(made) == FORK_BRANCHES_MAX:
+            return made
+    raise AssertionError("no change has so small an id")
+
+
+def test_held_one_root_key_no_fork_pushes_out_the_policies_that_it_has_written() -> None:
+    """A bare header needs the signature of one known key. Nobody asks it for a threshold, as it takes no effect."""
+    forged = headers_below(X, ROOTS[0])
+    roots = set()
+    for order in ((X, BY_ZOE, *forged), (*forged, X, BY_ZOE), (*forged[:4], X, *forged[4:], BY_ZOE)):
+        bench = Bench()
+        give(bench, *order)
+        again = restarted(bench)
+        for one in (bench, again):
+            assert [policy.id for policy in one.node.replica.policies_after(1)] == [X.id]
+            assert one.node.replica.policy_version == 2
+            assert values(one, "zoo/a") == [b"z"]
+            assert len(one.node.replica.live.forks()) == 1
+            roots.add(one.node.root)
+    assert len(roots) == 1
 
 
 @pytest.mark.parametrize("successor", [None, 3])
