@@ -289,10 +289,16 @@ class LiveSet:
         return outcome
 
     def void(self, is_void: Callable[[Version], bool], is_branch_void: Callable[[Change], bool]) -> Outcome:
-        """Remove what has become void, as if it had never been added; every version is asked about."""
+        """Remove what has become void, as if it had never been added; every version is asked about.
+
+        Stored forms are cut down to what lives: what is dead in them may be what a policy allows no more, and a journal
+        that holds such a form is refused at the next start.
+        """
         outcome = Outcome()
         for version in [one for one in self._live.values() if is_void(one)]:
             self._remove_version(version, outcome)
+        for change_id in list(self._dead_within):
+            self._cut_down(self._kept[change_id], outcome)
         for number, branches in list(self._forks.items()):
             gone = [branch_id for branch_id, header in branches.items() if is_branch_void(header)]
             if gone:
@@ -471,11 +477,10 @@ class LiveSet:
         dead = self._dead_within[kept.id]
         if 2 * len(dead) < len(kept.entries):
             return
-        outcome.stored[kept.id] = None
         if len(dead) < len(kept.entries):
-            self._kept[kept.id] = self._living(kept)
-            del self._dead_within[kept.id]
+            self._cut_down(kept, outcome)
             return
+        outcome.stored[kept.id] = None
         del self._kept[kept.id]
         del self._dead_within[kept.id]
         self._trees.pop(kept.id, None)
@@ -488,6 +493,12 @@ class LiveSet:
             del self._places[kept.writer_id]
         if is_branch:
             self._retire(kept.restrict(()))
+
+    def _cut_down(self, kept: Change, outcome: Outcome) -> None:
+        """Store no more of a change than what lives, which is something."""
+        outcome.stored[kept.id] = None
+        self._kept[kept.id] = self._living(kept)
+        del self._dead_within[kept.id]
 
     def _retire(self, header: Change) -> None:
         number = (header.writer_id, header.header.seq)

@@ -11,12 +11,11 @@ import pytest
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, ValueType
 from gossipconf.model.errors import NotAuthorised, UnknownPolicy
-from gossipconf.model.limits import FORK_BRANCHES_MAX
-from gossipconf.protocol.events import PolicyAccepted, PolicyFork
+from gossipconf.protocol.events import PolicyAccepted, PolicyFork, PublishFailed
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import Policy, Role, policy_key
 from gossipconf_sim.run.checkers import violations
-from tests.protocol.test_floors import give, restarted, values
+from tests.protocol.test_floors import give, headers_below, restarted, settle, values
 from tests.protocol.wire import Bench, Tapped, change
 from tests.strategies import ROLES, ROOTS, keys, signed, signer
 
@@ -87,6 +86,35 @@ def test_a_floor_of_the_policy_that_lost_voids_nothing_any_more() -> None:
     assert values(bench, "b") == [b"old"]
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_node_takes_its_own_disk_again_of_whose_changes_a_settlement_allows_less(replaced: bool) -> None:
+    """Most of a change stays. What does not is no longer on the disk among what is judged at a start, whether it died
+    by the settlement or had been replaced before."""
+    narrow = Role("zoo", keys("zoe"), ("zoo/a", "zoo/b"))
+    wide, less = policy_change(2, ZOO), policy_change(2, narrow, seq=2)
+    three = signed([Entry(f"zoo/{key}", b"1") for key in "abc"], "zoe", policy=2)
+    newer = signed([Entry("zoo/c", b"2", seen=three.versions[2].clock)], "alice", seq=2)
+    bench = Bench()
+    give(bench, wide, three, *([newer] if replaced else []), less)
+    give(bench, policy_change(3, seq=4, settles=(less.id, wide.id)))
+    assert [values(bench, f"zoo/{key}") for key in "abc"] == [[b"1"], [b"1"], [b"2"] if replaced else []]
+    assert restarted(bench).node.root == bench.node.root
+
+
+def test_a_publish_that_a_settlement_overtakes_on_the_way_to_the_disk_fails() -> None:
+    bench = Bench()
+    give(bench, X, Y)
+    late = signed([Entry("zoo/a", b"late")], "zoe", policy=2, seq=5)
+    bench.node.publish(bench.now(), 1, late)
+    bench.node.replica.receive(SETTLED, "peer")
+    settle(bench)
+    (failed,) = bench.events(PublishFailed)
+    assert isinstance(failed.error, NotAuthorised)
+    assert values(bench, "zoo/a") == []
+    assert late.versions[0].id in bench.disk.retired, "it can be listed, and signed anew"
+    assert restarted(bench).node.root == bench.node.root
+
+
 def test_it_needs_the_thresholds_of_both() -> None:
     """Whoever has got the new roots of one branch cannot speak for those of the other."""
     theirs = policy_change(2, seq=7, roots=keys("new-1", "new-2", "new-3"))
@@ -102,19 +130,6 @@ def test_it_needs_the_thresholds_of_both() -> None:
         bench.node.replica.chain.judge(
             policy_change(3, by=("new-1", "new-2", *ROOTS[:2], "alice"), seq=8, settles=settles)
         )
-
-
-def headers_below(victim: Change, by: str) -> list[Change]:
-    """As many bare headers as a fork has branches, with the writer and number of ``victim`` and smaller ids."""
-    header = victim.header
-    made: list[Change] = []
-    for guess in range(10_000):
-        one = change(str(guess), by=by, seq=header.seq, incarnation=header.writer.incarnation)
-        if one.id < victim.id:
-            made.append(one.restrict(()))
-        if len(made) == FORK_BRANCHES_MAX:
-            return made
-    raise AssertionError("no change has so small an id")
 
 
 def test_held_one_root_key_no_fork_pushes_out_the_policies_that_it_has_written() -> None:
