@@ -346,7 +346,8 @@ class Replica:
 
     def _apply_floors(self, policy: Policy, outcome: Outcome) -> None:
         """A policy with floors is in force: what they void goes, and what that had superseded may come back, as may
-        what they keep and former ones had voided."""
+        what they keep and former ones had voided, or what is void now had pushed out of a fork."""
+        may_return = self.chain.floors.have_former or bool(self.live.forks())
         voided = self.live.void(self.chain.floors.is_void, self.chain.floors.is_branch_void)
         outcome.retired += voided.retired
         outcome.touched |= voided.touched
@@ -356,7 +357,7 @@ class Replica:
             self._environment.emit(Voided(versions, None))
         slots = dict.fromkeys(version.slot for version in versions)
         kept = dict.fromkeys(one.change_id for floor in policy.floors for one in floor.kept)
-        back = tuple(one for one in kept if self.live.stored(one) is None) if self.chain.floors.have_former else ()
+        back = tuple(one for one in kept if self.live.stored(one) is None) if may_return else ()
         if slots or back:  # what is on its way into history may be missed by who looks there now
             self._recallable += self._retiring.values()
             self._environment.output(Recall(tuple(slots), back))
@@ -441,8 +442,9 @@ class Replica:
         return change
 
     def _acknowledge(self, publish_token: int, change: Change) -> Change | None:
-        """A local publish is on disk: now it lives, unless a floor has come meanwhile."""
+        """A local publish is on disk: now it lives, unless a floor or another policy has come meanwhile."""
         try:
+            self.chain.judge(change, signatures_checked=True)
             self._check_floors(change)
         except Rejected as error:
             self._environment.emit(PublishFailed(publish_token, error))

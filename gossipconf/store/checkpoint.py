@@ -27,11 +27,10 @@ from ..model import bulk
 from ..model.change import Change
 from ..model.errors import FormatError, LimitExceeded, Rejected, WrongCluster
 from ..model.hashing import CONTENTS_TAG, tagged_hash
-from ..model.key import covers
 from ..model.limits import CHECKPOINT_BYTES_MAX, FRONTIER_WRITERS_MAX, SNAPSHOT_BYTES_MAX
 from ..trust.floor import Floors
 from ..trust.keys import Signer
-from ..trust.policy import POLICY_PREFIX, Policy, PolicyChain, policy_key
+from ..trust.policy import POLICY_PREFIX, Policy, PolicyChain, carries_policy, policy_key
 from ..trust.snapshot import Snapshot, Statement, sign_snapshot
 from .live_set import LiveSet
 
@@ -160,11 +159,6 @@ def check_size(size_bytes: int) -> None:
     """Raise LimitExceeded for a file that is larger than any checkpoint may be."""
     if size_bytes > CHECKPOINT_BYTES_MAX:
         raise LimitExceeded(f"it has {size_bytes} bytes, the limit of a checkpoint is {CHECKPOINT_BYTES_MAX}")
-
-
-def carries_policy(change: Change) -> bool:
-    """Whether an entry of ``change`` is a policy."""
-    return any(covers(POLICY_PREFIX, entry.key) for _, entry in change.entries)
 
 
 def _is_bare(live: LiveSet, parts: list[Part]) -> bool:

@@ -5,7 +5,7 @@ The replicated set has three kinds of items, all in the hash tree:
 - live versions;
 - branches of forks: bare headers of different changes with the same writer and
   sequence number. Of each fork the FORK_BRANCHES_MAX smallest change ids are kept, dead
-  or alive; a version of a further branch is void, as if never received;
+  or alive; a version of a further branch is void, as if never received, unless it is a policy;
 - signers: who has approved a change of which something lives. The sets of approvals of one
   change merge by union, and who lacks one finds out by the tree. Which of several valid
   signatures by one key is kept is no part of it (docs/decisions/015).
@@ -42,6 +42,7 @@ from ..model.key import covers
 from ..model.limits import FORK_BRANCHES_MAX, RETIRED_HEADERS_MAX, SIGNATURES_MAX
 from ..model.merkle import SparseTree
 from ..model.version import Version
+from ..trust.policy import carries_policy
 from .hash_tree import HashTree
 
 WRITERS_REMEMBERED_MAX: Final = 10_000
@@ -288,10 +289,16 @@ class LiveSet:
         return outcome
 
     def void(self, is_void: Callable[[Version], bool], is_branch_void: Callable[[Change], bool]) -> Outcome:
-        """Remove what has become void, as if it had never been added; every version is asked about."""
+        """Remove what has become void, as if it had never been added; every version is asked about.
+
+        Stored forms are cut down to what lives: what is dead in them may be what a policy allows no more, and a journal
+        that holds such a form is refused at the next start.
+        """
         outcome = Outcome()
         for version in [one for one in self._live.values() if is_void(one)]:
             self._remove_version(version, outcome)
+        for change_id in list(self._dead_within):
+            self._cut_down(self._kept[change_id], outcome)
         for number, branches in list(self._forks.items()):
             gone = [branch_id for branch_id, header in branches.items() if is_branch_void(header)]
             if gone:
@@ -470,11 +477,10 @@ class LiveSet:
         dead = self._dead_within[kept.id]
         if 2 * len(dead) < len(kept.entries):
             return
-        outcome.stored[kept.id] = None
         if len(dead) < len(kept.entries):
-            self._kept[kept.id] = self._living(kept)
-            del self._dead_within[kept.id]
+            self._cut_down(kept, outcome)
             return
+        outcome.stored[kept.id] = None
         del self._kept[kept.id]
         del self._dead_within[kept.id]
         self._trees.pop(kept.id, None)
@@ -487,6 +493,12 @@ class LiveSet:
             del self._places[kept.writer_id]
         if is_branch:
             self._retire(kept.restrict(()))
+
+    def _cut_down(self, kept: Change, outcome: Outcome) -> None:
+        """Store no more of a change than what lives, which is something."""
+        outcome.stored[kept.id] = None
+        self._kept[kept.id] = self._living(kept)
+        del self._dead_within[kept.id]
 
     def _retire(self, header: Change) -> None:
         number = (header.writer_id, header.header.seq)
@@ -503,7 +515,11 @@ class LiveSet:
     # -- forks ------------------------------------------------------------------------------------
 
     def _settle_fork(self, change: Change, outcome: Outcome) -> bool:
-        """Compare ``change`` with others of its number; False if it is a branch that is not kept."""
+        """Compare ``change`` with others of its number; False if it is a branch that is not kept, and must not live.
+
+        Policies live on all the same. A bare header needs one key only: whoever has one root's could otherwise push out
+        every policy that this root has written, with which all that names it would go.
+        """
         number = (change.writer_id, change.header.seq)
         branches = self._known_branches(number)
         if change.id in branches or not branches:
@@ -525,7 +541,7 @@ class LiveSet:
             self._forks[number] = kept
             self._retired.pop(number, None)
             outcome.forks.append(number)
-        return change.id in kept
+        return change.id in kept or carries_policy(change)
 
     def _known_branches(self, number: Number) -> dict[bytes, Change]:
         """Bare headers of every change known with ``number``."""
@@ -561,7 +577,7 @@ class LiveSet:
         self._forget_branch(branch_id, outcome)
         self._dead.clear()  # what this branch has superseded may live again, where somebody still has it
         kept = self._kept.get(branch_id)
-        if kept is not None:
+        if kept is not None and not carries_policy(kept):
             self._remove_versions(kept, outcome)
 
     def _remove_versions(self, kept: Change, outcome: Outcome) -> None:

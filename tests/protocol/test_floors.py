@@ -13,6 +13,7 @@ from gossipconf.model.change import Change
 from gossipconf.model.clock import join
 from gossipconf.model.entry import Entry, Operation
 from gossipconf.model.errors import Rejected
+from gossipconf.model.limits import FORK_BRANCHES_MAX
 from gossipconf.model.version import Version, live
 from gossipconf.protocol.environment import Recall
 from gossipconf.protocol.events import PublishFailed, Voided
@@ -91,6 +92,19 @@ def versions_of(bench: Bench) -> list[Version]:
     return [version for versions in bench.node.replica.live.slots().values() for version in versions]
 
 
+def headers_below(victim: Change, by: str) -> list[Change]:
+    """As many bare headers as a fork has branches, with the writer and number of ``victim`` and smaller ids."""
+    header = victim.header
+    made: list[Change] = []
+    for guess in range(10_000):
+        one = change(str(guess), by=by, seq=header.seq, incarnation=header.writer.incarnation)
+        if one.id < victim.id:
+            made.append(one.restrict(()))
+        if len(made) == FORK_BRANCHES_MAX:
+            return made
+    raise AssertionError("no change has so small an id")
+
+
 # -- one thing at a time --------------------------------------------------------------------------
 
 
@@ -145,6 +159,20 @@ def test_a_policy_and_a_back_dated_fork_are_told_apart_by_their_ids() -> None:
         assert values(one, "a") == [b"known"]
         assert one.node.replica.live.forks() == {}
     assert bench.node.root == other.node.root
+
+
+def test_what_a_thief_has_pushed_out_of_a_fork_comes_back_from_history() -> None:
+    """Eight bare headers with the owner's number void his change, everywhere; the floor keeps it, and voids them."""
+    known = change("known", "a", by="bob")
+    bench, other = Bench("m"), Bench("n")
+    for one in (bench, other):
+        give(one, known, *headers_below(known, "bob"))
+        assert values(one, "a") == []
+    floor = floored(cluster().chain(), by_bob(*known.versions))
+    give(bench, floor)
+    give(other, floor, known)
+    assert values(bench, "a") == [b"known"]
+    assert bench.node.root == other.node.root == restarted(bench).node.root
 
 
 def test_a_change_of_which_nothing_is_valid_still_counts_as_a_branch() -> None:

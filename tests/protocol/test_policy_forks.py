@@ -11,11 +11,11 @@ import pytest
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, ValueType
 from gossipconf.model.errors import NotAuthorised, UnknownPolicy
-from gossipconf.protocol.events import PolicyAccepted, PolicyFork
+from gossipconf.protocol.events import PolicyAccepted, PolicyFork, PublishFailed
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import Policy, Role, policy_key
 from gossipconf_sim.run.checkers import violations
-from tests.protocol.test_floors import give, restarted, values
+from tests.protocol.test_floors import give, headers_below, restarted, settle, values
 from tests.protocol.wire import Bench, Tapped, change
 from tests.strategies import ROLES, ROOTS, keys, signed, signer
 
@@ -86,6 +86,35 @@ def test_a_floor_of_the_policy_that_lost_voids_nothing_any_more() -> None:
     assert values(bench, "b") == [b"old"]
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_node_takes_its_own_disk_again_of_whose_changes_a_settlement_allows_less(replaced: bool) -> None:
+    """Most of a change stays. What does not is no longer on the disk among what is judged at a start, whether it died
+    by the settlement or had been replaced before."""
+    narrow = Role("zoo", keys("zoe"), ("zoo/a", "zoo/b"))
+    wide, less = policy_change(2, ZOO), policy_change(2, narrow, seq=2)
+    three = signed([Entry(f"zoo/{key}", b"1") for key in "abc"], "zoe", policy=2)
+    newer = signed([Entry("zoo/c", b"2", seen=three.versions[2].clock)], "alice", seq=2)
+    bench = Bench()
+    give(bench, wide, three, *([newer] if replaced else []), less)
+    give(bench, policy_change(3, seq=4, settles=(less.id, wide.id)))
+    assert [values(bench, f"zoo/{key}") for key in "abc"] == [[b"1"], [b"1"], [b"2"] if replaced else []]
+    assert restarted(bench).node.root == bench.node.root
+
+
+def test_a_publish_that_a_settlement_overtakes_on_the_way_to_the_disk_fails() -> None:
+    bench = Bench()
+    give(bench, X, Y)
+    late = signed([Entry("zoo/a", b"late")], "zoe", policy=2, seq=5)
+    bench.node.publish(bench.now(), 1, late)
+    bench.node.replica.receive(SETTLED, "peer")
+    settle(bench)
+    (failed,) = bench.events(PublishFailed)
+    assert isinstance(failed.error, NotAuthorised)
+    assert values(bench, "zoo/a") == []
+    assert late.versions[0].id in bench.disk.retired, "it can be listed, and signed anew"
+    assert restarted(bench).node.root == bench.node.root
+
+
 def test_it_needs_the_thresholds_of_both() -> None:
     """Whoever has got the new roots of one branch cannot speak for those of the other."""
     theirs = policy_change(2, seq=7, roots=keys("new-1", "new-2", "new-3"))
@@ -101,6 +130,42 @@ def test_it_needs_the_thresholds_of_both() -> None:
         bench.node.replica.chain.judge(
             policy_change(3, by=("new-1", "new-2", *ROOTS[:2], "alice"), seq=8, settles=settles)
         )
+
+
+def test_held_one_root_key_no_fork_pushes_out_the_policies_that_it_has_written() -> None:
+    """A bare header needs the signature of one known key. Nobody asks it for a threshold, as it takes no effect."""
+    forged = headers_below(X, ROOTS[0])
+    roots = set()
+    for order in ((X, BY_ZOE, *forged), (*forged, X, BY_ZOE), (*forged[:4], X, *forged[4:], BY_ZOE)):
+        bench = Bench()
+        give(bench, *order)
+        again = restarted(bench)
+        for one in (bench, again):
+            assert [policy.id for policy in one.node.replica.policies_after(1)] == [X.id]
+            assert one.node.replica.policy_version == 2
+            assert values(one, "zoo/a") == [b"z"]
+            assert len(one.node.replica.live.forks()) == 1
+            roots.add(one.node.root)
+    assert len(roots) == 1
+
+
+@pytest.mark.parametrize("successor", [None, 3])
+def test_held_the_keys_of_former_roots_nobody_settles_between_others_what_is_in_force(successor: int | None) -> None:
+    """The roots were replaced, since their keys were stolen. The thief signs two rivals of the policy that says so,
+    with roots of his own, and a policy that settles between these two."""
+    rotated = policy_change(2, roots=keys("new-1", "new-2", "new-3"), seq=9)
+    rivals = [policy_change(2, *roles, roots=keys("thief-1", "thief-2"), seq=10) for roles in ((), (ZOO,))]
+    coup = policy_change(3, by=("thief-1", "thief-2"), seq=11, settles=tuple(sorted(one.id for one in rivals)))
+    after = policy_change(3, by=("new-1", "new-2"), roots=keys("new-1", "new-2", "new-3"), seq=12)
+    bench = Bench()
+    give(bench, rotated, *([after] if successor else []), *rivals, coup)
+    assert bench.node.replica.chain.accepted[1] == rotated.id
+    assert bench.node.replica.policy_version == (successor or 2)
+    give(bench, after)
+    assert bench.node.replica.policy_version == 3
+    again = restarted(bench)
+    assert again.node.replica.chain.accepted[1:] == (rotated.id, after.id)
+    assert again.node.root == bench.node.root
 
 
 def test_it_waits_for_the_policies_that_it_settles() -> None:

@@ -222,6 +222,30 @@ def test_signatures_of_others_do_not_count_towards_the_threshold():
     assert "0 of 3 roots" in refused(policy_change(successor(), "alice", "bob"))
 
 
+@pytest.mark.parametrize(
+    ("by", "error"),
+    [
+        (("mallory",), NotAuthorised),
+        (("alice",), NotAuthorised),
+        (("root-1",), NotAuthorised),
+        (("root-1", "root-2", "mallory"), NotAuthorised),
+        (("root-1", "root-2"), BadSignature),
+    ],
+    ids=lambda one: "+".join(one) if isinstance(one, tuple) else one.__name__,
+)
+def test_nothing_of_a_policy_is_read_before_the_roots_signatures_are_verified(by, error, monkeypatch):
+    """1 MiB takes 0.2 s. And what it says that it settles must not make a forgery one whose policy is not here
+    yet: the peer that sent it would be asked for more, and not blamed."""
+    document = dataclasses.replace(successor(), settles=(bytes(32), b"1" * 32))
+    change = policy_change(document, *by)
+    if error is BadSignature:
+        change = dataclasses.replace(change, signature=bytes(64))
+    chain, read = gen.chain(), []
+    monkeypatch.setattr(Policy, "decode", read.append)
+    refused(change, error, chain)
+    assert not read
+
+
 @pytest.mark.parametrize("version", [1, 3, 4])
 def test_a_policy_of_another_version_is_refused(version):
     refused(policy_change(successor(version), "root-1", "root-2"))
