@@ -14,7 +14,8 @@ from ..model.errors import InvalidInput
 from ..runtime.control_socket import WAIT_S_MAX
 from . import exits
 from .output import count, escaped, print_json, print_table, say, stdout
-from .session import Session, Tally, open_session
+from .replies import Tally
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 ZONE_COLUMNS = {"ZONE": "left", "APPLIED": "right", "OF": "right"}

@@ -19,6 +19,7 @@ from ..model.errors import ControlError, InvalidInput, Rejected
 from ..model.version import Version
 from ..trust.policy import PROPOSAL_PREFIX, proposals_of
 from ..trust.proposal import Support, check_proposal
+from .change_id import begins
 from .session import Session
 
 _PLACE: Final = re.compile(rf"{PROPOSAL_PREFIX}/([0-9a-f]{{64}})/([0-9a-f]{{64}})")
@@ -46,7 +47,7 @@ class Board:
 
     def named(self, start: str) -> list[Proposed]:
         """Those whose change ids begin with the hex digits `start`."""
-        return [one for one in self.proposals if one.change.id.hex().startswith(start)]
+        return [one for one in self.proposals if begins(one.change.id, start)]
 
 
 def place_of(key: bytes, change_id: bytes) -> str:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..model.entry import Operation, ValueType
+from ..model.entry import Operation, Slot, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
 from ..trust.sealed import Envelope
@@ -219,6 +219,12 @@ def version_in_line(version: Version) -> Text:
     if version.entry.operation is Operation.DELETE or version.entry.value is None:
         return Text("(deleted)", style="dim")
     return Text(value_in_line(version.entry.type, version.entry.value))
+
+
+def slot_in_words(slot: Slot) -> str:
+    """A key, and the variant where that is not the default one."""
+    key, variant = slot
+    return f"{key} [{variant}]" if variant else key
 
 
 def signer_in_words(session: Session, version: Version) -> str:

@@ -6,22 +6,18 @@ What is shown before a signature is what is signed.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shlex
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from ..model.change import INCARNATION_BYTES, Change
-from ..model.errors import AgentUnreachable, InvalidInput, LimitExceeded, NotAuthorised, Rejected
+from ..model.errors import AgentUnreachable, InvalidInput, NotAuthorised, Rejected
 from ..model.limits import VALUE_BYTES_MAX
 from ..trust.cluster import Cluster
 from ..trust.draft import Draft
@@ -30,18 +26,17 @@ from ..trust.narrowing import Loss, bare, floors_for, losses
 from ..trust.pledge import pledge_file
 from ..trust.policy import Policy, PolicyChain, carried
 from ..trust.proposal import Support, read_file
+from .change_id import begins
+from .drafting import NewDraftArgument, live_versions, new_draft, print_steps, save_draft, say_drafted
+from .editor import edited
 from .exits import NotFound
-from .output import acknowledged, count, json_time, moment, note, print_json, print_step, say, short
+from .output import acknowledged, count, json_time, moment, note, print_json, say, short
 from .passphrase import PassphraseFileOption, open_key
-from .revoke import live_versions
-from .rules import Step, differences, from_text, key_in_json, to_json, to_text
+from .rules import Step, differences, from_bytes, key_in_json, to_json, to_text
 from .session import now_ms, open_session
 from .target import ROOT_KEY, AgentOption, ClusterOption, JsonOption, Target, find_directory, home
 
 app = typer.Typer(help="Who may write what: show, compare and change the policy.", no_args_is_help=True)
-
-EDITOR: Final = "vi"
-"""What POSIX has, where neither VISUAL nor EDITOR says otherwise."""
 
 RootKeyOption = Annotated[
     Path | None,
@@ -117,7 +112,7 @@ def log(as_json: JsonOption = False, cluster: ClusterOption = None, agent: Agent
         say(Text.assemble((f"policy {policy.version}", "bold"), f"  {moment(change.header.time_ms)}"))
         for key, _ in change.signatures():
             say(f"  signed by {fingerprint(key)}")
-        _print_steps(differences(before, policy), indent="  ")
+        print_steps(differences(before, policy), indent="  ")
 
 
 @app.command()
@@ -141,16 +136,14 @@ def diff(
     if as_json:
         print_json([_json_step(step) for step in steps])
     elif steps:
-        _print_steps(steps)
+        print_steps(steps)
     else:
         say("no difference")
 
 
 @app.command()
 def edit(
-    path: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where the draft goes. Default: policy-N.draft, here.")
-    ] = None,
+    path: NewDraftArgument = None,
     source: Annotated[
         str | None, typer.Option("--from", metavar="TEXT|-", help="A file with the new text, or - for stdin.")
     ] = None,
@@ -170,14 +163,12 @@ def edit(
     """
     known = _known(cluster, agent)
     head = known.chain.head
-    path = path or Path(f"policy-{head.version + 1}.draft")
-    if path.exists():
-        raise InvalidInput(f"{path} exists already; name another file for the draft, or move it away")
+    path = new_draft(path, head.version + 1)
     if source is None:
-        policy = _edited(to_text(head, known.cluster.genesis.name), path, head)
+        policy = edited(to_text(head, known.cluster.genesis.name), path, head)
     else:
         data = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1) if source == "-" else read_file(Path(source), VALUE_BYTES_MAX)
-        policy = _parsed(data, "stdin" if source == "-" else source, head)
+        policy = from_bytes(data, "stdin" if source == "-" else source, head)
     steps = differences(head, policy)
     if not steps:
         say(f"nothing differs from policy {head.version}; no draft is made")
@@ -195,9 +186,7 @@ def settle(
         str,
         typer.Argument(metavar="CHANGE", help="The change whose policy is to be in force, by its id."),
     ],
-    path: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where the draft goes. Default: policy-N.draft, here.")
-    ] = None,
+    path: NewDraftArgument = None,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
 ) -> None:
@@ -218,12 +207,10 @@ def settle(
         raise NotFound("there is no policy fork; `gossipconf policy log` shows all policies")
     version = disputed[0]
     branches = [change for change in known.all_changes if change.header.policy == version - 1]
-    found = [change for change in branches if change.id.hex().startswith(keep.lower())]
+    found = [change for change in branches if begins(change.id, keep)]
     if len(found) != 1:
         raise InvalidInput(f"name one of the policies {version}: {', '.join(short(change.id) for change in branches)}")
-    path = path or Path(f"policy-{version + 1}.draft")
-    if path.exists():
-        raise InvalidInput(f"{path} exists already; name another file for the draft, or move it away")
+    path = new_draft(path, version + 1)
     kept = carried(found[0])
     assert kept is not None
     others = sorted(change.id for change in branches if change is not found[0])
@@ -256,7 +243,7 @@ def sign(
     draft, chain, found = _load(path, Target(directory, ()).cluster())
     steps = differences(chain.head, draft.policy)
     say(f"policy {draft.policy.version}, after policy {chain.head.version}:")
-    _print_steps(steps)
+    print_steps(steps)
     unsaid = () if draft.policy.settles else bare(chain.head, draft.policy)
     if unsaid:
         raise InvalidInput(
@@ -346,47 +333,6 @@ def _load(path: Path, cluster: Cluster) -> tuple[Draft, PolicyChain, Support]:
         raise type(error)(f"{path} is not what it should be: {error}") from None
 
 
-def _parsed(data: bytes, name: str, head: Policy) -> Policy:
-    from .syntax import decode_text  # noqa: PLC0415 - the parsers of YAML and the rest, which other commands need not
-
-    if len(data) > VALUE_BYTES_MAX:
-        raise LimitExceeded(f"{name} is larger than {VALUE_BYTES_MAX} bytes, the limit of a policy")
-    return from_text(decode_text(data, name), name, head)
-
-
-def _edited(text: str, draft: Path, head: Policy) -> Policy:
-    """What comes back from the editor. A text that is refused is kept beside where the draft would be."""
-    if not sys.stdin.isatty():
-        raise InvalidInput("there is no terminal to edit on; give the new text with --from FILE")
-    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR)
-    with tempfile.TemporaryDirectory(prefix="gossipconf-") as directory:
-        path = Path(directory) / "policy.yaml"
-        path.write_text(text, encoding="utf-8")
-        try:
-            ended = subprocess.run([*command, str(path)], check=False)  # noqa: S603 - the user's own editor
-        except OSError as error:
-            raise InvalidInput(f"the editor {command[0]!r} cannot be started: {error.strerror}; set EDITOR") from None
-        if ended.returncode:
-            raise InvalidInput(f"the editor {command[0]!r} ended with code {ended.returncode}; no draft is made")
-        data = read_file(path, VALUE_BYTES_MAX)
-    kept = draft.with_name(draft.name + ".yaml")
-    try:
-        return _parsed(data, str(kept), head)
-    except InvalidInput as error:
-        with contextlib.suppress(OSError):
-            kept.write_bytes(data)
-        raise type(error)(
-            f"{error}. The text is kept: correct it and run: gossipconf policy edit --from {kept}"
-        ) from None
-
-
-def _needed(chain: PolicyChain) -> str:
-    head = chain.head
-    if head.threshold == len(head.roots):
-        return "the root" if head.threshold == 1 else f"all {head.threshold} roots"
-    return f"{head.threshold} of the {len(head.roots)} roots"
-
-
 def _say_next(path: Path, found: Support) -> None:
     if not found.missing:
         say(f"it has all signatures that it needs; next: gossipconf policy publish {path}")
@@ -397,13 +343,9 @@ def _say_next(path: Path, found: Support) -> None:
 
 
 def _draft(known: _Known, policy: Policy, path: Path, steps: Sequence[Step]) -> None:
-    """Save a draft, and say what it is and what comes next."""
-    Draft(known.cluster.genesis.cluster_id, tuple(known.all_changes), Policy.decode(policy.encode())).save(
-        path, is_new=True
-    )
-    _print_steps(steps)
-    say(f"{path}: draft of policy {policy.version}, to be signed by {_needed(known.chain)}")
-    say(f"next, by each of them: gossipconf policy sign {path}")
+    save_draft(path, known.cluster.genesis.cluster_id, known.all_changes, policy)
+    print_steps(steps)
+    say_drafted(path, policy, known.chain.head)
 
 
 def _with_floors(policy: Policy, lost: Sequence[Loss], cluster: Path | None, agent: Path | None) -> Policy:
@@ -416,11 +358,6 @@ def _with_floors(policy: Policy, lost: Sequence[Loss], cluster: Path | None, age
             f"this takes rights away, and an agent must say what was written with them, for only that stays: {error}"
         ) from None
     return replace(policy, floors=floors)
-
-
-def _print_steps(steps: Sequence[Step], indent: str = "") -> None:
-    for step in steps:
-        print_step(step.sign, step.words, indent=indent)
 
 
 def _json_step(step: Step) -> dict[str, Any]:

@@ -7,7 +7,6 @@ change is published, whole; before that nothing of it is.
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,13 @@ from rich.text import Text
 from ..model.change import Change
 from ..model.entry import Operation, delete
 from ..model.errors import InvalidInput, NotAuthorised, Rejected, UnknownPolicy
-from ..model.hashing import HASH_BYTES
+from ..model.limits import ID_DIGITS_MIN
 from ..model.version import Version
 from ..trust.keys import Signer, fingerprint
 from ..trust.proposal import Support, check_proposal, load_proposal, save_proposal
 from ..trust.signing import approve as add_approval
 from .board import Proposed, finished, is_published, moved, place_of, read_board
+from .change_id import is_beginning
 from .delivery import post
 from .exits import NotFound
 from .output import (
@@ -41,6 +41,7 @@ from .output import (
     print_table,
     say,
     short,
+    slot_in_words,
     value_in_line,
     version_in_line,
 )
@@ -48,8 +49,6 @@ from .passphrase import PassphraseFileOption
 from .session import Item, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 
-ID_DIGITS_MIN: Final = 4
-"""Fewer name too many changes to be meant."""
 KEYS_SHOWN: Final = 3
 """Keys of a proposal in the list; `approve` shows all."""
 
@@ -189,15 +188,15 @@ def _found(session: Session, what: str) -> tuple[Path | None, Change]:
     path = Path(what)
     if path.is_file():
         return path, load_proposal(path, session.chain.cluster_id)
-    if not re.fullmatch(rf"[0-9a-fA-F]{{{ID_DIGITS_MIN},{2 * HASH_BYTES}}}", what):
+    if not is_beginning(what):
         raise NotFound(f"{what!r} is no file, and no id of a proposal ({ID_DIGITS_MIN} hex digits or more)")
     return None, _on_board(session, what).change
 
 
 def _on_board(session: Session, start: str) -> Proposed:
-    found = read_board(session).named(start.lower())
+    found = read_board(session).named(start)
     if not found:
-        raise NotFound(f"no proposal {start}; see: gossipconf proposals")
+        raise NotFound(f"no proposal {start}; see: gossipconf proposals, and give {ID_DIGITS_MIN} digits or more")
     if len(found) > 1:
         raise InvalidInput(f"{len(found)} proposals begin with {start}; give more digits")
     return found[0]
@@ -240,7 +239,7 @@ def _show(session: Session, change: Change, support: Support) -> bool:
     live = _live(change, _items(session, change))
     for _, entry in change.entries:
         before = next(iter(live[entry.slot]), None)
-        name = entry.key if not entry.variant else f"{entry.key} (variant {entry.variant})"
+        name = slot_in_words(entry.slot)
         if entry.operation is Operation.DELETE or entry.value is None:
             print_step("-", name, version_in_line(before) if before else "")
         else:

@@ -6,22 +6,23 @@ is signed and published like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from ..model.entry import Slot
 from ..model.errors import InvalidInput
+from ..model.limits import ID_DIGITS_MIN
 from ..model.version import Version
-from ..trust.draft import Draft
 from ..trust.floor import KEPT_MAX, Floors
 from ..trust.keys import fingerprint
 from ..trust.narrowing import floors_for
-from ..trust.policy import PROPOSAL_PREFIX, Policy
-from .output import count, print_json, print_step, say, short, version_in_line
+from ..trust.policy import Policy
+from .change_id import begins
+from .drafting import NewDraftArgument, live_versions, new_draft, print_steps, save_draft, say_drafted
+from .output import count, print_json, print_step, say, short, slot_in_words, version_in_line
 from .rules import differences
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target, public_key_of
@@ -34,9 +35,7 @@ def revoke(
     key: Annotated[
         str, typer.Argument(metavar="KEY", help="The key: SHA256:… as `policy show` has it, or its public file.")
     ],
-    path: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where the draft goes. Default: policy-N.draft, here.")
-    ] = None,
+    path: NewDraftArgument = None,
     void: Annotated[
         list[str] | None,
         typer.Option("--void", metavar="CHANGE", help="A change of the thief's, by its id; repeatable."),
@@ -65,9 +64,7 @@ def revoke(
     with open_session(Target.find(cluster, agent)) as session:
         head = session.chain.head
         public = _named(key, head)
-        path = path or Path(f"policy-{head.version + 1}.draft")
-        if path.exists():
-            raise InvalidInput(f"{path} exists already; name another file for the draft, or move it away")
+        path = new_draft(path, head.version + 1)
         signed = [one for one in live_versions(session) if one.header.writer.key == public]
         named = _named_changes(signed, void or (), everything=void_all)
         kept = [one for one in signed if one.change_id not in named]
@@ -77,8 +74,7 @@ def revoke(
                 "some of them anew with another key first, or void them and sign them anew afterwards"
             )
         policy = replace(_without(head, public), floors=floors_for([(public, "")], head.version, kept), settles=())
-        policy = Policy.decode(policy.encode())
-        Draft(session.chain.cluster_id, tuple(session.policy_changes), policy).save(path, is_new=True)
+        policy = save_draft(path, session.chain.cluster_id, session.policy_changes, policy)
         outcome = [_Outcome(one, _comes_back(session, one, policy)) for one in signed if one.change_id in named]
         if as_json:
             print_json(_in_json(policy, path, kept, outcome))
@@ -92,18 +88,6 @@ class _Outcome:
 
     version: Version
     instead: Version | None
-
-
-def live_versions(session: Session) -> Iterator[Version]:
-    """Everything that lives at the agent, system entries that roles may write included, but for policies."""
-    prefixes = {"", PROPOSAL_PREFIX, *(prefix for role in session.chain.head.roles for prefix in role.prefixes)}
-    seen: dict[bytes, None] = {}
-    for prefix in sorted(prefixes):
-        for item in session.items(prefix):
-            for version in item.versions:
-                if version.id not in seen:
-                    seen[version.id] = None
-                    yield version
 
 
 def _named(key: str, head: Policy) -> bytes:
@@ -130,10 +114,13 @@ def _named_changes(signed: Sequence[Version], void: Sequence[str], *, everything
         return {one.change_id for one in signed}
     named = set[bytes]()
     for start in void:
-        found = {one.change_id for one in signed if one.change_id.hex().startswith(start.lower())}
+        found = {one.change_id for one in signed if begins(one.change_id, start)}
         if len(found) != 1:
             few = "no live change" if not found else f"{len(found)} changes"
-            raise InvalidInput(f"--void {start}: {few} of this key begin so; see: gossipconf history --prefix ''")
+            raise InvalidInput(
+                f"--void {start}: {few} of this key begin so; see: gossipconf history --prefix '', "
+                f"and give {ID_DIGITS_MIN} digits or more"
+            )
         named |= found
     return named
 
@@ -160,17 +147,16 @@ def _comes_back(session: Session, version: Version, policy: Policy) -> Version |
 
 
 def _print(before: Policy, policy: Policy, path: Path, kept: Sequence[Version], outcome: Sequence[_Outcome]) -> None:
-    for step in differences(before, policy):
-        print_step(step.sign, step.words)
+    print_steps(differences(before, policy))
     say(f"stays: {count(len(kept), 'version')} by this key that this agent has met")
     for one in outcome:
-        slot = _in_words(one.version.slot)
+        slot = slot_in_words(one.version.slot)
         print_step("-", slot, f"{version_in_line(one.version).plain} of change {short(one.version.change_id)} is void")
         if one.instead is None:
             say("    becomes empty: this agent's history has nothing else; publish a value once the policy is in force")
         else:
             say(f"    comes back: {version_in_line(one.instead).plain} of change {short(one.instead.change_id)}")
-    say(f"{path}: draft of policy {policy.version}; next, by enough roots: gossipconf policy sign {path}")
+    say_drafted(path, policy, before)
 
 
 def _in_json(policy: Policy, path: Path, kept: Sequence[Version], outcome: Sequence[_Outcome]) -> dict[str, Any]:
@@ -188,8 +174,3 @@ def _in_json(policy: Policy, path: Path, kept: Sequence[Version], outcome: Seque
             for one in outcome
         ],
     }
-
-
-def _in_words(slot: Slot) -> str:
-    key, variant = slot
-    return f"{key} [{variant}]" if variant else key

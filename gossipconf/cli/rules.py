@@ -7,7 +7,6 @@ and the line. Knows nothing of signing, of agents or of drafts.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ..model.errors import InvalidInput
+from ..model.errors import InvalidInput, LimitExceeded
 from ..model.key import check_prefix
+from ..model.limits import VALUE_BYTES_MAX
 from ..trust.floor import Floor
-from ..trust.keys import fingerprint
+from ..trust.keys import fingerprint, public_line
 from ..trust.policy import OPERATIONS, Policy, Role
 
 if TYPE_CHECKING:
@@ -69,6 +69,15 @@ def from_text(text: str, name: str, head: Policy) -> Policy:
         raise InvalidInput(f"{name}: {error}") from None
 
 
+def from_bytes(data: bytes, name: str, head: Policy) -> Policy:
+    """The same from a file's bytes. Raises LimitExceeded, too."""
+    from .syntax import decode_text  # noqa: PLC0415 - as above
+
+    if len(data) > VALUE_BYTES_MAX:
+        raise LimitExceeded(f"{name} is larger than {VALUE_BYTES_MAX} bytes, the limit of a policy")
+    return from_text(decode_text(data, name), name, head)
+
+
 def to_json(policy: Policy) -> dict[str, Any]:
     """A policy for programs."""
     return {
@@ -90,13 +99,7 @@ def to_json(policy: Policy) -> dict[str, Any]:
 
 def key_in_json(key: bytes) -> dict[str, str]:
     """A public key by its fingerprint and as OpenSSH writes it."""
-    return {"fingerprint": fingerprint(key), "key": key_line(key)}
-
-
-def key_line(key: bytes) -> str:
-    """A public key as OpenSSH's .pub files have it, without a comment."""
-    blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + key
-    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
+    return {"fingerprint": fingerprint(key), "key": public_line(key)}
 
 
 # -- what differs ---------------------------------------------------------------------------------
@@ -284,4 +287,4 @@ class _Reader:
 def _keys_in_lines(keys: Sequence[bytes], indent: str) -> list[str]:
     if not keys:
         return [f"{indent}keys: []"]
-    return [f"{indent}keys:", *(f"{indent}  - {key_line(key)} # {fingerprint(key)}" for key in keys)]
+    return [f"{indent}keys:", *(f"{indent}  - {public_line(key)} # {fingerprint(key)}" for key in keys)]

@@ -24,7 +24,7 @@ from ..trust.sealed import Place
 from .delivery import Delivery
 from .exits import NotFound
 from .opener import Opener, is_sealed, recipients_of
-from .output import acknowledged, before_after, count, note, print_step, say, value_in_line
+from .output import acknowledged, before_after, count, note, print_step, say, slot_in_words, value_in_line
 from .passphrase import PassphraseFileOption
 from .publish import CommentOption, DryRunOption, ProposeOption, ProposeToOption
 from .recipients import CaOption, OpenWithOption, SealToOption, recipients_named, sealed_value
@@ -102,7 +102,7 @@ def rotate(
         with acknowledged():
             for version, entry in zip(due, resealed, strict=True):
                 after = value_in_line(entry.type, entry.value or b"")
-                print_step("~", _slot_in_words(entry.slot), before_after(Text(_in_line(version)), after))
+                print_step("~", slot_in_words(entry.slot), before_after(Text(_in_line(version)), after))
             if any(set(recipients_of(one)) - set(wanted) for one in due):
                 note("note: who is no recipient any more may have kept the values; change the secrets themselves too")
             delivery.tell(session, change, len(due))
@@ -145,8 +145,3 @@ def _resealed(
 
 def _in_line(version: Version) -> str:
     return value_in_line(version.entry.type, version.entry.value or b"")
-
-
-def _slot_in_words(slot: Slot) -> str:
-    key, variant = slot
-    return f"{key} ({variant})" if variant else key

@@ -4,7 +4,8 @@ An agent is trusted to deliver and not to state. The policy chain starts at this
 machine's own cluster file; every change that the agent hands over is decoded and
 judged under it, and which of several versions wins is computed here again.
 
-Knows the requests of the control protocol and what their replies mean. Prints nothing.
+Knows the requests of the control protocol, and verifies what comes; `replies` reads what
+nobody has signed. Prints nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ..model.change import INCARNATION_BYTES, Change
@@ -28,6 +29,7 @@ from ..trust.policy import PolicyChain, policy_changes
 from ..trust.signing import Reservation, compose
 from ..trust.snapshot import Statement, sign_snapshot
 from .client import Client
+from .replies import Status, Tally, field_of, read_status, read_tally
 from .target import Target
 
 PAGE_KEYS: Final = 1_000
@@ -65,111 +67,6 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One agent as the asked one sees it. `state`: self, equal, differs, unknown, silent or stopped.
-
-    `root`, `policy` and `versions` are what it told of itself `told_ms` ago. Of one that has
-    told nothing since the asked agent's last change the state is unknown.
-    """
-
-    node: str
-    zone: str
-    address: str
-    state: str
-    root: bytes
-    """Fingerprint of its replicated set, 16 bytes."""
-    policy: int
-    versions: int
-    age_ms: int | None
-    """Since its last sign of life; None if there was none since the asked agent has started."""
-    lag_ms: int | None
-    """Since when the asked agent has another state than the one that it told, if it had that once."""
-    degraded: bool
-    """It serves, but cannot write to its disk."""
-    complaints: Mapping[str, int] = field(default_factory=dict)
-    """How often it has sent what is `invalid`, left a pull `unanswered` or stayed `unequal` after a sync, since the
-    asked agent has started."""
-    told_ms: int | None = None
-    """Since it told its state; None if not since the asked agent has started."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """What its settings say it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """How long the asked agent's certificate holds, and the one above it that ends first; whole days.
-
-    ending:  of one of the two less than a third of its life is left
-    """
-
-    ends_ms: int
-    days_left: int
-    chain_ends_ms: int
-    chain_days_left: int
-    ending: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Unconfirmed:
-    """An agent booted from a checkpoint of this time (ms since 1970), and too few others have held the same since."""
-
-    checkpoint_ms: int
-    equal: tuple[str, ...]
-    wanted: int
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """How old an agent's view may be. `freshness`: never (no beacon has shown it), fresh, stale or expired.
-
-    `limit_ms` is the agent's own setting, above which a view is stale. Times are ms since 1970, by the signer's clock.
-    """
-
-    freshness: str
-    at_most_ms: int | None = None
-    time_ms: int | None = None
-    expires_ms: int | None = None
-    signer: bytes | None = None
-    limit_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Every agent that the asked one knows, itself first, then by name. `crowded`: there are more than it lists.
-
-    ``certificate`` is None for an agent of a release that does not tell.
-    """
-
-    members: Sequence[Member]
-    crowded: bool = False
-    certificate: Certificate | None = None
-    unconfirmed: Unconfirmed | None = None
-    view: View = View("never")
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Who has applied what was asked, as the asked agent has heard."""
-
-    applied: int
-    total: int
-    complete: bool
-    """Everybody who is connected has answered."""
-    missing: tuple[str, ...]
-    """Names of those that have not applied it; a sample if there are many."""
-    silent: tuple[str, ...]
-    """Names of linked agents that do not answer."""
-    more_silent: bool
-    zones: tuple[tuple[str, int, int], ...]
-    """Name, applied, total."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all have applied it, and nobody is left out."""
-        return self.complete and self.applied == self.total
-
-
-@dataclass(frozen=True, slots=True)
 class Published:
     """A change that is on an agent's disk, and the versions that it replaced."""
 
@@ -196,14 +93,14 @@ class Session:
         self.chain: PolicyChain = cluster.chain()
         self._policy_changes = {change.id: change for change in cluster.policies}  # those set aside, too
         self.info = client.request("info")
-        self.node: str = _field(self.info, "node", str)
+        self.node: str = field_of(self.info, "node", str)
         theirs = self.info.get("cluster")
         if theirs not in {self.chain.cluster_id, self.chain.cluster_id.hex()}:
             raise WrongCluster(
                 f"the agent at {client.path} belongs to another cluster than this directory's "
                 f"{cluster.genesis.name!r} ({self.chain.cluster_id.hex()[:8]}…); choose with --cluster and --agent"
             )
-        self._learn(_field(client.request("policies"), "changes", list))
+        self._learn(field_of(client.request("policies"), "changes", list))
 
     @property
     def policies(self) -> list[Change]:
@@ -219,22 +116,22 @@ class Session:
 
     def get(self, key: str) -> Item:
         """The live versions of `key`; an Item without versions if there are none. Raises Rejected."""
-        return self._item(key, _field(self._client.request("get", key=key), "versions", list))
+        return self._item(key, field_of(self._client.request("get", key=key), "versions", list))
 
     def items(self, prefix: str) -> Iterator[Item]:
         """The keys that `prefix` covers by code point, tombstones included, fetched page by page. Raises Rejected."""
         after: str | None = None
         while True:
             reply = self._client.request("list", prefix=prefix, after=after, limit=PAGE_KEYS)
-            items = _field(reply, "items", list)
+            items = field_of(reply, "items", list)
             for raw in items:
-                key = _field(raw, "key", str)
+                key = field_of(raw, "key", str)
                 if after is not None and key <= after:
                     raise ControlError(f"the agent lists {key!r} after {after!r}; is it of another version?")
                 after = key
                 if covers(prefix, key):
-                    yield self._item(key, _field(raw, "versions", list))
-            if not _field(reply, "more", bool) or not items:
+                    yield self._item(key, field_of(raw, "versions", list))
+            if not field_of(reply, "more", bool) or not items:
                 return
 
     def history(self, key: str | None, prefix: str | None, limit: int) -> Sequence[Past]:
@@ -254,11 +151,11 @@ class Session:
         skip, left = 0, limit
         while left > 0:
             reply = self._client.request("history", key=key, prefix=prefix, limit=left, skip=skip)
-            items = _field(reply, "items", list)
+            items = field_of(reply, "items", list)
             for raw in items[:left]:
-                yield Past(self._version(raw), _field(raw, "retired_ms", int))
+                yield Past(self._version(raw), field_of(raw, "retired_ms", int))
             left -= len(items)
-            following = _field(reply, "next", int | None)
+            following = field_of(reply, "next", int | None)
             if following is None:
                 return
             if following <= skip:
@@ -268,7 +165,7 @@ class Session:
     def content_key(self, version: Version) -> bytes:
         """The key that opens the sealed value of `version`, if it is sealed to the agent. Raises SealError."""
         reply = self._client.request("unwrap", key=version.entry.key, version=version.id)
-        content_key: bytes = _field(reply, "content_key", bytes)
+        content_key: bytes = field_of(reply, "content_key", bytes)
         return content_key
 
     def watch(self, prefix: str) -> Iterator[Item]:
@@ -279,39 +176,12 @@ class Session:
     def _changes(self, prefix: str, stream: Client, events: Iterator[dict[str, Any]]) -> Iterator[Item]:
         with stream:
             for event in events:
-                if event.get("event") == "change" and covers(prefix, _field(event, "key", str)):
-                    yield self._item(event["key"], _field(event, "versions", list))
+                if event.get("event") == "change" and covers(prefix, field_of(event, "key", str)):
+                    yield self._item(event["key"], field_of(event, "versions", list))
 
     def status(self) -> Status:
         """Who is there, and with which state, as far as the asked agent knows."""
-        reply = self._client.request("status")
-        raws = _field(reply, "members", list)
-        members = [
-            Member(
-                node=_field(raw, "node", str),
-                zone=_field(raw, "zone", str),
-                address=_field(raw, "address", str),
-                state=_field(raw, "state", str),
-                root=_field(raw, "root", bytes),
-                policy=_field(raw, "policy", int),
-                versions=_field(raw, "versions", int),
-                age_ms=None if raw.get("age_ms") is None else _field(raw, "age_ms", int),
-                lag_ms=_field(raw, "lag_ms", int | None),
-                degraded=_field(raw, "degraded", bool),
-                complaints=_field(raw, "complaints", dict),
-                told_ms=_field(raw, "told_ms", int | None),
-                labels=_field(raw, "labels", dict),
-            )
-            for raw in raws
-        ]
-        ordered = sorted(members, key=lambda member: (member.state != "self", member.node))
-        return Status(
-            ordered,
-            _field(reply, "crowded", bool),
-            certificate=_certificate(reply),
-            unconfirmed=_unconfirmed(reply.get("unconfirmed")),
-            view=_view(_field(reply, "view", dict)),
-        )
+        return read_status(self._client.request("status"))
 
     def sign_beacon(self, signer: Signer, lasts_ms: int) -> Statement:
         """State the agent's present root under the newest policy, and let the agent spread that.
@@ -328,7 +198,7 @@ class Session:
             policy=self.chain.head.version,
             time_ms=time_ms,
             expires_ms=time_ms + lasts_ms,
-            root=_field(info, "root", bytes),
+            root=field_of(info, "root", bytes),
         )
         self._client.request("beacon", snapshot=sign_snapshot(statement, signer, self.chain).encode())
         return statement
@@ -338,8 +208,8 @@ class Session:
         parts = []
         with Client(self._client.path) as stream:
             for event in stream.stream("contents"):
-                parts += [self._decode(data) for data in _field(event, "changes", list)]
-                if _field(event, "done", bool):
+                parts += [self._decode(data) for data in field_of(event, "changes", list)]
+                if field_of(event, "done", bool):
                     break
         self._follow(policy_changes(parts))
         return parts
@@ -361,8 +231,8 @@ class Session:
         with stream:
             for event in events:
                 if event.get("event") == "tally":
-                    yield _tally(event)
-                    if _field(event, "done", bool):
+                    yield read_tally(event)
+                    if field_of(event, "done", bool):
                         return
 
     @property
@@ -428,14 +298,14 @@ class Session:
         own: Reservation | None = None,
     ) -> tuple[Change, tuple[Version, ...]]:
         reply = self._client.request("reserve", signer=signer.public, slots=[list(slot) for slot in slots])
-        self._learn(_field(reply, "policies", list))
-        parts = [self._decode(raw) for raw in _field(reply, "replaced", list)]
+        self._learn(field_of(reply, "policies", list))
+        parts = [self._decode(raw) for raw in field_of(reply, "replaced", list)]
         change = compose(
             entries,
             parts,
             chain=self.chain,
             signer=signer,
-            reservation=own or Reservation(_field(reply, "incarnation", bytes), _field(reply, "seq", int)),
+            reservation=own or Reservation(field_of(reply, "incarnation", bytes), field_of(reply, "seq", int)),
             now_ms=now_ms(),
             comment=comment,
             is_proposed=own is not None,
@@ -490,8 +360,8 @@ class Session:
         return Item(key, tuple(versions))
 
     def _version(self, raw: Any) -> Version:
-        change = self._decode(_field(raw, "change", bytes))
-        index = _field(raw, "index", int)
+        change = self._decode(field_of(raw, "change", bytes))
+        index = field_of(raw, "index", int)
         found = next((version for version in versions_of(change) if version.index == index), None)
         if found is None:
             raise ControlError(f"the agent names entry {index} of a change and does not send it")
@@ -505,7 +375,7 @@ class Session:
         try:
             self.chain.judge(change, signatures_checked=checked)
         except UnknownPolicy:  # published since this session began
-            self._learn(_field(self._client.request("policies"), "changes", list))
+            self._learn(field_of(self._client.request("policies"), "changes", list))
             self.chain.judge(change, signatures_checked=checked)
         except Rejected as error:
             raise type(error)(f"the agent delivers what does not verify, and it is not shown: {error}") from None
@@ -538,63 +408,3 @@ def _check_expected(replaced: Sequence[Version], expected: frozenset[bytes] | No
             f"{len(changed)} of the keys changed meanwhile, such as {changed[0]!r}; nothing was published: "
             "run the command again to see the new plan"
         )
-
-
-def _tally(event: dict[str, Any]) -> Tally:
-    zones = _field(event, "zones", list)
-    return Tally(
-        applied=_field(event, "applied", int),
-        total=_field(event, "total", int),
-        complete=_field(event, "complete", bool),
-        missing=_names(event, "missing"),
-        silent=_names(event, "silent"),
-        more_silent=_field(event, "more_silent", bool),
-        zones=tuple(
-            (_field(one, "zone", str), _field(one, "applied", int), _field(one, "total", int)) for one in zones
-        ),
-    )
-
-
-def _unconfirmed(raw: Any) -> Unconfirmed | None:
-    if raw is None:
-        return None
-    return Unconfirmed(_field(raw, "checkpoint_ms", int), _names(raw, "equal"), _field(raw, "wanted", int))
-
-
-def _view(raw: dict[str, Any]) -> View:
-    return View(
-        freshness=_field(raw, "freshness", str),
-        at_most_ms=_field(raw, "at_most_ms", int | None),
-        time_ms=_field(raw, "time_ms", int | None),
-        expires_ms=_field(raw, "expires_ms", int | None),
-        signer=_field(raw, "signer", bytes | None),
-        limit_ms=_field(raw, "limit_ms", int | None),
-    )
-
-
-def _names(event: dict[str, Any], name: str) -> tuple[str, ...]:
-    names = _field(event, name, list)
-    if not all(isinstance(one, str) for one in names):
-        raise ControlError(f"the agent's reply has no proper field {name!r}; is the agent of another version?")
-    return tuple(names)
-
-
-def _certificate(reply: Mapping[str, Any]) -> Certificate | None:
-    raw = reply.get("certificate")
-    if not isinstance(raw, dict):
-        return None
-    return Certificate(
-        ends_ms=_field(raw, "ends_ms", int),
-        days_left=_field(raw, "days_left", int),
-        chain_ends_ms=_field(raw, "chain_ends_ms", int),
-        chain_days_left=_field(raw, "chain_days_left", int),
-        ending=_field(raw, "ending", bool),
-    )
-
-
-def _field(reply: Any, name: str, kind: Any) -> Any:
-    """Field `name` of a reply, if it is of type `kind`."""
-    value = reply.get(name) if isinstance(reply, dict) else None
-    if not isinstance(value, kind):
-        raise ControlError(f"the agent's reply has no proper field {name!r}; is the agent of another version?")
-    return value

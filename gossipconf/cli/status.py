@@ -14,7 +14,8 @@ from rich.text import Text
 
 from ..trust.keys import fingerprint
 from .output import count, duration, escaped, json_time, moment, print_json, print_table, say, stdout, table
-from .session import Certificate, Member, Session, Status, View, open_session
+from .replies import Certificate, Member, Status, View
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 NAMED_MAX = 5

@@ -12,6 +12,7 @@ from ..model.entry import Entry, Operation, Slot
 from ..model.errors import InvalidInput
 from ..model.key import check_prefix, covers
 from ..model.version import Version
+from .change_id import begins
 from .delivery import Delivery
 from .exits import NotFound
 from .output import (
@@ -25,6 +26,7 @@ from .output import (
     print_table,
     say,
     short,
+    slot_in_words,
     version_in_line,
 )
 from .passphrase import PassphraseFileOption
@@ -129,7 +131,7 @@ def resign(
         with acknowledged():
             for one in due:
                 before = next((version_in_line(version) for version in live[one.slot]), None)
-                name = f"{one.entry.key} [{one.entry.variant}]" if one.entry.variant else one.entry.key
+                name = slot_in_words(one.slot)
                 print_step("~" if before else "+", name, before_after(before, version_in_line(one).plain))
             delivery.tell(session, change, len(due))
 
@@ -146,11 +148,9 @@ def _chosen(found: Sequence[Version], names: Sequence[str]) -> Sequence[Version]
         return found
     chosen: dict[bytes, Version] = {}
     for name in names:
-        meant = [
-            one
-            for one in found
-            if covers(name.removesuffix("/"), one.entry.key) or one.change_id.hex().startswith(name)
-        ]
+        # A key comes first: one such as `feed` must not take along a change of the thief's whose id begins so.
+        meant = [one for one in found if covers(name.removesuffix("/"), one.entry.key)]
+        meant = meant or [one for one in found if begins(one.change_id, name)]
         if not meant:
             raise NotFound(f"nothing void is called {name!r}; see: gossipconf void list")
         chosen |= {one.id: one for one in meant}

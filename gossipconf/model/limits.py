@@ -123,3 +123,6 @@ SNAPSHOT_BYTES_MAX: Final = 32_768
 
 CHECKPOINT_BYTES_MAX: Final = 1 << 29
 """512 MiB: half a million entries of 1 KB. A file is read into memory before anything in it can be trusted."""
+
+ID_DIGITS_MIN: Final = 4
+"""Hex digits by which a change may be named: fewer name too many to be meant."""

@@ -1,13 +1,13 @@
 """A node's replica: judged changes in, live set and disk writes out.
 
 The one way into the live set, for a publish, a broadcast and a sync alike: decode,
-judge under the policy, add, write. Reads see a change only once it is on disk.
+judge under the policy, leave out what is void, add, write. Reads see a change only once
+it is on disk.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -19,14 +19,13 @@ from ..model.errors import GossipconfError, InvalidInput, JournalWriteFailed, Re
 from ..model.hashing import HASH_BYTES
 from ..model.key import covers
 from ..model.limits import SIGNATURES_MAX, VALUE_BYTES_MAX
-from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
 from ..store.live_set import LiveSet, Outcome
-from ..trust.policy import POLICY_PREFIX, Policy, PolicyChain, policy_changes, policy_key
+from ..trust.policy import POLICY_PREFIX, PolicyChain, policy_changes, policy_key
 from ..trust.signing import Reservation
-from .environment import Environment, Persist, Reads, Recall, Show
+from .environment import Environment, Persist, Reads, Show
 from .events import (
     Applied,
     ChangeRejected,
@@ -37,22 +36,15 @@ from .events import (
     PolicyFork,
     Published,
     PublishFailed,
-    Voided,
 )
+from .history import ROWS_WAITING_MAX, History
+from .void import Void
 
 DISK_RETRY_S = 1.0
 """How long after a failed write the next one is tried: room on a disk comes back by a human's hand."""
 
-
 SAVED_POLICIES = "policies"
 """Name under which the journal keeps the ids of the policy changes that this node has accepted."""
-
-RETIREMENTS_WAITING_MAX = 10_000
-"""History rows kept while the disk refuses writes; beyond it the oldest are forgotten, state never is."""
-
-QUARANTINED_MAX = 10_000
-"""Void versions that came after their floor and are kept all the same, from a start on: who has stolen a key can sign
-without end, and each is a row on the disk."""
 
 RETIRED_HEADERS_RESTORED_MAX = 1_000
 """Headers of dead changes recalled at a start: each costs a signature check of 0.1 ms."""
@@ -79,7 +71,7 @@ class _Unwritten:
         for op in ops:
             if isinstance(op, Retire):
                 self.retired.append(op)
-                if len(self.retired) > RETIREMENTS_WAITING_MAX:
+                if len(self.retired) > ROWS_WAITING_MAX:
                     del self.retired[0]
             elif isinstance(op, PutChange | DropChange):
                 self.changes[op.change_id] = None
@@ -113,11 +105,11 @@ class Replica:
         self._reserved_seq = 0
         self._published_seq = 0
         self._publishing: dict[bytes, Change] = {}
-        self._retiring: OrderedDict[bytes, bytes] = OrderedDict()
+        self._history = History()
+        self._void = Void(environment, chain)
         self._loaded: dict[bytes, Change] = {}
         self._left_behind: list[tuple[Version, Change]] = []
         self._left_names: dict[bytes, None] = {}
-        self._quarantined = 0
         self._recallable: list[bytes] = []
 
     @property
@@ -148,7 +140,7 @@ class Replica:
             self._enter(change)
         for change in kept:
             self.chain.judge(change)
-            valid, void = self._sift(change)
+            valid, void = self._void.sift(change)
             if valid is not None:
                 self._left_behind.extend(self._add(valid).retired)
             if valid is not change:
@@ -162,7 +154,7 @@ class Replica:
                 if not self.is_disputed(header):
                     raise
                 continue  # allowed by a policy that was in force here once
-            if not self.chain.floors.is_branch_void(header):
+            if self._void.is_branch(header):
                 self.live.remember_header(header)
 
     def adopt(self, checkpoint: Checkpoint) -> None:
@@ -236,7 +228,7 @@ class Replica:
             raise InvalidInput("only a whole change can be published")
         _check_slots(change)
         self.chain.judge(change)
-        self._check_floors(change)
+        self._void.check(change)
         if not self._fits(change):
             raise Rejected("this change has as many signatures as it may have already")
         header = change.header
@@ -251,13 +243,6 @@ class Replica:
             change.id, change.writer_id, header.seq
         ):
             raise StaleReservation("this writer's number is taken; prepare and sign again")
-
-    def _check_floors(self, change: Change) -> None:
-        if self._sift(change)[0] is not change:
-            raise Rejected(
-                f"a floor of a later policy voids what names policy {change.header.policy} here; "
-                f"sign again under policy {self.policy_version}"
-            )
 
     def _mint(self) -> None:
         self._incarnation = self._environment.rng.randbytes(INCARNATION_BYTES)
@@ -278,9 +263,11 @@ class Replica:
             return Outcome()
         _check_slots(change)
         self.chain.judge(change)
-        valid, void = self._sift(change)
+        valid, void = self._void.sift(change)
         if void:
-            self._quarantine(void, change, source)
+            self.live.bury(void)
+            kept = self._void.quarantine(void, source)
+            self._persist(tuple(self._retirements((version, change) for version in kept)), ())
         if valid is None or not self._fits(valid):
             return Outcome()
         outcome = self._enter(valid)
@@ -293,7 +280,7 @@ class Replica:
         waiting, self._recallable = self._recallable, []
         for data in (*found, *waiting):
             try:
-                valid, _ = self._sift(self.decode(data))
+                valid, _ = self._void.sift(self.decode(data))
                 if valid is not None:
                     self.receive(valid, None)
             except Rejected as error:  # what a policy fork holds back, for instance
@@ -321,89 +308,13 @@ class Replica:
         policy = self.chain.accept(change)
         if policy is not None:
             self._environment.emit(PolicyAccepted(policy.version))
-            if policy.settles:
-                self._judge_again(policy, outcome)
-            elif policy.floors:
-                self._apply_floors(policy, outcome)
+            if self._void.policy_accepted(policy, self.live, outcome):
+                # What is on its way into history may be missed by who looks there now.
+                self._recallable += self._history.waiting()
         return outcome
 
     def _add(self, change: Change) -> Outcome:
-        return self.live.add(change, is_branch=not self.chain.floors.is_branch_void(change))
-
-    # -- what is void -----------------------------------------------------------------------------
-
-    def _sift(self, change: Change) -> tuple[Change | None, tuple[Version, ...]]:
-        """``change`` without what floors void of it, and what they void. Of one without valid entries the header still
-        counts where two changes have one number, or None is left."""
-        floors = self.chain.floors
-        if not floors:
-            return change, ()
-        void = tuple(version for version in change.versions if floors.is_void(version))
-        indices = {index for index, _ in change.entries} - {version.index for version in void}
-        if not indices and floors.is_branch_void(change):
-            return None, void
-        return (change.restrict(indices) if void else change), void
-
-    def _apply_floors(self, policy: Policy, outcome: Outcome) -> None:
-        """A policy with floors is in force: what they void goes, and what that had superseded may come back, as may
-        what they keep and former ones had voided, or what is void now had pushed out of a fork."""
-        may_return = self.chain.floors.have_former or bool(self.live.forks())
-        voided = self.live.void(self.chain.floors.is_void, self.chain.floors.is_branch_void)
-        outcome.retired += voided.retired
-        outcome.touched |= voided.touched
-        outcome.stored |= voided.stored
-        versions = tuple(version for version, _ in voided.retired)
-        if versions:
-            self._environment.emit(Voided(versions, None))
-        slots = dict.fromkeys(version.slot for version in versions)
-        kept = dict.fromkeys(one.change_id for floor in policy.floors for one in floor.kept)
-        back = tuple(one for one in kept if self.live.stored(one) is None) if may_return else ()
-        if slots or back:  # what is on its way into history may be missed by who looks there now
-            self._recallable += self._retiring.values()
-            self._environment.output(Recall(tuple(slots), back))
-
-    def _judge_again(self, policy: Policy, outcome: Outcome) -> None:
-        """A policy fork is settled: what names a policy that is another one now may not be allowed any more, and what
-        was refused or void may be. The former goes to history, from which, and from peers, the latter comes."""
-        first = policy.version - 1
-
-        def is_void(version: Version) -> bool:
-            if self.chain.floors.is_void(version):
-                return True
-            kept = self.live.stored(version.change_id)
-            return (
-                version.header.policy >= first and kept is not None and not self._allows(kept.restrict({version.index}))
-            )
-
-        def is_branch_void(header: Change) -> bool:
-            return self.chain.floors.is_branch_void(header) or (
-                header.header.policy >= first and not self._allows(header)
-            )
-
-        voided = self.live.void(is_void, is_branch_void)
-        outcome.retired += voided.retired
-        outcome.touched |= voided.touched
-        outcome.stored |= voided.stored
-        if voided.retired:
-            self._environment.emit(Voided(tuple(version for version, _ in voided.retired), None))
-        self._recallable += self._retiring.values()
-        self._environment.output(Recall((), (), everything=True))
-
-    def _allows(self, change: Change) -> bool:
-        try:
-            self.chain.judge(change, signatures_checked=True)
-        except Rejected:
-            return False
-        return True
-
-    def _quarantine(self, void: tuple[Version, ...], change: Change, source: str | None) -> None:
-        """Keep in history what has come too late, so that it can be listed and signed anew."""
-        self.live.bury(void)
-        kept = void[: QUARANTINED_MAX - self._quarantined]
-        if kept:
-            self._quarantined += len(kept)
-            self._persist(tuple(self._retirements((version, change) for version in kept)), ())
-            self._environment.emit(Voided(kept, source))
+        return self.live.add(change, is_branch=self._void.is_branch(change))
 
     def is_disputed(self, change: Change) -> bool:
         """Whether ``change`` names a policy beyond a fork: who has accepted another branch may believe it."""
@@ -429,9 +340,7 @@ class Replica:
         if error is not None:
             self._write_failed(pending, error)
             return None
-        for op in pending.ops:
-            if isinstance(op, Retire):
-                self._retiring.pop(op.version_id, None)
+        self._history.written(pending.ops)
         recovered = self.disk_error is not None
         if recovered:
             self.disk_error = None
@@ -445,7 +354,7 @@ class Replica:
         """A local publish is on disk: now it lives, unless a floor or another policy has come meanwhile."""
         try:
             self.chain.judge(change, signatures_checked=True)
-            self._check_floors(change)
+            self._void.check(change)
         except Rejected as error:
             self._environment.emit(PublishFailed(publish_token, error))
             self._persist((self._op_for(change.id), *self._retirements((one, change) for one in change.versions)), ())
@@ -531,31 +440,11 @@ class Replica:
         return PutMeta(SAVED_POLICIES, encode(self.chain.accepted))
 
     def _retirements(self, retired: Iterable[tuple[Version, Change]]) -> Iterator[Retire]:
-        """History rows, each with a change that holds just the retired entry."""
-        trees: dict[int, SparseTree] = {}  # one for all that are cut from one body: 10,000 entries take 50 ms to hash
-        for version, change in retired:
-            tree = trees.get(id(change))
-            if tree is None:
-                tree = trees[id(change)] = self.live.tree_of(change)
-            data = change.single(version.index, tree).encode()
-            self._retiring[version.id] = data
-            if len(self._retiring) > RETIREMENTS_WAITING_MAX:
-                self._retiring.popitem(last=False)
-            yield Retire(
-                version_id=version.id,
-                change_id=version.change_id,
-                key=version.entry.key,
-                variant=version.entry.variant,
-                writer=version.writer_id,
-                seq=version.header.seq,
-                time_ms=version.header.time_ms,
-                retired_ms=self._environment.now.wall_ms,
-                data=data,
-            )
+        return self._history.rows(retired, self.live, self._environment.now.wall_ms)
 
     def retiring(self, version_id: bytes) -> bytes | None:
         """A version that has been superseded here and is not in history yet, as an encoded change of one entry."""
-        return self._retiring.get(version_id)
+        return self._history.get(version_id)
 
     def _persist(self, ops: tuple[JournalOp, ...], reads: Reads, publish: tuple[int, Change] | None = None) -> None:
         if self.disk_error is not None and publish is None:

@@ -14,13 +14,11 @@ from ..model.entry import Slot
 from ..model.errors import InvalidInput
 from ..model.hashing import HASH_BYTES
 from ..model.key import check_key, check_variant
-from ..model.limits import ENTRIES_MAX
+from ..model.limits import ENTRIES_MAX, ID_DIGITS_MIN
 from .control_socket import LENGTH_BYTES, REQUEST_BYTES_MAX, WAIT_S_MAX, body_bytes, unframed
 
 PAGE_ITEMS_MAX: Final = 1_000
 """Keys or versions in one reply; the asker comes again for more."""
-ID_DIGITS_MIN: Final = 4
-"""Fewer name too many changes to be meant."""
 SKIP_MAX: Final = 10_000
 """How far back into history an asker may go: each page reads all the rows before it again."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gossipconf.cli import acks, exits
-from gossipconf.cli.session import Tally
+from gossipconf.cli.replies import Tally
 
 LATE = Tally(
     applied=40,

@@ -11,7 +11,7 @@ import pytest
 
 from gossipconf.cli import beacon as beacon_command
 from gossipconf.cli.lifetime import milliseconds
-from gossipconf.cli.session import Status, Unconfirmed, View
+from gossipconf.cli.replies import Status, Unconfirmed, View
 from gossipconf.cli.status import cautions
 from gossipconf.model.errors import InvalidInput
 from gossipconf.runtime.pki import create_ca

@@ -19,7 +19,7 @@ import gossipconf
 from gossipconf.cli import read, status
 from gossipconf.cli.agent import JsonFormatter, TextFormatter
 from gossipconf.cli.output import age, duration, escaped, json_time, note, print_json, say, table, value_in_line
-from gossipconf.cli.session import Member, Status
+from gossipconf.cli.replies import Member, Status
 from gossipconf.cli.status import remark, summary
 from gossipconf.model.entry import ValueType
 from gossipconf.model.limits import TIME_MS_MAX

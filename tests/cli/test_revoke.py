@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from gossipconf.cli.rules import key_line
-from gossipconf.trust.keys import fingerprint, load_public
+from gossipconf.trust.keys import fingerprint, load_public, public_line
 from tests.cli.conftest import AgentThread, command, wait_at
 
 
@@ -28,7 +27,7 @@ def shop(tmp_path, monkeypatch, run):
     toml.write_text(toml.read_text().replace("127.0.0.1:0", address))
     assert command("pki", "node", "b", "--listen", "127.0.0.1:0", "--join", address) == 0
     text = run("policy", "show").out
-    carol = key_line(load_public(directory / "keys" / "carol.pub"))
+    carol = public_line(load_public(directory / "keys" / "carol.pub"))
     assert "parameters: {}" in text
     (tmp_path / "next.yaml").write_text(
         text.replace(
@@ -117,6 +116,10 @@ def test_a_stolen_key_is_cut_off_everywhere_and_what_was_legitimate_is_signed_an
     assert "policy 3 does not know" in refused.err
 
     # What was legitimate is signed anew, by one command.
+    evil = next(one["change"] for one in listed if one["key"] == "shop/evil")
+    few = run("void", "resign", evil[:3], "--dry-run", "--agent", "nodes/b")
+    assert (few.code, "nothing void is called" in few.err) == (3, True)
+    assert "+ shop/evil  x" in run("void", "resign", evil[:10], "--dry-run", "--agent", "nodes/b").out
     shown = run("void", "resign", "shop/late", "--dry-run", "--agent", "nodes/b")
     assert "+ shop/late  7" in shown.out
     assert run("void", "resign", "shop/late", "--agent", "nodes/b", "--key", "keys/admin").code == 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gossipconf.cli.rules import differences, from_text, key_line, to_json, to_text
+from gossipconf.cli.rules import differences, from_text, to_json, to_text
 from gossipconf.model.errors import InvalidInput
-from gossipconf.trust.keys import fingerprint
+from gossipconf.trust.keys import fingerprint, public_line
 from gossipconf.trust.policy import Policy, Role
 from tests import strategies as gen
 
@@ -36,14 +36,14 @@ def test_what_is_written_comes_back_as_the_next_version():
 
 def test_order_is_no_matter_and_defaults_are_as_the_page_says():
     text = (
-        f"roles: {{r: {{prefixes: [z, a], keys: ['{key_line(ROOTS[1])} b', '{key_line(ROOTS[0])}']}}}}\n"
-        f"roots: {{keys: ['{key_line(ROOTS[0])}'], threshold: 1}}\n"
+        f"roles: {{r: {{prefixes: [z, a], keys: ['{public_line(ROOTS[1])} b', '{public_line(ROOTS[0])}']}}}}\n"
+        f"roots: {{keys: ['{public_line(ROOTS[0])}'], threshold: 1}}\n"
     )
     (role,) = from_text(text, "f", HEAD).roles
     assert role == Role("r", ROOTS[:2], ("a", "z"), ("put", "delete"), 1)
 
 
-LINE = key_line(gen.signer("dave").public)
+LINE = public_line(gen.signer("dave").public)
 
 
 @pytest.mark.parametrize(

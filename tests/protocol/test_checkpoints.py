@@ -21,8 +21,8 @@ from gossipconf.store.live_set import LiveSet
 from gossipconf.trust.floor import Floor, keeping
 from gossipconf.trust.policy import Policy, PolicyChain, Role
 from gossipconf.trust.snapshot import sign_snapshot
-from tests.protocol.test_floors import give, values
 from tests.protocol.test_policy_forks import YARD, ZOO, policy_change
+from tests.protocol.test_void import give, values
 from tests.protocol.wire import Bench, change
 from tests.strategies import NOW_MS, cluster, keys, signed, signer
 

@@ -15,7 +15,7 @@ from gossipconf.protocol.events import PolicyAccepted, PolicyFork, PublishFailed
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import Policy, Role, policy_key
 from gossipconf_sim.run.checkers import violations
-from tests.protocol.test_floors import give, headers_below, restarted, settle, values
+from tests.protocol.test_void import give, headers_below, restarted, settle, values
 from tests.protocol.wire import Bench, Tapped, change
 from tests.strategies import ROLES, ROOTS, keys, signed, signer
 

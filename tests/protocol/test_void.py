@@ -19,6 +19,7 @@ from gossipconf.protocol.environment import Recall
 from gossipconf.protocol.events import PublishFailed, Voided
 from gossipconf.protocol.node import Restored
 from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
+from gossipconf.protocol.void import QUARANTINED_MAX
 from gossipconf.trust.cluster import sign_policy
 from gossipconf.trust.floor import Floor, keeping
 from gossipconf.trust.policy import Policy, PolicyChain
@@ -251,7 +252,7 @@ def test_a_thief_fills_neither_the_disk_nor_the_log() -> None:
     chain = cluster().chain()
     bench = Bench()
     give(bench, floored(chain, by_bob()))
-    bench.node.replica._quarantined = 9_999  # all but one of the 10,000
+    bench.node.replica._void._quarantined = QUARANTINED_MAX - 1
     give(bench, *(change(str(seq), "a", seq=seq, by="bob") for seq in range(1, 5)))
     assert len(bench.disk.retired) == len(bench.events(Voided)) == 1
 
