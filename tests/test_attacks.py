@@ -107,8 +107,8 @@ def test_fast_forward(field: str) -> None:
 
 
 def test_rollback_by_the_network() -> None:
-    """Held: a peer's place, and all that was ever signed. Old changes come again, and after a restart once more. Whoever
-    has met what replaced them does not go back, and writes nothing."""
+    """Held: a peer's place, and all that was ever signed. Old changes come again, and after a restart once more.
+    Whoever has met what replaced them does not go back, and writes nothing."""
     old = change("old", LIMIT)
     new = signed([Entry(LIMIT, b"new", seen=old.versions[0].clock)], "bob", seq=1)
     bench = Bench()
@@ -268,7 +268,7 @@ def test_policy_rollback() -> None:
 
 def test_signatures_of_old_roots() -> None:
     """Held: all root keys of a policy that has been replaced. They sign no policy 3. A second policy 2 of theirs moves
-    nobody who has met the first; it is an alarm, and without the new roots nothing can settle it in the thief's favour."""
+    nobody who has met the first; it is an alarm, and without the new roots nothing settles it in the thief's favour."""
     rotated = policy(2, *ROOTS[:2], roots=keys(*NEW_ROOTS))
     thiefs = policy(2, *ROOTS[:2], seq=2, roots=keys("thief"), threshold=1)
     bench = Bench()
