@@ -47,11 +47,10 @@ DraftArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The draft's
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The policies that are known; the changes that carry those in force, from 1 on; all that carry policies."""
+    """The policies that are known, and all changes that carry policies, those that are not in force too."""
 
     cluster: Cluster
     chain: PolicyChain
-    changes: Sequence[Change]
     all_changes: Sequence[Change]
 
     def policy(self, version: int | None) -> Policy:
@@ -93,7 +92,8 @@ def show(
 def log(as_json: JsonOption = False, cluster: ClusterOption = None, agent: AgentOption = None) -> None:
     """Tell what each policy changed, who signed it and when.
 
-    The newest comes first.
+    The newest comes first. Where roots have signed several successors of one policy,
+    those that are not in force at the asked agent come after the one that is.
 
     \b
     Examples:
@@ -101,18 +101,22 @@ def log(as_json: JsonOption = False, cluster: ClusterOption = None, agent: Agent
       gossipconf policy log --json
     """
     known = _known(cluster, agent)
-    past = [
-        (change, known.chain[change.header.policy + 1], known.chain[change.header.policy])
-        for change in reversed(known.changes)
-    ]
+    past = [(change, change.id in known.chain.accepted) for change in known.all_changes]
+    past.sort(key=lambda one: (-one[0].header.policy, not one[1]))
     if as_json:
-        print_json([_json_version(change, policy, before) for change, policy, before in past])
+        print_json([_json_version(known, change, in_force) for change, in_force in past])
         return
-    for change, policy, before in past:
-        say(Text.assemble((f"policy {policy.version}", "bold"), f"  {moment(change.header.time_ms)}"))
+    for change, in_force in past:
+        policy, before = _step(known, change)
+        number = Text.assemble((f"policy {policy.version}", "bold"), f"  {moment(change.header.time_ms)}")
+        say(
+            Text.assemble(number, f"  change {short(change.id)}", "" if in_force else ("  not in force here", "yellow"))
+        )
         for key, _ in change.signatures():
             say(f"  signed by {fingerprint(key)}")
         print_steps(differences(before, policy), indent="  ")
+    for version in filter(known.chain.is_disputed, known.chain.forked):
+        note(f"POLICY FORK: there are several policies {version}; end it with: gossipconf policy settle CHANGE")
 
 
 @app.command()
@@ -314,13 +318,13 @@ def _known(cluster: Path | None, agent: Path | None) -> _Known:
     target = Target.find(cluster, agent)
     try:
         with open_session(target) as session:
-            return _Known(session.cluster, session.chain, session.policies, session.policy_changes)
+            return _Known(session.cluster, session.chain, session.policy_changes)
     except AgentUnreachable:
         if agent is not None:
             raise
         found = target.cluster()
         note(f"no agent answers: this is by the cluster file in {target.directory}, and there may be newer policies")
-        return _Known(found, found.chain(), found.policies, found.policies)
+        return _Known(found, found.chain(), found.policies)
 
 
 def _load(path: Path, cluster: Cluster) -> tuple[Draft, PolicyChain, Support]:
@@ -364,9 +368,18 @@ def _json_step(step: Step) -> dict[str, Any]:
     return {"sign": step.sign, "what": step.words, "narrows": step.narrows}
 
 
-def _json_version(change: Change, policy: Policy, before: Policy) -> dict[str, Any]:
+def _step(known: _Known, change: Change) -> tuple[Policy, Policy]:
+    """The policy that ``change`` carries, and the one before it that is in force."""
+    policy = carried(change)
+    assert policy is not None
+    return policy, known.chain[change.header.policy]
+
+
+def _json_version(known: _Known, change: Change, in_force: bool) -> dict[str, Any]:
+    policy, before = _step(known, change)
     return {
         "version": policy.version,
+        "in_force": in_force,
         "time": json_time(change.header.time_ms),
         "change": change.id.hex(),
         "signers": [key_in_json(key) for key, _ in change.signatures()],

@@ -1,14 +1,15 @@
 """Rules: a policy as text that people read and edit, and what differs between two of them in words.
 
 The text is YAML, read by ``syntax``; keys are lines of OpenSSH public key files, with
-their fingerprints as comments. Whatever is wrong is an InvalidInput that names the file
-and the line. Knows nothing of signing, of agents or of drafts.
+their fingerprints as comments. What `_revoked` has as keys are certificates: they are written
+as `pki show` writes their fingerprints. Whatever is wrong is an InvalidInput that names the
+file and the line. Knows nothing of signing, of agents or of drafts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from ..model.key import check_prefix
 from ..model.limits import VALUE_BYTES_MAX
 from ..trust.floor import Floor
 from ..trust.keys import fingerprint, public_line
+from ..trust.membership import FINGERPRINT_BYTES, is_membership
 from ..trust.policy import OPERATIONS, Policy, Role
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 PARTS: Final = ("roots", "roles", "parameters")
 ROOT_FIELDS: Final = ("threshold", "keys")
 ROLE_FIELDS: Final = ("keys", "prefixes", "operations", "approvals")
+
+CERTIFICATE_SIGN: Final = "SHA256:"
+"""Before the 64 hexadecimal digits of a certificate's fingerprint."""
 
 HELP: Final = """\
 # roots:  who signs the next policy; the threshold must be above half of them.
@@ -46,7 +51,7 @@ def to_text(policy: Policy, cluster_name: str) -> str:
         prefixes = ", ".join(json.dumps(prefix, ensure_ascii=False) for prefix in role.prefixes)
         lines += [
             f"  {json.dumps(role.name, ensure_ascii=False)}:",
-            *_keys_in_lines(role.keys, "    "),
+            *_keys_in_lines(role.keys, "    ", are_certificates=is_membership(role)),
             f"    prefixes: [{prefixes}]",
             f"    operations: [{', '.join(role.operations)}]",
             f"    approvals: {role.approvals}",
@@ -86,7 +91,10 @@ def to_json(policy: Policy) -> dict[str, Any]:
         "roles": [
             {
                 "name": role.name,
-                "keys": [key_in_json(key) for key in role.keys],
+                "keys": [
+                    {"fingerprint": certificate_line(key)} if is_membership(role) else key_in_json(key)
+                    for key in role.keys
+                ],
                 "prefixes": list(role.prefixes),
                 "operations": list(role.operations),
                 "approvals": role.approvals,
@@ -100,6 +108,11 @@ def to_json(policy: Policy) -> dict[str, Any]:
 def key_in_json(key: bytes) -> dict[str, str]:
     """A public key by its fingerprint and as OpenSSH writes it."""
     return {"fingerprint": fingerprint(key), "key": public_line(key)}
+
+
+def certificate_line(digest: bytes) -> str:
+    """The SHA-256 of a certificate as `pki show` writes it."""
+    return f"{CERTIFICATE_SIGN}{digest.hex()}"
 
 
 # -- what differs ---------------------------------------------------------------------------------
@@ -141,7 +154,10 @@ def _role_steps(name: str, before: Role | None, after: Role | None) -> Iterator[
     if before is None:
         yield Step("+", f"{what}: {_role_in_words(after)}")
         before = replace(after, keys=())
-    yield from _key_steps(f"{what} key", before.keys, after.keys)
+    if is_membership(after):
+        yield from _key_steps(f"{what} certificate", before.keys, after.keys, certificate_line)
+    else:
+        yield from _key_steps(f"{what} key", before.keys, after.keys)
     for noun, old, new in (
         ("prefix", before.prefixes, after.prefixes),
         ("operation", before.operations, after.operations),
@@ -168,9 +184,11 @@ def _role_in_words(role: Role) -> str:
     return f"{', '.join(role.operations) or 'nothing'} under {prefixes}, signatures needed: {role.approvals}"
 
 
-def _key_steps(what: str, before: Sequence[bytes], after: Sequence[bytes]) -> Iterator[Step]:
-    yield from (Step("-", f"{what} {fingerprint(key)}", narrows=True) for key in before if key not in after)
-    yield from (Step("+", f"{what} {fingerprint(key)}") for key in after if key not in before)
+def _key_steps(
+    what: str, before: Sequence[bytes], after: Sequence[bytes], in_words: Callable[[bytes], str] = fingerprint
+) -> Iterator[Step]:
+    yield from (Step("-", f"{what} {in_words(key)}", narrows=True) for key in before if key not in after)
+    yield from (Step("+", f"{what} {in_words(key)}") for key in after if key not in before)
 
 
 def _quoted(text: str) -> str:
@@ -214,7 +232,8 @@ class _Reader:
     def _role(self, name: str, value: object) -> Role:
         path = ("roles", name)
         fields = self._mapping(value, path, ROLE_FIELDS)
-        keys = self._keys(fields.get("keys"), (*path, "keys"))
+        may_be_certificates = is_membership(Role(name, (), ()))
+        keys = self._keys(fields.get("keys"), (*path, "keys"), may_be_certificates=may_be_certificates)
         prefixes = self._texts(fields.get("prefixes"), (*path, "prefixes"))
         for prefix in prefixes:
             try:
@@ -257,20 +276,31 @@ class _Reader:
             raise self._wrong(path, f"must be a whole number, {limits}")
         return value
 
-    def _keys(self, value: object, path: tuple[str, ...]) -> tuple[bytes, ...]:
+    def _keys(self, value: object, path: tuple[str, ...], *, may_be_certificates: bool = False) -> tuple[bytes, ...]:
         keys: dict[bytes, str] = {}
         for line in self._texts(value, path):
-            try:
-                public = serialization.load_ssh_public_key(line.encode())
-            except (ValueError, UnsupportedAlgorithm):
-                public = None
-            if not isinstance(public, Ed25519PublicKey):
-                raise self._wrong(path, "this is no line of an Ed25519 .pub file (ssh-ed25519 AAAA…)", item=line)
-            raw = public.public_bytes_raw()
+            raw = _digest(line) if may_be_certificates else None
+            if raw is None:
+                raw = self._key(line, path, may_be_certificates=may_be_certificates)
             if raw in keys:
                 raise self._wrong(path, f"{fingerprint(raw)} is there twice; keep one", item=line)
             keys[raw] = line
         return tuple(sorted(keys))
+
+    def _key(self, line: str, path: tuple[str, ...], *, may_be_certificates: bool) -> bytes:
+        try:
+            public = serialization.load_ssh_public_key(line.encode())
+        except (ValueError, UnsupportedAlgorithm):
+            public = None
+        if isinstance(public, Ed25519PublicKey):
+            return public.public_bytes_raw()
+        if may_be_certificates:
+            words = (
+                f"this is no certificate's fingerprint ({CERTIFICATE_SIGN} and 64 digits, as `pki show FILE` has it)"
+            )
+        else:
+            words = "this is no line of an Ed25519 .pub file (ssh-ed25519 AAAA…)"
+        raise self._wrong(path, words, item=line)
 
     def _wrong(self, path: tuple[str, ...], problem: str, *, item: str | None = None) -> InvalidInput:
         """A complaint about what is at ``path``, or about ``item`` of the list there."""
@@ -284,7 +314,20 @@ class _Reader:
         return InvalidInput(f"{self._name}:{line}: {'/'.join(path) or 'the text'}: {problem}")
 
 
-def _keys_in_lines(keys: Sequence[bytes], indent: str) -> list[str]:
+def _digest(line: str) -> bytes | None:
+    """What ``certificate_line`` has written, or None."""
+    if not line.startswith(CERTIFICATE_SIGN):
+        return None
+    try:
+        raw = bytes.fromhex(line.removeprefix(CERTIFICATE_SIGN))
+    except ValueError:
+        return None
+    return raw if len(raw) == FINGERPRINT_BYTES else None
+
+
+def _keys_in_lines(keys: Sequence[bytes], indent: str, *, are_certificates: bool = False) -> list[str]:
     if not keys:
         return [f"{indent}keys: []"]
+    if are_certificates:
+        return [f"{indent}keys:", *(f"{indent}  - {certificate_line(key)}" for key in keys)]
     return [f"{indent}keys:", *(f"{indent}  - {public_line(key)} # {fingerprint(key)}" for key in keys)]

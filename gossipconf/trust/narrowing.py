@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from ..model.key import covers
 from ..model.version import Version
 from .floor import Floor, keeping
+from .membership import is_membership
 from .policy import Policy, Role
 
 Loss = tuple[bytes, str]
@@ -18,11 +19,14 @@ Loss = tuple[bytes, str]
 
 
 def losses(before: Policy, after: Policy) -> tuple[Loss, ...]:
-    """What ``after`` takes away, ascending. A key that no role has any more has lost everything."""
-    left = {key for role in after.roles for key in role.keys}
+    """What ``after`` takes away, ascending. A key that no role has any more has lost everything.
+
+    What is said of nodes gives nobody a right to write: a pardoned certificate has lost nothing.
+    """
+    left = {key for role in after.roles if not is_membership(role) for key in role.keys}
     found: dict[Loss, None] = {}
     for role in before.roles:
-        for key in role.keys:
+        for key in () if is_membership(role) else role.keys:
             if key not in left:
                 found[key, ""] = None
                 continue

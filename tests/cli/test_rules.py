@@ -7,6 +7,8 @@ import pytest
 from gossipconf.cli.rules import differences, from_text, to_json, to_text
 from gossipconf.model.errors import InvalidInput
 from gossipconf.trust.keys import fingerprint, public_line
+from gossipconf.trust.membership import Membership, with_membership
+from gossipconf.trust.narrowing import losses
 from gossipconf.trust.policy import Policy, Role
 from tests import strategies as gen
 
@@ -41,6 +43,23 @@ def test_order_is_no_matter_and_defaults_are_as_the_page_says():
     )
     (role,) = from_text(text, "f", HEAD).roles
     assert role == Role("r", ROOTS[:2], ("a", "z"), ("put", "delete"), 1)
+
+
+def test_revoked_certificates_are_written_as_pki_show_has_them():
+    digest = bytes(range(32))
+    said = Membership(4, ("i",), ("checkout-3",), (digest,))
+    head = Policy(4, ROOTS, 2, with_membership(HEAD.roles, said), HEAD.parameters)
+    text = to_text(head, "shop")
+    assert f"- SHA256:{digest.hex()}\n" in text
+    assert Membership.of(from_text(text, "f", head)).certificates == (digest,)
+    assert to_json(head)["roles"][-1]["keys"] == [{"fingerprint": f"SHA256:{digest.hex()}"}]
+    assert [step.words for step in differences(HEAD, head)][-1] == (
+        f"role '_revoked' certificate SHA256:{digest.hex()}"
+    )
+    assert losses(head, HEAD) == (), "who is pardoned has lost nothing"
+    for line in ("SHA256:abcd", f"SHA256:{digest.hex()[:-2]}zz", "hello"):
+        with pytest.raises(InvalidInput, match="no certificate's fingerprint"):
+            from_text(text.replace(f"SHA256:{digest.hex()}", line), "f", head)
 
 
 LINE = public_line(gen.signer("dave").public)
