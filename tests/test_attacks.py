@@ -24,7 +24,7 @@ from gossipconf.trust.cluster import Cluster, found_cluster, sign_policy
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import POLICY_PREFIX, Policy, policy_key
 from gossipconf.trust.signing import Reservation, sign_change
-from tests.protocol.test_floors import give, restarted, values
+from tests.protocol.test_void import give, restarted, values
 from tests.protocol.wire import Bench, Tapped, change, second_policy
 from tests.strategies import NOW_MS, ROLES, ROOTS, cluster, keys, signed, signer
 
