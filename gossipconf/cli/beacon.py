@@ -12,6 +12,7 @@ from rich.text import Text
 from ..model.errors import ControlError, InvalidInput
 from .lifetime import milliseconds
 from .output import escaped, moment, note, say
+from .passphrase import PassphraseFileOption
 from .session import open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 
@@ -32,6 +33,7 @@ def run(
         int | None, typer.Option("--count", metavar="N", min=1, help="Stop after this many. Default: never.")
     ] = None,
     key: KeyOption = None,
+    passphrase_file: PassphraseFileOption = None,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
 ) -> None:
@@ -53,7 +55,7 @@ def run(
     if lasts_ms < every_ms:
         raise InvalidInput(f"--valid is {valid}, less than --every {every}: views would expire between two beacons")
     target = Target.find(cluster, agent)
-    signer = target.signer(key)
+    signer = target.signer(key, passphrase_file)
     signed = 0
     while True:
         try:

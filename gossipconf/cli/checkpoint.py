@@ -18,6 +18,7 @@ from ..trust.keys import fingerprint
 from ..trust.snapshot import Statement
 from .lifetime import milliseconds
 from .output import age, count, escaped, json_time, moment, note, print_json, say
+from .passphrase import PassphraseFileOption
 from .session import now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 
@@ -36,6 +37,7 @@ def create(
         str, typer.Option("--valid", metavar="TIME", help="How long it may be booted from: 12h, 30d.")
     ] = "30d",
     key: KeyOption = None,
+    passphrase_file: PassphraseFileOption = None,
     as_json: JsonOption = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
@@ -57,7 +59,7 @@ def create(
 
     lasts_ms = milliseconds(valid, "--valid")
     target = Target.find(cluster, agent)
-    signer = target.signer(key)
+    signer = target.signer(key, passphrase_file)
     with open_session(target) as session:
         if session.is_unconfirmed:
             note(

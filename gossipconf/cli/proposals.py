@@ -35,6 +35,7 @@ from .output import (
     escaped,
     json_time,
     json_value,
+    moment,
     note,
     print_json,
     print_step,
@@ -233,7 +234,7 @@ def _show(session: Session, change: Change, support: Support) -> bool:
     """Show a proposal beside what is live; returns whether its base has moved."""
     header = change.header
     by = fingerprint(header.writer.key)
-    say(f"change {short(change.id)}, proposed {age(header.time_ms, now_ms())} by {by}")
+    say(f"change {short(change.id)}, proposed {moment(header.time_ms)} by {by}")
     if header.comment:
         say(f"  {header.comment}")
     live = _live(change, _items(session, change))
@@ -257,8 +258,8 @@ def _show(session: Session, change: Change, support: Support) -> bool:
         note(
             Text.assemble(
                 ("warning:", "yellow"),
-                f" {escaped(version.entry.key)} has changed since this was proposed, "
-                f"{age(version.header.time_ms, now_ms())} ago: both values would stay, in conflict",
+                f" {escaped(version.entry.key)} has changed since this was proposed, at "
+                f"{moment(version.header.time_ms)}: both values would stay, in conflict",
             )
         )
     return bool(late)

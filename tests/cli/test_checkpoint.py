@@ -16,7 +16,7 @@ from gossipconf.cli.status import cautions
 from gossipconf.model.errors import InvalidInput
 from gossipconf.runtime.pki import create_ca
 from gossipconf.trust.cluster import found_cluster
-from gossipconf.trust.keys import Signer
+from gossipconf.trust.keys import Signer, load_signer
 from gossipconf.trust.policy import Role
 
 from .conftest import AgentThread, command
@@ -196,3 +196,14 @@ def test_the_file_can_be_read_by_all(run, shop, tmp_path):
     file: Path = tmp_path / "c"
     assert run("checkpoint", "create", file, "--key", "keys/keeper").code == 0
     assert file.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("arguments", [("checkpoint", "create", "FILE"), ("beacon", "run", "--count", "1")])
+def test_the_key_may_have_a_passphrase_which_a_file_gives(run, shop, tmp_path, arguments):
+    secret = tmp_path / "passphrase"
+    secret.write_text("open sesame\n")
+    secret.chmod(0o600)
+    load_signer(shop / "keys" / "keeper").save(tmp_path / "keeper", passphrase=b"open sesame")
+    words = [tmp_path / "c" if one == "FILE" else one for one in arguments]
+    signed = run(*words, "--key", tmp_path / "keeper", "--passphrase-file", secret)
+    assert (signed.code, signed.err) == (0, "")
