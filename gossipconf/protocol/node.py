@@ -25,7 +25,7 @@ from ..model.entry import Slot
 from ..model.errors import ProtocolViolation
 from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import PutMeta
-from ..trust.policy import PolicyChain
+from ..trust.policy import Policy, PolicyChain
 from ..trust.signing import Reservation
 from ..trust.snapshot import Snapshot
 from . import acks, beacons, broadcast, overlay, presence, renewal, sync
@@ -164,7 +164,7 @@ class Node:
         }
         self._policies = tuple(policies)
         self._shown_root = b""
-        self._policy_version = 0
+        self._policy: Policy | None = None
         self._settled_revision = -1
         if restored.checkpoint is not None:
             self.replica.adopt(restored.checkpoint)
@@ -409,8 +409,8 @@ class Node:
         if self.replica.revision == self._settled_revision:
             return
         self._settled_revision = self.replica.revision
-        if self.replica.policy_version != self._policy_version:
-            self._policy_version = self.replica.policy_version
+        if self.replica.chain.head is not self._policy:  # what settles a fork may have the number of the one before it
+            self._policy = self.replica.chain.head
             self.broadcast.policy_arrived()
             self.beacons.policy_arrived()
         if self.replica.root != self._shown_root:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gossipconf.model.change import signed_bytes
+from gossipconf.model.change import Change, signed_bytes
+from gossipconf.model.entry import ValueType
 from gossipconf.model.errors import BadSignature, Expired, NotAuthorised, Rejected
 from gossipconf.model.hashing import SNAPSHOT_TAG
 from gossipconf.protocol.beacons import VERIFIED_BURST, Freshness, FreshnessLimits, View
@@ -14,7 +15,7 @@ from gossipconf.protocol.environment import Now
 from gossipconf.protocol.events import BeaconRefused, ViewStale
 from gossipconf.protocol.messages import Beacon, Push
 from gossipconf.trust.cluster import Cluster, found_cluster, sign_policy
-from gossipconf.trust.policy import Policy, Role
+from gossipconf.trust.policy import Policy, Role, policy_key
 from gossipconf.trust.snapshot import Snapshot, Statement
 from tests import strategies as gen
 from tests.protocol.wire import Bench, Tapped
@@ -215,6 +216,26 @@ def test_a_key_that_is_withdrawn_has_shown_nothing() -> None:
     assert view(one).freshness is Freshness.NEVER
     tell(one, one.connect("r"), beacon(one.node.root, at_s=1.0))
     assert view(one).freshness is Freshness.NEVER, "whatever policy it names"
+
+
+def test_a_key_that_a_settlement_withdraws_has_shown_nothing() -> None:
+    """The policy that settles a fork takes the place of one with the same number."""
+
+    def policy(version: int, *roles: Role, seq: int, settles: tuple[bytes, ...] = ()) -> Change:
+        document = Policy(version, (ROOT.public,), 1, roles, settles=settles)
+        entry = gen.Entry(policy_key(version), document.encode(), ValueType.BYTES)
+        return gen.signed([entry], "root-1", seq=seq, policy=version - 1, cluster_id=CLUSTER.genesis.cluster_id)
+
+    ours, rival = policy(2, WRITERS, KEEPERS, seq=2), policy(2, WRITERS, seq=3)
+    settled = policy(3, WRITERS, seq=5, settles=(rival.id, ours.id))
+    one = bench()
+    link = one.connect("p")
+    one.tell(link, *(Push(0, 0, 0, made.encode()) for made in (ours, policy(3, WRITERS, KEEPERS, seq=4), rival)))
+    tell(one, link, beacon(one.node.root, policy=3))
+    assert view(one).freshness is Freshness.FRESH
+    one.tell(link, Push(0, 0, 0, settled.encode()))
+    assert one.node.replica.chain.accepted[1:] == (rival.id, settled.id)
+    assert view(one).freshness is Freshness.NEVER
 
 
 # -- clocks ---------------------------------------------------------------------------------------
