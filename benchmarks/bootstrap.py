@@ -139,7 +139,7 @@ def _boot_from_checkpoint(directory: Path) -> dict[str, Any]:
         node.start(Now(0.0, NOW_MS))
         root = node.root
         node_s = time.process_time()
-        checkpoint_file.boot(journal, checkpoint)
+        checkpoint_file.fill(journal, checkpoint)
         end_s = time.process_time()
     return {
         "root": root.hex(),

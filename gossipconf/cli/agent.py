@@ -1,4 +1,4 @@
-"""Running an agent: `agent run`. Reads options, sets up logging and hands over to ``runtime.agent``."""
+"""Running an agent: `agent run`. Reads options, sets up logging and hands over to ``runtime.process``."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def run(
         "data": None if data is None else str(data.absolute()),
         "checkpoint": None if checkpoint is None else str(checkpoint.absolute()),
     }
-    from ..runtime import agent as runtime  # noqa: PLC0415 - trio and the protocol; no other command needs them
+    from ..runtime.process import run as run_agent  # noqa: PLC0415 - trio and the protocol; no other command needs them
 
     settings = load(path, {name: value for name, value in given.items() if value is not None})
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_json)
     log = logging.getLogger("gossipconf")
-    runtime.run(settings, lambda _: log.info("ready for commands at %s", settings.control_socket))
+    run_agent(settings, lambda _: log.info("ready for commands at %s", settings.control_socket))
 
 
 def _log_to_stderr(level: int, *, as_json: bool) -> None:

@@ -10,56 +10,37 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import random
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
-from .. import __version__
 from ..model.change import Change
 from ..model.entry import Slot, ValueType
 from ..model.errors import (
-    CheckpointError,
-    ConfigError,
     ControlError,
     DiscoveryError,
     GossipconfError,
     InvalidInput,
-    JournalCorrupt,
-    JournalError,
     NotRecipient,
-    Rejected,
 )
 from ..model.version import Version
 from ..protocol import events as ev
-from ..protocol.beacons import FreshnessLimits
-from ..protocol.confirmation import SAVED_CONFIRMATION, Comparisons
-from ..protocol.eagerness import SAVED_LEARNED, decode_learned
 from ..protocol.environment import Connect, Disconnect, Emit, Now, Output, Persist, Recall, Resolve, Send, Show
 from ..protocol.frames import FrameClass
-from ..protocol.link import Identity
-from ..protocol.node import Node, Restored
-from ..protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_addresses, decode_saved_zone
-from ..protocol.presence import SAVED_MEMBERS
-from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
-from ..protocol.roster import SavedMembers
+from ..protocol.node import Node
 from ..protocol.subject import Subject
 from ..store.checkpoint import Checkpoint
 from ..store.journal import Journal
 from ..trust.cluster import Cluster
 from ..trust.membership import Membership
-from ..trust.policy import PolicyChain
 from ..trust.sealed import Place, unwrap
 from ..trust.signing import Reservation
 from ..trust.snapshot import Snapshot
-from . import checkpoint_file
-from .address import format_address, needs_resolving
+from .address import format_address
+from .boot import JOURNAL_FILE, boot, make_directory, make_node
 from .control import ControlServer
 from .credentials import Credentials
 from .discovery import Discovery, LookUp, check_extra
@@ -75,7 +56,6 @@ from .settings import AgentSettings
 from .transport import Transport, TransportEvents, TransportLimits
 from .writer import JournalWriter
 
-JOURNAL_FILE: Final = "journal.db"
 RECALLED_MAX: Final = 1_000
 """Versions of one key that are looked up when something of it has become void, the latest: older ones are superseded
 by these."""
@@ -289,7 +269,7 @@ class Agent:
             wall_ms=self._wall_ms,
         )
         self._look_at_recipient()
-        _make_directory(settings.data)
+        make_directory(settings.data)
         transport = self._transport = self._make_transport(
             server_context=identity.credentials.server_context,
             client_context=identity.credentials.client_context,
@@ -305,19 +285,11 @@ class Agent:
         )
         with contextlib.closing(journal):
             chain = cluster.chain()
-            restored = await trio.to_thread.run_sync(lambda: _restore(journal, cluster_id))
-            checkpoint: Checkpoint | None = None
-            if settings.checkpoint is not None:
-                checkpoint = await trio.to_thread.run_sync(self._open_checkpoint, journal, chain)
-                if checkpoint is not None and journal.is_empty():
-                    comparisons = await trio.to_thread.run_sync(checkpoint_file.boot, journal, checkpoint)
-                    restored = replace(restored, checkpoint=checkpoint, comparisons=comparisons)
-                    log.info("booted from %s: %d changes", settings.checkpoint, len(checkpoint.parts))
-                    checkpoint = None
+            restored, checkpoint = await trio.to_thread.run_sync(boot, journal, chain, settings, self._wall_ms())
             bound = await transport.listen(*settings.listen)
             address = settings.advertise or format_address(*bound)
             try:
-                self._node = _make_node(settings, cluster, chain, restored, address, path, self._rng)
+                self._node = make_node(settings, cluster, chain, restored, address, path, self._rng)
                 if self._renewer.can_issue:
                     self._node.issue_with(
                         lambda link, node_id, request: self._renewer.issue(self._links[link], node_id, request)
@@ -335,24 +307,6 @@ class Agent:
                 with trio.CancelScope(shield=True):
                     await transport.aclose()  # at once: it has ended, or was never run and only listens
         log.info("agent %s has stopped", settings.node)
-
-    def _open_checkpoint(self, journal: Journal, chain: PolicyChain) -> Checkpoint | None:
-        """The checkpoint that the settings name, verified; its policies are in ``chain`` then.
-
-        Raises CheckpointError if an empty disk can boot from nothing else. A disk that holds something must serve
-        what it holds, whatever has become of the file: then None, and a line in the log.
-        """
-        assert self.settings.checkpoint is not None
-        now_ms, skew_ms = self._wall_ms(), self.settings.clock_skew_s * 1000
-        if journal.is_empty():
-            return checkpoint_file.open_file(self.settings.checkpoint, chain, now_ms, skew_ms)
-        try:
-            # The journal's own policies come first: those of the file are judged with its changes.
-            own_chain = PolicyChain(chain.genesis)
-            return checkpoint_file.open_file(self.settings.checkpoint, own_chain, now_ms, skew_ms)
-        except CheckpointError as error:
-            log.warning("this agent serves what it holds, and does not merge: %s", error)
-            return None
 
     async def _merge(self, checkpoint: Checkpoint) -> None:
         """Take over what the disk, which held something already, lacks of a checkpoint: each change is judged."""
@@ -550,110 +504,6 @@ class Agent:
                 self.tell(event)
                 if isinstance(event, ev.PolicyAccepted):
                     self._take_membership()
-
-
-def run(settings: AgentSettings, ready: Callable[[Agent], None] = lambda agent: None) -> None:
-    """Run an agent until SIGTERM or SIGINT, in a trio loop of its own. Calls ``ready`` once it serves.
-
-    SIGHUP has it read its certificate again.
-    Raises GossipconfError for what is wrong at the start.
-    """
-
-    async def main() -> None:
-        agent = Agent(settings)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals, one_error():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_obey_signals, signals, agent, nursery.cancel_scope)
-                await nursery.start(_run_and_cancel, agent, nursery.cancel_scope)
-                ready(agent)
-
-    trio.run(main)
-
-
-async def _run_and_cancel(
-    agent: Agent, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    await agent.run(task_status=task_status)
-    scope.cancel()
-
-
-async def _obey_signals(signals: AsyncIterator[int], agent: Agent, scope: trio.CancelScope) -> None:
-    """SIGHUP reads the certificate again. The first signal of another kind stops gracefully, the second at once."""
-    count = 0
-    async for number in signals:
-        if number == signal.SIGHUP:
-            await agent.reload()
-            continue
-        count += 1
-        if count == 1:
-            agent.stop()
-        else:
-            scope.cancel()
-
-
-def _make_node(
-    settings: AgentSettings,
-    cluster: Cluster,
-    chain: PolicyChain,
-    restored: Restored,
-    address: str,
-    journal: Path,
-    rng: random.Random,
-) -> Node:
-    identity = Identity(settings.node, address, settings.zone, f"gossipconf/{__version__}")
-    try:
-        return Node(
-            identity,
-            chain,
-            rng=rng,
-            seeds=[seed for seed in settings.join if not needs_resolving(seed)],
-            seed_names=[seed for seed in settings.join if needs_resolving(seed)],
-            policies=cluster.policies,
-            restored=restored,
-            tuning=settings.tuning,
-            labels=settings.labels,
-            freshness=FreshnessLimits(
-                settings.clock_skew_s * 1000, settings.stale_after_s * 1000 if settings.stale_after_s else None
-            ),
-        )
-    except (Rejected, GossipconfError) as error:
-        raise JournalCorrupt(
-            f"{journal} holds a change that must not be there ({error}); "
-            "move the file aside and start again: the agent boots from its neighbours"
-        ) from None
-
-
-def _restore(journal: Journal, cluster_id: bytes) -> Restored:
-    try:
-        return Restored(
-            changes=tuple(Change.decode(data, cluster_id) for data in journal.changes()),
-            retired_headers=tuple(
-                Change.decode(data, cluster_id).restrict(())
-                for *_, data in journal.retired_headers(RETIRED_HEADERS_RESTORED_MAX)
-            ),
-            addresses=tuple(decode_saved_addresses(journal.meta().get(SAVED_ADDRESSES))),
-            zone=decode_saved_zone(journal.meta().get(SAVED_ZONE)),
-            learned=decode_learned(journal.meta().get(SAVED_LEARNED)),
-            members=SavedMembers.decode(journal.meta().get(SAVED_MEMBERS)),
-            comparisons=Comparisons.decode(journal.meta().get(SAVED_CONFIRMATION)),
-            accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
-        )
-    except JournalError:
-        raise
-    except GossipconfError as error:
-        raise JournalCorrupt(
-            f"{journal.path} holds something that is not a change of this cluster ({error}); "
-            "move the file aside and start again: the agent boots from its neighbours"
-        ) from None
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"option 'data': {path} cannot be made: {error.strerror}") from None
-    if not os.access(path, os.R_OK | os.X_OK):
-        raise ConfigError(f"option 'data': {path} cannot be read by this user")
 
 
 def _refused(remote: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoint files: reading one, and booting an empty journal from one.
+"""Checkpoint files: reading one, and filling an empty journal from one.
 
 The file is verified whole before a byte is written; then all of it is written in one
 transaction. So a file that is refused, or a crash, leaves the disk as empty as it was.
@@ -41,7 +41,7 @@ def open_file(path: Path, chain: PolicyChain, now_ms: int, skew_ms: int) -> Chec
         return sealed.open(chain, now_ms, skew_ms)
 
 
-def boot(journal: Journal, checkpoint: Checkpoint) -> Comparisons:
+def fill(journal: Journal, checkpoint: Checkpoint) -> Comparisons:
     """Fill an empty journal with what ``checkpoint`` holds. Raises JournalWriteFailed; then nothing is written."""
     comparisons = Comparisons(checkpoint.snapshot.statement.time_ms)
     journal.fill(

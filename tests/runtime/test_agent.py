@@ -27,7 +27,7 @@ from gossipconf.model.errors import (
 )
 from gossipconf.protocol.tuning import WAN
 from gossipconf.runtime.address import parse_address
-from gossipconf.runtime.agent import JOURNAL_FILE
+from gossipconf.runtime.boot import JOURNAL_FILE
 from gossipconf.runtime.settings import AgentSettings
 from gossipconf.store.journal import Journal, PutChange
 from gossipconf.trust.cluster import found_cluster

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from gossipconf.model.errors import CheckpointError
-from gossipconf.runtime.agent import JOURNAL_FILE
+from gossipconf.runtime.boot import JOURNAL_FILE
 from gossipconf.store.checkpoint import seal
 from gossipconf.store.journal import Journal
 from gossipconf.trust.cluster import found_cluster

@@ -31,7 +31,7 @@ from gossipconf.model.limits import (
 from gossipconf.model.merkle import SparseTree
 from gossipconf.protocol.node import Node
 from gossipconf.protocol.subject import AskedChange, Subject
-from gossipconf.runtime.agent import JOURNAL_FILE
+from gossipconf.runtime.boot import JOURNAL_FILE
 from gossipconf.runtime.control import HISTORY_ROWS, PAGE_BYTES_MAX, ControlServer
 from gossipconf.runtime.control_request import SKIP_MAX
 from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX, WAIT_S_MAX, short_path

@@ -21,7 +21,7 @@ from gossipconf.model.entry import put
 from gossipconf.model.errors import ControlError, JournalBusy, JournalCorrupt, JournalError, JournalWriteFailed
 from gossipconf.protocol.environment import Persist
 from gossipconf.protocol.replica import DISK_RETRY_S, Replica
-from gossipconf.runtime.agent import JOURNAL_FILE
+from gossipconf.runtime.boot import JOURNAL_FILE
 from gossipconf.runtime.writer import GROUP_OPS_MAX, HISTORY_SWEEP_S, JournalWriter
 from gossipconf.store.journal import Journal
 from gossipconf.store.journal_ops import JournalOp, PutMeta

@@ -29,7 +29,8 @@ from gossipconf.model.entry import Entry
 from gossipconf.model.errors import JournalWriteFailed
 from gossipconf.model.version import Version
 from gossipconf.protocol import events as ev
-from gossipconf.runtime.agent import JOURNAL_FILE, Agent
+from gossipconf.runtime.agent import Agent
+from gossipconf.runtime.boot import JOURNAL_FILE
 from gossipconf.store.journal import Journal, JournalOp
 from gossipconf.trust.keys import Signer
 from gossipconf.trust.policy import POLICY_PREFIX
