@@ -34,8 +34,8 @@ KEYS = 7
 PROGRAM = """
 import sys
 from pathlib import Path
-from gossipconf.runtime import agent, settings
-agent.run(settings.load(Path(sys.argv[1])), lambda running: print("ready", flush=True))
+from gossipconf.runtime import process, settings
+process.run(settings.load(Path(sys.argv[1])), lambda running: print("ready", flush=True))
 """
 
 
