@@ -10,7 +10,7 @@ import pytest
 
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, ValueType
-from gossipconf.model.errors import NotAuthorised, UnknownPolicy
+from gossipconf.model.errors import BadSignature, NotAuthorised, UnknownPolicy, WrongCluster
 from gossipconf.protocol.events import PolicyAccepted, PolicyFork
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import Policy, Role, policy_key
@@ -101,6 +101,25 @@ def test_it_needs_the_thresholds_of_both() -> None:
         bench.node.replica.chain.judge(
             policy_change(3, by=("new-1", "new-2", *ROOTS[:2], "alice"), seq=8, settles=settles)
         )
+
+
+def test_what_was_set_aside_can_still_be_verified() -> None:
+    """So that it can be listed: an agent's word for it is not enough."""
+    bench = Bench()
+    give(bench, X, Y, SETTLED)
+    chain = bench.node.replica.chain
+    assert [policy.roles[-1].name for policy in chain.set_aside(2)] == ["zoo"]
+    with pytest.raises(NotAuthorised):
+        chain.judge(BY_ZOE)
+    chain.judge_as_set_aside(BY_ZOE)
+    with pytest.raises(NotAuthorised, match="does not know"):
+        chain.judge_as_set_aside(BY_YAN)
+    with pytest.raises(NotAuthorised, match="no policy 1 was set aside"):
+        chain.judge_as_set_aside(BY_BOB)
+    with pytest.raises(BadSignature):
+        chain.judge_as_set_aside(dataclasses.replace(BY_ZOE, signature=BY_YAN.signature))
+    with pytest.raises(WrongCluster):
+        chain.judge_as_set_aside(signed([Entry("zoo/a", b"z")], "zoe", policy=2, cluster_id=bytes(32)))
 
 
 def test_it_waits_for_the_policies_that_it_settles() -> None:
