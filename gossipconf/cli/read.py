@@ -357,11 +357,13 @@ def _print_history_of_prefix(session: Session, past: Sequence[Past]) -> None:
             _state_in_words(one),
             version_in_line(one.version),
             signer_in_words(session, one.version),
+            short(one.version.change_id),
             escaped(one.version.header.comment),
         )
         for one in past
     ]
-    print_table({"AGE": "left", "KEY": "fold", "STATE": "left", "VALUE": "cut", "BY": "left", "COMMENT": "cut"}, rows)
+    columns = {"AGE": "left", "KEY": "fold", "STATE": "left", "VALUE": "cut", "BY": "left"}
+    print_table(columns | {"CHANGE": "left", "COMMENT": "cut"}, rows)
 
 
 def _state_in_words(one: Past) -> Text:

@@ -88,6 +88,7 @@ class Session:
     def __init__(self, client: Client, cluster: Cluster) -> None:
         """Learn whom we talk to, and its newer policies. Raises WrongCluster or what verifying these raises."""
         self._client = client
+        self._set_aside = set[bytes]()  # changes in history that only a policy without force allows
         self._judged: set[tuple[bytes, tuple[tuple[bytes, bytes], ...]]] = set()
         self.cluster = cluster
         self.chain: PolicyChain = cluster.chain()
@@ -153,7 +154,7 @@ class Session:
             reply = self._client.request("history", key=key, prefix=prefix, limit=left, skip=skip)
             items = field_of(reply, "items", list)
             for raw in items[:left]:
-                yield Past(self._version(raw), field_of(raw, "retired_ms", int))
+                yield Past(self._version(raw, is_past=True), field_of(raw, "retired_ms", int))
             left -= len(items)
             following = field_of(reply, "next", int | None)
             if following is None:
@@ -161,6 +162,10 @@ class Session:
             if following <= skip:
                 raise ControlError(f"the agent's history goes round at row {following}; is it of another version?")
             skip = following
+
+    def is_void(self, version: Version) -> bool:
+        """Whether a floor voids a version of the history, or a settled policy fork."""
+        return self.chain.floors.is_void(version) or version.change_id in self._set_aside
 
     def content_key(self, version: Version) -> bytes:
         """The key that opens the sealed value of `version`, if it is sealed to the agent. Raises SealError."""
@@ -324,11 +329,13 @@ class Session:
     def signer_of(self, version: Version) -> tuple[str, str]:
         """Who signed: the role's name under the policy that the change names (or "root"), and the fingerprint."""
         key = version.header.writer.key
-        policy = self.chain[version.header.policy]
-        names = [role.name for role in policy.roles if key in role.keys]
+        number = version.header.policy
+        in_force = [self.chain[number]] if number <= self.chain.head.version else []
+        roles = [role for policy in (*in_force, *self.chain.set_aside(number)) for role in policy.roles]
+        names = [role.name for role in roles if key in role.keys]
         covering = [
             role.name
-            for role in policy.roles
+            for role in roles
             if key in role.keys and any(covers(prefix, version.entry.key) for prefix in role.prefixes)
         ]
         return (covering or names or ["root"])[0], fingerprint(key)
@@ -359,13 +366,19 @@ class Session:
         versions.sort(key=lambda version: version.entry.variant)
         return Item(key, tuple(versions))
 
-    def _version(self, raw: Any) -> Version:
+    def _version(self, raw: Any, *, is_past: bool = False) -> Version:
         change = self._decode(field_of(raw, "change", bytes))
         index = field_of(raw, "index", int)
         found = next((version for version in versions_of(change) if version.index == index), None)
         if found is None:
             raise ControlError(f"the agent names entry {index} of a change and does not send it")
-        self._judge(change)
+        try:
+            self._judge(change)
+        except Rejected:
+            if not is_past or change.header.policy not in self.chain.forked:
+                raise
+            self.chain.judge_as_set_aside(change)
+            self._set_aside.add(change.id)
         return found
 
     def _judge(self, change: Change) -> None:

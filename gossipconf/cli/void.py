@@ -50,8 +50,9 @@ def list_void(
 ) -> None:
     """List void versions, the newest first.
 
-    Those that this agent had, or that have reached it since. They are kept as long
-    as superseded ones (`history_days`).
+    Those that this agent had, or that have reached it since, and what only a policy
+    allowed that `policy settle` has set aside. They are kept as long as superseded
+    ones (`history_days`).
 
     \b
     Examples:
@@ -138,8 +139,7 @@ def resign(
 
 def _void_under(session: Session, prefix: str) -> Sequence[Past]:
     """What history has under ``prefix`` that is void now, the newest first."""
-    floors = session.chain.floors
-    return [one for one in session.history(None, prefix, LISTED_MAX) if floors.is_void(one.version)]
+    return [one for one in session.history(None, prefix, LISTED_MAX) if session.is_void(one.version)]
 
 
 def _chosen(found: Sequence[Version], names: Sequence[str]) -> Sequence[Version]:

@@ -291,6 +291,31 @@ class PolicyChain:
         if not signatures_checked:
             self._check_signatures(change)
 
+    def set_aside(self, version: int) -> tuple[Policy, ...]:
+        """The policies of this version that a fork has left without force here."""
+        return tuple(policy for _, policy in sorted(self._rivals.get(version, {}).items()))
+
+    def judge_as_set_aside(self, change: Change) -> None:
+        """Raise unless a policy that was set aside allows every entry of ``change`` that is here: it was in force for
+        somebody once, and is void. Raises WrongCluster, NotAuthorised or BadSignature."""
+        if change.header.cluster != self.cluster_id:
+            raise WrongCluster(f"the change belongs to cluster {change.header.cluster.hex()[:8]}…")
+        signers = frozenset(key for key, _ in change.signatures())
+        refusal = NotAuthorised(f"no policy {change.header.policy} was set aside")
+        for policy in self.set_aside(change.header.policy):
+            try:
+                self._check_known(policy, change)
+                for _, entry in change.entries:
+                    self._check_entry(policy, change, entry, signers)
+            except NotAuthorised as error:
+                refusal = error
+                continue
+            message = signed_bytes(change.id)
+            for key, signature in change.signatures():
+                self._verify(key, signature, message)
+            return
+        raise refusal
+
     def accept(self, change: Change) -> Policy | None:
         """Take over the policy that a judged ``change`` carries, if it is the next one or settles a fork; return it.
 

@@ -10,7 +10,7 @@ import pytest
 
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, ValueType
-from gossipconf.model.errors import NotAuthorised, UnknownPolicy
+from gossipconf.model.errors import BadSignature, NotAuthorised, UnknownPolicy, WrongCluster
 from gossipconf.protocol.events import PolicyAccepted, PolicyFork, PublishFailed
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import Policy, Role, policy_key
@@ -166,6 +166,25 @@ def test_held_the_keys_of_former_roots_nobody_settles_between_others_what_is_in_
     again = restarted(bench)
     assert again.node.replica.chain.accepted[1:] == (rotated.id, after.id)
     assert again.node.root == bench.node.root
+
+
+def test_what_was_set_aside_can_still_be_verified() -> None:
+    """So that it can be listed: an agent's word for it is not enough."""
+    bench = Bench()
+    give(bench, X, Y, SETTLED)
+    chain = bench.node.replica.chain
+    assert [policy.roles[-1].name for policy in chain.set_aside(2)] == ["zoo"]
+    with pytest.raises(NotAuthorised):
+        chain.judge(BY_ZOE)
+    chain.judge_as_set_aside(BY_ZOE)
+    with pytest.raises(NotAuthorised, match="does not know"):
+        chain.judge_as_set_aside(BY_YAN)
+    with pytest.raises(NotAuthorised, match="no policy 1 was set aside"):
+        chain.judge_as_set_aside(BY_BOB)
+    with pytest.raises(BadSignature):
+        chain.judge_as_set_aside(dataclasses.replace(BY_ZOE, signature=BY_YAN.signature))
+    with pytest.raises(WrongCluster):
+        chain.judge_as_set_aside(signed([Entry("zoo/a", b"z")], "zoe", policy=2, cluster_id=bytes(32)))
 
 
 def test_it_waits_for_the_policies_that_it_settles() -> None:
