@@ -288,6 +288,12 @@ class Replica:
         self._report(valid, outcome, source)
         return outcome
 
+    def may_return(self, data: bytes) -> bool:
+        """Whether a version from history is neither void nor refused, so that it is worth a `recalled`; signatures are
+        checked there."""
+        valid, _ = self._sift(self.decode(data))
+        return valid is not None and bool(valid.entries) and self._allows(valid)
+
     def recalled(self, found: Iterable[bytes]) -> None:
         """Take what history had of slots where something has become void."""
         waiting, self._recallable = self._recallable, []
