@@ -24,7 +24,7 @@ from ..model.version import Version
 from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
 from ..store.live_set import LiveSet, Outcome
-from ..trust.policy import POLICY_PREFIX, Policy, PolicyChain, policy_changes, policy_key
+from ..trust.policy import POLICY_PREFIX, Policy, PolicyChain, carries_policy, policy_changes, policy_key
 from ..trust.signing import Reservation
 from .environment import Environment, Persist, Reads, Recall, Show
 from .events import (
@@ -310,9 +310,13 @@ class Replica:
 
         A change has room for so many; whoever holds as many keys could push one out that is needed, and every node
         would refuse its own journal at the next start. Then the nodes rather stay apart over who has approved it.
+        The same goes for who has signed a policy: one that settles a fork bears no signature but the roots', and of a
+        bare header nobody knows that it is one's.
         """
         kept = self.live.stored(change.id)
-        if kept is None or not kept.entries or len(kept.approvals) + len(change.approvals) < SIGNATURES_MAX:
+        if kept is None or not kept.entries:
+            return True
+        if len(kept.approvals) + len(change.approvals) < SIGNATURES_MAX and not carries_policy(kept):
             return True
         try:
             self.chain.judge(kept.union(change), signatures_checked=True)
@@ -373,6 +377,9 @@ class Replica:
         was refused or void may be. The former goes to history, from which, and from peers, the latter comes."""
         first = policy.version - 1
 
+        def may_have_signed(change: Change, key: bytes) -> bool:
+            return change.header.policy < first or carries_policy(change) or self.chain.knows(key, change.header.policy)
+
         def is_void(version: Version) -> bool:
             if self.chain.floors.is_void(version):
                 return True
@@ -386,10 +393,12 @@ class Replica:
                 header.header.policy >= first and not self._allows(header)
             )
 
+        # Approvals go first: who may sign by one branch only could otherwise void, by approving it, what both allow.
+        left = self.live.keep_signers(may_have_signed)
         voided = self.live.void(is_void, is_branch_void)
         outcome.retired += voided.retired
-        outcome.touched |= voided.touched
-        outcome.stored |= voided.stored
+        outcome.touched |= left.touched | voided.touched
+        outcome.stored |= left.stored | voided.stored
         if voided.retired:
             self._environment.emit(Voided(tuple(version for version, _ in voided.retired), None))
         self._recallable += self._retiring.values()
