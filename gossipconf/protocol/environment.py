@@ -96,7 +96,8 @@ class Show:
 @dataclass(frozen=True, slots=True)
 class Recall:
     """Look up what history has of these slots, in which something has become void, and of these changes, which are void
-    no longer, or ``everything``; then call `Node.recalled` with it."""
+    no longer, or ``everything``; then call `Node.recalled` with it, once or in parts, but of each key the latest first.
+    What `Replica.may_return` denies can be left out."""
 
     slots: tuple[Slot, ...]
     change_ids: tuple[bytes, ...] = ()

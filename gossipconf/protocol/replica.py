@@ -23,7 +23,7 @@ from ..model.version import Version
 from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
 from ..store.live_set import LiveSet, Outcome
-from ..trust.policy import POLICY_PREFIX, PolicyChain, policy_changes, policy_key
+from ..trust.policy import POLICY_PREFIX, PolicyChain, carries_policy, policy_changes, policy_key
 from ..trust.signing import Reservation
 from .environment import Environment, Persist, Reads, Show
 from .events import (
@@ -275,6 +275,12 @@ class Replica:
         self._report(valid, outcome, source)
         return outcome
 
+    def may_return(self, data: bytes) -> bool:
+        """Whether a version from history is neither void nor refused, so that it is worth a `recalled`; signatures are
+        checked there."""
+        valid, _ = self._void.sift(self.decode(data))
+        return valid is not None and bool(valid.entries) and self._void.allows(valid)
+
     def recalled(self, found: Iterable[bytes]) -> None:
         """Take what history had of slots where something has become void."""
         waiting, self._recallable = self._recallable, []
@@ -291,9 +297,13 @@ class Replica:
 
         A change has room for so many; whoever holds as many keys could push one out that is needed, and every node
         would refuse its own journal at the next start. Then the nodes rather stay apart over who has approved it.
+        The same goes for who has signed a policy: one that settles a fork bears no signature but the roots', and of a
+        bare header nobody knows that it is one's.
         """
         kept = self.live.stored(change.id)
-        if kept is None or not kept.entries or len(kept.approvals) + len(change.approvals) < SIGNATURES_MAX:
+        if kept is None or not kept.entries:
+            return True
+        if len(kept.approvals) + len(change.approvals) < SIGNATURES_MAX and not carries_policy(kept):
             return True
         try:
             self.chain.judge(kept.union(change), signatures_checked=True)

@@ -13,7 +13,7 @@ from ..model.change import Change
 from ..model.errors import Rejected
 from ..model.version import Version
 from ..store.live_set import LiveSet, Outcome
-from ..trust.policy import Policy, PolicyChain
+from ..trust.policy import Policy, PolicyChain, carries_policy
 from .environment import Environment, Recall
 from .events import Voided
 
@@ -95,17 +95,26 @@ class Void:
         first = policy.version - 1
         floors = self._chain.floors
 
+        def may_have_signed(change: Change, key: bytes) -> bool:
+            return (
+                change.header.policy < first or carries_policy(change) or self._chain.knows(key, change.header.policy)
+            )
+
         def is_void(version: Version) -> bool:
             if floors.is_void(version):
                 return True
             kept = live.stored(version.change_id)
             return (
-                version.header.policy >= first and kept is not None and not self._allows(kept.restrict({version.index}))
+                version.header.policy >= first and kept is not None and not self.allows(kept.restrict({version.index}))
             )
 
         def is_branch_void(header: Change) -> bool:
-            return floors.is_branch_void(header) or (header.header.policy >= first and not self._allows(header))
+            return floors.is_branch_void(header) or (header.header.policy >= first and not self.allows(header))
 
+        # Approvals go first: who may sign by one branch only could otherwise void, by approving it, what both allow.
+        left = live.keep_signers(may_have_signed)
+        outcome.touched |= left.touched
+        outcome.stored |= left.stored
         self._remove(live, is_void, is_branch_void, outcome)
         return Recall((), (), everything=True)
 
@@ -126,7 +135,8 @@ class Void:
             self._environment.emit(Voided(versions, None))
         return versions
 
-    def _allows(self, change: Change) -> bool:
+    def allows(self, change: Change) -> bool:
+        """Whether the policies in force allow ``change``, signatures apart."""
         try:
             self._chain.judge(change, signatures_checked=True)
         except Rejected:

@@ -51,14 +51,12 @@ from .link import Link
 from .own_identity import IdentityEvent, NodeRevoked, OwnIdentity
 from .pki import PeerIdentity
 from .reads import ReadView
+from .recollection import recollect
 from .renewer import Renewer
 from .settings import AgentSettings
 from .transport import Transport, TransportEvents, TransportLimits
 from .writer import JournalWriter
 
-RECALLED_MAX: Final = 1_000
-"""Versions of one key that are looked up when something of it has become void, the latest: older ones are superseded
-by these."""
 MERGED_AT_ONCE: Final = 64
 """Changes of a checkpoint merged before others have their turn: about 10 ms of signatures."""
 FAREWELL_S: Final = 3.0
@@ -434,12 +432,12 @@ class Agent:
         self._input(lambda: self.node.persisted(self.now(), persist.token, error))
 
     async def _recall(self, recall: Recall) -> None:
-        found: list[bytes] = []
-        if recall.change_ids or recall.everything:
-            found = await self.writer.history_of(None if recall.everything else recall.change_ids)
-        for key in dict.fromkeys(key for key, _ in recall.slots):
-            found += [row.data for row in await self.writer.history(key=key, prefix=None, limit=RECALLED_MAX)]
-        self._input(lambda: self.node.recalled(self.now(), found))
+        await recollect(
+            recall,
+            self.writer,
+            self.node.replica.may_return,
+            lambda found: self._input(lambda: self.node.recalled(self.now(), found)),
+        )
 
     # -- outputs ----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -75,11 +75,10 @@ class JournalWriter:
         async with self._lock:
             return await trio.to_thread.run_sync(lambda: self._journal.history(key=key, prefix=prefix, limit=limit))
 
-    async def history_of(self, change_ids: Collection[bytes] | None) -> list[bytes]:
-        """The bytes of every superseded or void version of these changes, None: of all."""
-        wanted = None if change_ids is None else frozenset(change_ids)
-        async with self._lock:
-            return await trio.to_thread.run_sync(lambda: list(self._journal.history_of(wanted)))
+    async def history_after(self, place: tuple[str, bytes], *, key: str | None, limit: int) -> list[Retire]:
+        """Retired versions by key and version id, those after ``place``."""
+        async with self._lock:  # given back after each of many calls: a publish waits for one
+            return await trio.to_thread.run_sync(lambda: self._journal.history_after(place, key=key, limit=limit))
 
     async def sweep_history(self, days: int, now_ms: Callable[[], int]) -> None:
         """Forget history older than ``days``, for ever."""

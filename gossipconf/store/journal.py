@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -225,25 +225,20 @@ class Journal:
             )
             return [Retire(*checked_retired(row)) for row in rows]
 
-    def history_of(self, change_ids: Container[bytes] | None) -> Iterator[bytes]:
-        """The bytes of every retired version of these changes, None: of all. Reads all of history. Raises
-        JournalCorrupt."""
-        after = ("", b"")
-        while True:
-            with self._reading():
-                rows = [
-                    checked_retired(row)
-                    for row in self._database.execute(
-                        f"SELECT {RETIRED_COLUMNS} FROM retired"  # noqa: S608 -- constant
-                        " WHERE (key, version_id) > (?, ?) ORDER BY key, version_id LIMIT ?",
-                        (*after, _READ_ROWS),
-                    )
-                ]
-            retired = [Retire(*row) for row in rows]
-            yield from (one.data for one in retired if change_ids is None or one.change_id in change_ids)
-            if len(retired) < _READ_ROWS:
-                return
-            after = (retired[-1].key, retired[-1].version_id)
+    def history_after(self, place: tuple[str, bytes], *, key: str | None = None, limit: int) -> list[Retire]:
+        """At most ``limit`` retired versions after ``place``, by key and version id; with ``key`` of this key only.
+
+        For who reads all of history and holds up nobody. Raises InvalidInput and JournalCorrupt.
+        """
+        _check_limit(limit)
+        where, values = ("", []) if key is None else ("AND key = ?", [key])
+        with self._reading():
+            rows = self._database.execute(
+                f"SELECT {RETIRED_COLUMNS} FROM retired"  # noqa: S608 -- constants
+                f" WHERE (key, version_id) > (?, ?) {where} ORDER BY key, version_id LIMIT ?",
+                [*place, *values, limit],
+            )
+            return [Retire(*checked_retired(row)) for row in rows]
 
     def retired_headers(self, limit: int) -> list[tuple[bytes, int, bytes, bytes]]:
         """(writer, seq, change_id, data) of the last retired version of each change, newest first.

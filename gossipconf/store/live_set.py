@@ -31,7 +31,7 @@ import itertools
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from ..model.change import Change
@@ -310,6 +310,17 @@ class LiveSet:
         self.bury(version for version, _ in outcome.retired)
         return outcome
 
+    def keep_signers(self, may_have_signed: Callable[[Change, bytes], bool]) -> Outcome:
+        """Forget approvals: of each change that is kept those by keys that may not have signed it."""
+        outcome = Outcome()
+        for kept in [one for one in self._kept.values() if one.approvals]:
+            left = tuple(pair for pair in kept.approvals if may_have_signed(kept, pair[0]))
+            if left != kept.approvals:
+                self._kept[kept.id] = replace(kept, approvals=left)
+                outcome.stored[kept.id] = None
+                self._count_signers(kept.id, kept.approvals, left, outcome)
+        return outcome
+
     def _count_branches(self, is_branch_void: Callable[[Change], bool], outcome: Outcome) -> None:
         """Note which kept changes are no branches of forks now; those that are again may make one."""
         void = {one for one, kept in self._kept.items() if is_branch_void(_bare(kept))}
@@ -436,8 +447,13 @@ class LiveSet:
         if kept is None:
             retired = self._retired.get((change.writer_id, change.header.seq))
             earlier = retired if retired is not None and retired.id == change.id else self._branches.get(change.id)
-            if earlier is not None and 0 < len(earlier.approvals) < SIGNATURES_MAX - len(change.approvals):
-                change = change.union(earlier)  # never so many that one which is needed would give way
+            # Never so many that one which is needed would give way; and who may sign a policy no bare header tells.
+            if (
+                earlier is not None
+                and 0 < len(earlier.approvals) < SIGNATURES_MAX - len(change.approvals)
+                and not carries_policy(change)
+            ):
+                change = change.union(earlier)
             self._kept[change.id] = change
             insort(self._places.setdefault(change.writer_id, []), change.place)
             outcome.stored[change.id] = None

@@ -214,6 +214,10 @@ class Policy:
             settles=_settled(fields[POLICY_FIELDS]) if len(fields) > POLICY_FIELDS else (),
         )
 
+    def knows(self, key: bytes) -> bool:
+        """Whether ``key`` is a root's or in a role."""
+        return key in self.roots or any(key in role.keys for role in self.roles)
+
 
 class PolicyChain:
     """The policies that a node has accepted, from the genesis on, and its judge of changes."""
@@ -265,6 +269,10 @@ class PolicyChain:
         if version >= len(self._policies):
             raise UnknownPolicy(f"the change names policy {version}, the newest here is {self.head.version}")
         return self._policies[version]
+
+    def knows(self, key: bytes, version: int) -> bool:
+        """Whether ``key`` may sign anything that names policy ``version``, as far as is known here."""
+        return version > self.head.version or self._policies[version].knows(key)
 
     def judge(self, change: Change, *, signatures_checked: bool = False) -> None:
         """Raise unless the policy that ``change`` names allows every entry that is here.
@@ -403,7 +411,7 @@ class PolicyChain:
         those that count no longer fit.
         """
         for key, _ in change.signatures():
-            if key not in policy.roots and not any(key in role.keys for role in policy.roles):
+            if not policy.knows(key):
                 raise NotAuthorised(
                     f"the change is signed by {fingerprint(key)}, which policy {policy.version} does not know"
                 )

@@ -14,6 +14,7 @@ from gossipconf.model.errors import BadSignature, NotAuthorised, UnknownPolicy, 
 from gossipconf.protocol.events import PolicyAccepted, PolicyFork, PublishFailed
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import Policy, Role, policy_key
+from gossipconf.trust.signing import approve
 from gossipconf_sim.run.checkers import violations
 from tests.protocol.test_void import give, headers_below, restarted, settle, values
 from tests.protocol.wire import Bench, Tapped, change
@@ -113,6 +114,27 @@ def test_a_publish_that_a_settlement_overtakes_on_the_way_to_the_disk_fails() ->
     assert values(bench, "zoo/a") == []
     assert late.versions[0].id in bench.disk.retired, "it can be listed, and signed anew"
     assert restarted(bench).node.root == bench.node.root
+
+
+def test_held_a_key_of_no_root_its_approval_spoils_no_settlement() -> None:
+    """A bare header may bear any known key's approval; joined to the policy it would make of it what no node takes."""
+    header = approve(SETTLED, signer("alice")).restrict(())
+    full = approve(SETTLED, signer(ROOTS[2])).restrict(())
+    for order in ((SETTLED, header, full), (header, full, SETTLED, full), (full, SETTLED, header, full)):
+        bench = Bench()
+        give(bench, X, Y, *order)
+        policy = bench.node.replica.live.part(SETTLED.id)
+        assert policy is not None
+        assert {key for key, _ in policy.signatures()} == set(ROOT_KEYS)
+        assert restarted(bench).node.root == bench.node.root
+
+
+def test_held_a_key_of_one_branch_its_approval_voids_nothing_that_both_allow() -> None:
+    bench, other = Bench("m"), Bench("n")
+    give(bench, X, Y, approve(BY_ALICE, signer("zoe")), SETTLED)
+    give(other, Y, X, BY_ALICE, SETTLED)
+    assert values(bench, "a") == [b"1"]
+    assert bench.node.root == other.node.root == restarted(bench).node.root
 
 
 def test_it_needs_the_thresholds_of_both() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from gossipconf.runtime.pki import issue_node
 from gossipconf.runtime.ticket import create_ticket, load_ticket
 from gossipconf.trust.cluster import sign_policy
+from gossipconf.trust.floor import Floor, keeping
 from gossipconf.trust.membership import Membership, with_membership
 from gossipconf.trust.policy import Policy
 from gossipconf.trust.signing import Reservation
@@ -121,3 +123,22 @@ async def test_who_is_pardoned_comes_back(site: Site, tmp_path: Path) -> None:
         await decree(a, Membership())
         await fleet.linked(a, b)
         await fleet.settled(a, b)
+
+
+async def test_a_value_that_a_stolen_key_has_replaced_again_and_again_comes_back(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More often than versions are looked up, so that a node which looked at the latest only would find none."""
+    monkeypatch.setattr("gossipconf.runtime.recollection.RECALLED_MAX", 2)
+    async with fleet_of(site, tmp_path) as fleet:
+        a = await fleet.start("a")
+        good = await publish(a, "key", b"good")
+        for number in range(5):
+            await publish(a, "key", str(number).encode())
+        await a.writer.flushed()
+        chain = a.node.replica.chain
+        floor = Floor(b"", "", chain.head.version, keeping(good.versions))
+        policy = replace(chain.head, version=chain.head.version + 1, floors=(floor,))
+        with trio.fail_after(HANG_S):
+            await a.publish(sign_policy(chain, policy, [ROOT], now_ms=NOW_MS, reservation=Reservation(b"policies", 2)))
+        await fleet.until(lambda: a.value("key") == b"good")

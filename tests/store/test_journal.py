@@ -150,6 +150,13 @@ class Model:
         for prefix in ("a/b", "a/b/"):
             assert journal.history(prefix=prefix, limit=99) == under
         assert journal.history(prefix="", limit=99) == newest
+        by_place = sorted(newest, key=lambda v: (v.key.encode(), v.version_id))
+        assert journal.history_after(("", b""), limit=99) == by_place
+        assert journal.history_after(("", b""), limit=2) == by_place[:2]
+        for place in by_place[:3]:
+            later = journal.history_after((place.key, place.version_id), limit=99)
+            assert later == by_place[by_place.index(place) + 1 :]
+        assert journal.history_after(("", b""), key="a/b", limit=99) == [v for v in by_place if v.key == "a/b"]
         assert journal.retired_headers(99) == self.headers()
         assert journal.retired_headers(2) == self.headers()[:2]
 
