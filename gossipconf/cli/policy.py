@@ -168,10 +168,9 @@ def edit(
     if source is None:
         policy = edited(to_text(head, known.cluster.genesis.name), path, head)
     else:
-        data = (
-            sys.stdin.buffer.read(VALUE_BYTES_MAX + 1) if source == "-" else read_bounded(Path(source), VALUE_BYTES_MAX)
-        )
-        policy = from_bytes(data, "stdin" if source == "-" else source, head)
+        is_stdin = source == "-"
+        data = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1) if is_stdin else read_bounded(Path(source), VALUE_BYTES_MAX)
+        policy = from_bytes(data, "stdin" if is_stdin else source, head)
     steps = differences(head, policy)
     if not steps:
         say(f"nothing differs from policy {head.version}; no draft is made")

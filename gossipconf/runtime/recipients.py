@@ -55,11 +55,10 @@ class Authority:
     def load(cls, path: Path, cluster_id: bytes, membership: Membership) -> Authority:
         """Read CA certificates. Raises KeyFileError."""
         try:
-            return cls(
-                path, tuple(x509.load_pem_x509_certificates(read_bounded(path, FILE_BYTES_MAX))), cluster_id, membership
-            )
+            roots = tuple(x509.load_pem_x509_certificates(read_bounded(path, FILE_BYTES_MAX)))
         except ValueError:
             raise KeyFileError(f"{path}: not a PEM certificate") from None
+        return cls(path, roots, cluster_id, membership)
 
     def recipient(self, leaf: x509.Certificate, others: Sequence[x509.Certificate], where: Path) -> Recipient:
         """Whom the node certificate ``leaf`` certifies; ``others`` may be between it and a CA. Raises KeyFileError."""

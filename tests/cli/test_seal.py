@@ -369,7 +369,7 @@ def test_a_variant_stays_what_it_is(home, run):
         data = seal(Opened(ValueType.TEXT, SECRET), place, [public], bytes(SEAL_RANDOM_BYTES))
         match = (MatchTerm(MatchKind.EQUAL, "zone", ("eu",)),)
         session.publish([put("variant/pw", data, ValueType.SEALED, variant="canary", match=match)], target.signer(None))
-        assert "~ variant/pw (canary)  " in run("seal", "rotate", "variant", "--seal-to", "b", "--agent", "nodes/a").out
+        assert "~ variant/pw [canary]  " in run("seal", "rotate", "variant", "--seal-to", "b", "--agent", "nodes/a").out
         (version,) = session.get("variant/pw").versions
         assert (version.entry.variant, version.entry.match) == ("canary", match)
 
