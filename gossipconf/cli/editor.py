@@ -13,8 +13,8 @@ from typing import Final
 
 from ..model.errors import InvalidInput
 from ..model.limits import VALUE_BYTES_MAX
+from ..trust.files import read_bounded
 from ..trust.policy import Policy
-from ..trust.proposal import read_file
 from .rules import from_bytes
 
 EDITOR: Final = "vi"
@@ -51,4 +51,4 @@ def _returned(text: str) -> bytes:
             raise InvalidInput(f"the editor {command[0]!r} cannot be started: {error.strerror}; set EDITOR") from None
         if ended.returncode:
             raise InvalidInput(f"the editor {command[0]!r} ended with code {ended.returncode}; no draft is made")
-        return read_file(path, VALUE_BYTES_MAX)
+        return read_bounded(path, VALUE_BYTES_MAX)

@@ -44,6 +44,9 @@ COLUMN_CHARACTERS_MIN: Final = {"cut": 8, "fold": 24}
 SHORT_ID_DIGITS: Final = 10
 """Hex digits of an id that people see: 40 bits name one change among millions."""
 
+SHORT_KEY_CHARACTERS: Final = 8
+"""Of a fingerprint in a table: 48 bits, for people who know the few keys of a role."""
+
 
 def stdout() -> Console:
     """The console for results; made when needed, because tests and pagers replace the stream."""
@@ -232,7 +235,7 @@ def signer_in_words(session: Session, version: Version) -> str:
     role, fingerprint = session.signer_of(version)
     policy = session.chain[version.header.policy]
     sharing = next((len(one.keys) for one in policy.roles if one.name == role), len(policy.roots))
-    return escaped(role) if sharing == 1 else f"{escaped(role)} {fingerprint[7:15]}"
+    return escaped(role) if sharing == 1 else f"{escaped(role)} {short_key(fingerprint)}"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -269,6 +272,11 @@ def moment(time_ms: int) -> str:
 def short(identity: bytes) -> str:
     """The beginning of an id, in hex."""
     return identity.hex()[:SHORT_ID_DIGITS]
+
+
+def short_key(fingerprint: str) -> str:
+    """The beginning of a fingerprint as OpenSSH shows it, past its SHA256: to tell a few keys apart."""
+    return fingerprint.removeprefix("SHA256:")[:SHORT_KEY_CHARACTERS]
 
 
 # -- JSON -----------------------------------------------------------------------------------------

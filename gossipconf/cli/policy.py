@@ -21,11 +21,12 @@ from ..model.errors import AgentUnreachable, InvalidInput, NotAuthorised, Reject
 from ..model.limits import VALUE_BYTES_MAX
 from ..trust.cluster import Cluster
 from ..trust.draft import Draft
+from ..trust.files import read_bounded
 from ..trust.keys import fingerprint
 from ..trust.narrowing import Loss, bare, floors_for, losses
 from ..trust.pledge import pledge_file
 from ..trust.policy import Policy, PolicyChain, carried
-from ..trust.proposal import Support, read_file
+from ..trust.proposal import Support
 from .change_id import begins
 from .drafting import NewDraftArgument, live_versions, new_draft, print_steps, save_draft, say_drafted
 from .editor import edited
@@ -171,8 +172,9 @@ def edit(
     if source is None:
         policy = edited(to_text(head, known.cluster.genesis.name), path, head)
     else:
-        data = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1) if source == "-" else read_file(Path(source), VALUE_BYTES_MAX)
-        policy = from_bytes(data, "stdin" if source == "-" else source, head)
+        is_stdin = source == "-"
+        data = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1) if is_stdin else read_bounded(Path(source), VALUE_BYTES_MAX)
+        policy = from_bytes(data, "stdin" if is_stdin else source, head)
     steps = differences(head, policy)
     if not steps:
         say(f"nothing differs from policy {head.version}; no draft is made")

@@ -42,6 +42,7 @@ from .output import (
     print_table,
     say,
     short,
+    short_key,
     slot_in_words,
     value_in_line,
     version_in_line,
@@ -313,9 +314,8 @@ def _has_moved(one: Proposed, items: Mapping[str, Item]) -> bool:
 
 def _name(session: Session, change: Change, key: bytes) -> str:
     """A signer in a table: its role under the change's policy, and the first letters of its fingerprint."""
-    policy = session.chain[change.header.policy]
-    role = next((role.name for role in policy.roles if key in role.keys), "root")
-    return f"{role} {fingerprint(key)[7:15]}"
+    _, entry = change.entries[0]
+    return f"{session.role_of(key, change.header.policy, entry.key)} {short_key(fingerprint(key))}"
 
 
 def _json_proposal(session: Session, one: Proposed, items: Mapping[str, Item]) -> dict[str, Any]:

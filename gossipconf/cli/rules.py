@@ -24,6 +24,7 @@ from ..trust.floor import Floor
 from ..trust.keys import fingerprint, public_line
 from ..trust.membership import FINGERPRINT_BYTES, is_membership
 from ..trust.policy import OPERATIONS, Policy, Role
+from .output import count, short
 
 if TYPE_CHECKING:
     from .syntax import Tree
@@ -142,7 +143,7 @@ def differences(before: Policy, after: Policy) -> list[Step]:
             steps.append(Step("~", words))
     steps += [Step("-", _floor_in_words(floor)) for floor in after.floors]
     if after.settles:
-        steps.append(Step("~", f"in force: policy {after.version - 1} of change {after.settles[0].hex()[:8]}"))
+        steps.append(Step("~", f"in force: policy {after.version - 1} of change {short(after.settles[0])}"))
     return steps
 
 
@@ -175,7 +176,7 @@ def _floor_in_words(floor: Floor) -> str:
     where = f" under {floor.prefix!r}" if floor.prefix else ""
     return (
         f"void: what {whose} has signed{where} under policy {floor.policy_max} or earlier, "
-        f"but for {len(floor.kept):,} changes"
+        f"but for {count(len(floor.kept), 'change')}"
     )
 
 

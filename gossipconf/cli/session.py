@@ -329,16 +329,15 @@ class Session:
     def signer_of(self, version: Version) -> tuple[str, str]:
         """Who signed: the role's name under the policy that the change names (or "root"), and the fingerprint."""
         key = version.header.writer.key
-        number = version.header.policy
-        in_force = [self.chain[number]] if number <= self.chain.head.version else []
-        roles = [role for policy in (*in_force, *self.chain.set_aside(number)) for role in policy.roles]
-        names = [role.name for role in roles if key in role.keys]
-        covering = [
-            role.name
-            for role in roles
-            if key in role.keys and any(covers(prefix, version.entry.key) for prefix in role.prefixes)
-        ]
-        return (covering or names or ["root"])[0], fingerprint(key)
+        return self.role_of(key, version.header.policy, version.entry.key), fingerprint(key)
+
+    def role_of(self, key: bytes, policy: int, at: str) -> str:
+        """The role in which the holder of `key` signs for the key `at` under a policy, or "root"."""
+        in_force = [self.chain[policy]] if policy <= self.chain.head.version else []
+        known = (*in_force, *self.chain.set_aside(policy))
+        roles = [role for one in known for role in one.roles if key in role.keys]
+        covering = [role for role in roles if any(covers(prefix, at) for prefix in role.prefixes)]
+        return next((role.name for role in (*covering, *roles)), "root")
 
     def _learn(self, encoded: Sequence[Any]) -> None:
         """Follow the policy chain as far as the agent knows it."""

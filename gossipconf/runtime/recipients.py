@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from ..model.errors import FormatError, KeyFileError, TransportError
+from ..trust.files import read_bounded
 from ..trust.membership import Membership
 from ..trust.recipient import read_public_pem
 from .certification import NotCertified, check_certified
@@ -54,9 +55,10 @@ class Authority:
     def load(cls, path: Path, cluster_id: bytes, membership: Membership) -> Authority:
         """Read CA certificates. Raises KeyFileError."""
         try:
-            return cls(path, tuple(x509.load_pem_x509_certificates(_read(path))), cluster_id, membership)
+            roots = tuple(x509.load_pem_x509_certificates(read_bounded(path, FILE_BYTES_MAX)))
         except ValueError:
             raise KeyFileError(f"{path}: not a PEM certificate") from None
+        return cls(path, roots, cluster_id, membership)
 
     def recipient(self, leaf: x509.Certificate, others: Sequence[x509.Certificate], where: Path) -> Recipient:
         """Whom the node certificate ``leaf`` certifies; ``others`` may be between it and a CA. Raises KeyFileError."""
@@ -105,7 +107,7 @@ def read_recipients(path: Path, authority: Authority) -> tuple[Recipient, ...]:
 
 
 def _of_file(path: Path, authority: Authority) -> Iterator[Recipient]:
-    blocks = [(match[1], match[0]) for match in _BLOCK.finditer(_read(path))]
+    blocks = [(match[1], match[0]) for match in _BLOCK.finditer(read_bounded(path, FILE_BYTES_MAX))]
     if not blocks:
         raise KeyFileError(
             f"{path} has neither certificates nor X25519 public keys in PEM; make a key with: gossipconf seal key FILE"
@@ -135,17 +137,6 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (x509.ExtensionNotFound, ValueError):
         return False
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > FILE_BYTES_MAX:
-        raise KeyFileError(f"{path} is larger than {FILE_BYTES_MAX} bytes; split it")
-    return data
 
 
 def _now() -> datetime:

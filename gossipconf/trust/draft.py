@@ -17,11 +17,11 @@ from ..model.encoding import as_array, as_bytes, decode, encode
 from ..model.errors import InvalidInput, KeyFileError, NotAuthorised, Rejected
 from ..model.limits import CHANGE_BYTES_MAX, FORM_BYTES_MAX, VALUE_BYTES_MAX
 from .cluster import POLICIES_MAX, Cluster, draft_policy
-from .files import replace_file, write_new
+from .files import read_bounded, replace_file, write_new
 from .keys import Signer, fingerprint
 from .pledge import pledge
 from .policy import Policy, PolicyChain, policy_key
-from .proposal import Support, check_file, check_proposal, read_file
+from .proposal import Support, check_file, check_proposal
 from .signing import Reservation, approve
 
 DRAFT_FILE_VERSION: Final = 1
@@ -102,7 +102,7 @@ class Draft:
     @classmethod
     def load(cls, path: Path, cluster: Cluster) -> Draft:
         """Read a draft of ``cluster``; nothing of it is verified yet. Raises KeyFileError naming it, or Rejected."""
-        data = read_file(path, FILE_BYTES_MAX)
+        data = read_bounded(path, FILE_BYTES_MAX)
         cluster_id = cluster.genesis.cluster_id
         try:
             fields = as_array(decode(data, "a draft", FILE_BYTES_MAX), "a draft")

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and in place of another only where that is asked for."""
+"""Files that appear whole or not at all, in place of another only where asked for, and are read up to a limit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ import tempfile
 from pathlib import Path
 
 from ..model.errors import KeyFileError
+
+
+def read_bounded(path: Path, size_max: int) -> bytes:
+    """The bytes of a file that has ``size_max`` at most. Raises KeyFileError naming it."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(size_max + 1)
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > size_max:
+        raise KeyFileError(f"{path} is larger than {size_max} bytes, the limit of such a file; is it another one?")
+    return data
 
 
 def write_new(path: Path, data: bytes, mode: int) -> None:

@@ -23,15 +23,15 @@ def losses(before: Policy, after: Policy) -> tuple[Loss, ...]:
 
     What is said of nodes gives nobody a right to write: a pardoned certificate has lost nothing.
     """
-    left = {key for role in after.roles if not is_membership(role) for key in role.keys}
+    left = {key for role in _writers(after) for key in role.keys}
     found: dict[Loss, None] = {}
-    for role in before.roles:
-        for key in () if is_membership(role) else role.keys:
+    for role in _writers(before):
+        for key in role.keys:
             if key not in left:
                 found[key, ""] = None
                 continue
             for prefix in role.prefixes:
-                if not any(key in other.keys and _gives(other, role, prefix) for other in after.roles):
+                if not any(key in other.keys and _gives(other, role, prefix) for other in _writers(after)):
                     found[key, prefix] = None
     return tuple(sorted(found))
 
@@ -52,6 +52,11 @@ def floors_for(lost: Iterable[Loss], policy_max: int, live: Iterable[Version]) -
         kept = [one for one in versions if floor.has_in_scope(one.header.writer.key, one.header.policy, one.entry.key)]
         made.append(Floor(key, prefix, policy_max, keeping(kept)))
     return tuple(made)
+
+
+def _writers(policy: Policy) -> list[Role]:
+    """The roles that say who may write. In those that speak of nodes a key is a certificate, which signs nothing."""
+    return [role for role in policy.roles if not is_membership(role)]
 
 
 def _gives(role: Role, lost: Role, prefix: str) -> bool:

@@ -18,7 +18,7 @@ from ..model.entry import Entry
 from ..model.errors import InvalidInput, KeyFileError, NotAuthorised
 from ..model.key import covers
 from ..model.limits import FORM_BYTES_MAX
-from .files import replace_file, write_new
+from .files import read_bounded, replace_file, write_new
 from .keys import fingerprint
 from .policy import POLICY_PREFIX, Policy, PolicyChain, Role
 
@@ -81,7 +81,7 @@ def save_proposal(path: Path, change: Change, *, is_new: bool) -> None:
 
 def load_proposal(path: Path, cluster_id: bytes) -> Change:
     """Read a proposal's file; nothing of it is verified yet. Raises KeyFileError naming it, or Rejected."""
-    data = read_file(path, FILE_BYTES_MAX)
+    data = read_bounded(path, FILE_BYTES_MAX)
     try:
         fields = as_array(decode(data, "a proposal", FILE_BYTES_MAX), "a proposal")
         kind = check_file(fields, PROPOSAL_FILE_VERSION)
@@ -96,18 +96,6 @@ def check_file(fields: tuple[object, ...] | list[object], version: int) -> str:
     """What kind of proposal an array of fields holds. Raises FormatError."""
     as_int(fields[0] if fields else None, "the file's version", version, version)
     return as_text(fields[1] if len(fields) > 1 else None, "the kind of the proposal", 64)
-
-
-def read_file(path: Path, size_max: int) -> bytes:
-    """The bytes of a file that should be small. Raises KeyFileError naming it."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(size_max + 1)
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > size_max:
-        raise KeyFileError(f"{path} is larger than any proposal: more than {size_max} bytes")
-    return data
 
 
 def _roles_for(policy: Policy, writer: bytes, entry: Entry) -> list[Role]:
