@@ -16,7 +16,7 @@ import typer
 from ..model.entry import Slot
 from ..model.errors import InvalidInput
 from ..model.version import Version
-from ..trust.draft import Draft
+from ..trust.draft import Draft, check_undisputed
 from ..trust.floor import KEPT_MAX, Floors
 from ..trust.keys import fingerprint
 from ..trust.narrowing import floors_for
@@ -64,6 +64,7 @@ def revoke(
     """
     with open_session(Target.find(cluster, agent)) as session:
         head = session.chain.head
+        check_undisputed(session.chain)
         public = _named(key, head)
         path = path or Path(f"policy-{head.version + 1}.draft")
         if path.exists():
