@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from ..model.errors import InvalidInput
 from ..model.key import check_prefix
 from ..trust.floor import Floor
 from ..trust.keys import fingerprint
+from ..trust.membership import FINGERPRINT_BYTES, ISSUERS, REVOKED, is_kind
 from ..trust.policy import OPERATIONS, Policy, Role
 
 if TYPE_CHECKING:
@@ -34,7 +36,12 @@ HELP: Final = """\
 # roots:  who signs the next policy; the threshold must be above half of them.
 # roles:  keys (lines of .pub files), prefixes ("" is every key but the system's), operations
 #         (put, delete, stage, snapshot; default put and delete), approvals: signatures needed (default 1).
+#         _revoked: prefixes _nodes/NAME, and as keys the fingerprints of certificates that `pki show` prints.
+#         _issuers: prefixes _nodes/NAME.
 """
+
+CERTIFICATE: Final = re.compile(rf"SHA256:([0-9a-fA-F]{{{2 * FINGERPRINT_BYTES}}})")
+"""A certificate's fingerprint as `pki show` and `pki ticket` print it."""
 
 
 def to_text(policy: Policy, cluster_name: str) -> str:
@@ -46,7 +53,7 @@ def to_text(policy: Policy, cluster_name: str) -> str:
         prefixes = ", ".join(json.dumps(prefix, ensure_ascii=False) for prefix in role.prefixes)
         lines += [
             f"  {json.dumps(role.name, ensure_ascii=False)}:",
-            *_keys_in_lines(role.keys, "    "),
+            *(_certificates_in_lines if is_kind(role.name, REVOKED) else _keys_in_lines)(role.keys, "    "),
             f"    prefixes: [{prefixes}]",
             f"    operations: [{', '.join(role.operations)}]",
             f"    approvals: {role.approvals}",
@@ -77,7 +84,10 @@ def to_json(policy: Policy) -> dict[str, Any]:
         "roles": [
             {
                 "name": role.name,
-                "keys": [key_in_json(key) for key in role.keys],
+                "keys": [
+                    {"certificate": _certificate(key)} if is_kind(role.name, REVOKED) else key_in_json(key)
+                    for key in role.keys
+                ],
                 "prefixes": list(role.prefixes),
                 "operations": list(role.operations),
                 "approvals": role.approvals,
@@ -138,7 +148,10 @@ def _role_steps(name: str, before: Role | None, after: Role | None) -> Iterator[
     if before is None:
         yield Step("+", f"{what}: {_role_in_words(after)}")
         before = replace(after, keys=())
-    yield from _key_steps(f"{what} key", before.keys, after.keys)
+    if is_kind(name, REVOKED):
+        yield from _key_steps(f"{what} certificate", before.keys, after.keys, _certificate)
+    else:
+        yield from _key_steps(f"{what} key", before.keys, after.keys)
     for noun, old, new in (
         ("prefix", before.prefixes, after.prefixes),
         ("operation", before.operations, after.operations),
@@ -162,12 +175,25 @@ def _floor_in_words(floor: Floor) -> str:
 
 def _role_in_words(role: Role) -> str:
     prefixes = ", ".join(map(_quoted, role.prefixes)) or "nothing"
+    if _is_about_nodes(role.name) and not role.operations:
+        return prefixes if role.prefixes else "no nodes"
     return f"{', '.join(role.operations) or 'nothing'} under {prefixes}, signatures needed: {role.approvals}"
 
 
-def _key_steps(what: str, before: Sequence[bytes], after: Sequence[bytes]) -> Iterator[Step]:
-    yield from (Step("-", f"{what} {fingerprint(key)}", narrows=True) for key in before if key not in after)
-    yield from (Step("+", f"{what} {fingerprint(key)}") for key in after if key not in before)
+def _key_steps(
+    what: str, before: Sequence[bytes], after: Sequence[bytes], named: Callable[[bytes], str] = fingerprint
+) -> Iterator[Step]:
+    yield from (Step("-", f"{what} {named(key)}", narrows=True) for key in before if key not in after)
+    yield from (Step("+", f"{what} {named(key)}") for key in after if key not in before)
+
+
+def _is_about_nodes(name: str) -> bool:
+    """Whether a role of this name lets nobody write, and says something of nodes."""
+    return is_kind(name, ISSUERS) or is_kind(name, REVOKED)
+
+
+def _certificate(digest: bytes) -> str:
+    return f"SHA256:{digest.hex()}"
 
 
 def _quoted(text: str) -> str:
@@ -211,14 +237,18 @@ class _Reader:
     def _role(self, name: str, value: object) -> Role:
         path = ("roles", name)
         fields = self._mapping(value, path, ROLE_FIELDS)
-        keys = self._keys(fields.get("keys"), (*path, "keys"))
-        prefixes = self._texts(fields.get("prefixes"), (*path, "prefixes"))
+        about_nodes = _is_about_nodes(name)
+        read_keys = self._certificates if is_kind(name, REVOKED) else self._keys
+        keys = read_keys(fields.get("keys", [] if about_nodes else None), (*path, "keys"))
+        prefixes = self._texts(fields.get("prefixes", [] if about_nodes else None), (*path, "prefixes"))
         for prefix in prefixes:
             try:
                 check_prefix(prefix)
             except InvalidInput as error:
                 raise self._wrong((*path, "prefixes"), f"{prefix!r}: {error}", item=prefix) from None
-        operations = self._texts(fields.get("operations", ["put", "delete"]), (*path, "operations"))
+        operations = self._texts(
+            fields.get("operations", [] if about_nodes else ["put", "delete"]), (*path, "operations")
+        )
         for operation in operations:
             if operation not in OPERATIONS:
                 words = f"{operation!r} is no operation; operations are {', '.join(OPERATIONS)}"
@@ -269,6 +299,16 @@ class _Reader:
             keys[raw] = line
         return tuple(sorted(keys))
 
+    def _certificates(self, value: object, path: tuple[str, ...]) -> tuple[bytes, ...]:
+        digests = set[bytes]()
+        for line in self._texts(value, path):
+            found = CERTIFICATE.fullmatch(line)
+            if found is None:
+                words = "this is no fingerprint of a certificate (SHA256: and 64 hex digits); see: gossipconf pki show"
+                raise self._wrong(path, words, item=line)
+            digests.add(bytes.fromhex(found[1]))
+        return tuple(sorted(digests))
+
     def _wrong(self, path: tuple[str, ...], problem: str, *, item: str | None = None) -> InvalidInput:
         """A complaint about what is at ``path``, or about ``item`` of the list there."""
         at = path
@@ -285,3 +325,9 @@ def _keys_in_lines(keys: Sequence[bytes], indent: str) -> list[str]:
     if not keys:
         return [f"{indent}keys: []"]
     return [f"{indent}keys:", *(f"{indent}  - {key_line(key)} # {fingerprint(key)}" for key in keys)]
+
+
+def _certificates_in_lines(digests: Sequence[bytes], indent: str) -> list[str]:
+    if not digests:
+        return [f"{indent}keys: []"]
+    return [f"{indent}keys:", *(f"{indent}  - {_certificate(one)}" for one in digests)]
