@@ -20,7 +20,7 @@ from ..model.change import INCARNATION_BYTES, Change
 from ..model.errors import AgentUnreachable, InvalidInput, NotAuthorised, Rejected
 from ..model.limits import VALUE_BYTES_MAX
 from ..trust.cluster import Cluster
-from ..trust.draft import Draft
+from ..trust.draft import Draft, check_undisputed
 from ..trust.files import read_bounded
 from ..trust.keys import fingerprint
 from ..trust.narrowing import Loss, bare, floors_for, losses
@@ -168,6 +168,7 @@ def edit(
     """
     known = _known(cluster, agent)
     head = known.chain.head
+    check_undisputed(known.chain)
     path = new_draft(path, head.version + 1)
     if source is None:
         policy = edited(to_text(head, known.cluster.genesis.name), path, head)
@@ -208,10 +209,9 @@ def settle(
       gossipconf policy settle 3f9a2c1b
     """
     known = _known(cluster, agent)
-    disputed = [version for version in known.chain.forked if known.chain.is_disputed(version)]
-    if not disputed:
+    if not known.chain.disputed:
         raise NotFound("there is no policy fork; `gossipconf policy log` shows all policies")
-    version = disputed[0]
+    version = known.chain.disputed[0]
     branches = [change for change in known.all_changes if change.header.policy == version - 1]
     found = [change for change in branches if begins(change.id, keep)]
     if len(found) != 1:
@@ -302,14 +302,21 @@ def publish(path: DraftArgument, cluster: ClusterOption = None, agent: AgentOpti
                 f"the agent {session.node} knows policy {session.chain.head.version} and not yet {version - 1}; "
                 "let it catch up, or name another with --agent"
             )
-        if session.chain.head.version >= version and session.policies[version - 1].id != draft.change.id:
+        is_open = session.chain.head.version < version
+        if draft.policy.settles:
+            is_open |= session.chain.is_disputed(version - 1)
+        else:
+            check_undisputed(session.chain)
+        is_new = is_open or session.policies[version - 1].id != draft.change.id
+        if is_new and not is_open:
             raise Rejected(
                 f"another policy {version} is in force already; two would split the cluster, so this one is not "
                 "published: make a new draft with: gossipconf policy edit"
             )
-        session.send(draft.change)
+        session.send(draft.change)  # one that is in force too: it may have more signatures by now
         with acknowledged():
-            say(f"published policy {version} at {session.node}, change {short(draft.change.id)}")
+            where = f"at {session.node}, change {short(draft.change.id)}"
+            say(f"published policy {version} {where}" if is_new else f"policy {version} was in force already {where}")
 
 
 # -- inside ---------------------------------------------------------------------------------------
@@ -349,7 +356,10 @@ def _say_next(path: Path, found: Support) -> None:
 
 
 def _draft(known: _Known, policy: Policy, path: Path, steps: Sequence[Step]) -> None:
-    save_draft(path, known.cluster.genesis.cluster_id, known.all_changes, policy)
+    """Save a draft, and say what it is and what comes next."""
+    # One that settles a fork may come after others went on from a branch of it: those are not what it follows.
+    before = [change for change in known.all_changes if change.header.policy < policy.version - 1]
+    save_draft(path, known.cluster.genesis.cluster_id, before, policy)
     print_steps(steps)
     say_drafted(path, policy, known.chain.head)
 

@@ -167,8 +167,9 @@ def history(
 
     Each with who signed it, when, and why.
 
-    History is the agent's own: it goes back as far as this agent was there and
-    keeps it.
+    STATE is live, replaced, or void: a policy has said that it counts for nothing
+    (see `gossipconf void list`). History is the agent's own: it goes back as far as
+    this agent was there and keeps it.
 
     \b
     Examples:
@@ -185,7 +186,10 @@ def history(
             print_json(
                 [
                     json_version(session, one.version)
-                    | {"retired": None if one.retired_ms is None else json_time(one.retired_ms)}
+                    | {
+                        "retired": None if one.retired_ms is None else json_time(one.retired_ms),
+                        "void": session.chain.floors.is_void(one.version),
+                    }
                     for one in past
                 ]
             )
@@ -335,7 +339,7 @@ def _print_history_of_key(session: Session, past: Sequence[Past]) -> None:
     rows = [
         (
             moment(one.version.header.time_ms).removesuffix(" UTC"),
-            _state_in_words(one),
+            _state_in_words(session, one),
             version_in_line(one.version),
             signer_in_words(session, one.version),
             short(one.version.change_id),
@@ -354,7 +358,7 @@ def _print_history_of_prefix(session: Session, past: Sequence[Past]) -> None:
         (
             age(one.version.header.time_ms, now),
             one.version.entry.key,
-            _state_in_words(one),
+            _state_in_words(session, one),
             version_in_line(one.version),
             signer_in_words(session, one.version),
             short(one.version.change_id),
@@ -366,8 +370,10 @@ def _print_history_of_prefix(session: Session, past: Sequence[Past]) -> None:
     print_table(columns | {"CHANGE": "left", "COMMENT": "cut"}, rows)
 
 
-def _state_in_words(one: Past) -> Text:
-    return Text("live") if one.retired_ms is None else Text("replaced", style="dim")
+def _state_in_words(session: Session, one: Past) -> Text:
+    if one.retired_ms is None:
+        return Text("live")
+    return Text("void", style="yellow") if session.chain.floors.is_void(one.version) else Text("replaced", style="dim")
 
 
 def _change_line(session: Session, item: Item) -> Text:

@@ -16,6 +16,7 @@ import typer
 from ..model.errors import InvalidInput
 from ..model.limits import ID_DIGITS_MIN
 from ..model.version import Version
+from ..trust.draft import check_undisputed
 from ..trust.floor import KEPT_MAX, Floors
 from ..trust.keys import fingerprint
 from ..trust.narrowing import floors_for
@@ -63,6 +64,7 @@ def revoke(
     """
     with open_session(Target.find(cluster, agent)) as session:
         head = session.chain.head
+        check_undisputed(session.chain)
         public = _named(key, head)
         path = new_draft(path, head.version + 1)
         signed = [one for one in live_versions(session) if one.header.writer.key == public]

@@ -40,6 +40,8 @@ HELP: Final = """\
 # roots:  who signs the next policy; the threshold must be above half of them.
 # roles:  keys (lines of .pub files), prefixes ("" is every key but the system's), operations
 #         (put, delete, stage, snapshot; default put and delete), approvals: signatures needed (default 1).
+#         _revoked: prefixes _nodes/NAME, and as keys the fingerprints of certificates that `pki show` prints.
+#         _issuers: prefixes _nodes/NAME.
 """
 
 
@@ -182,6 +184,8 @@ def _floor_in_words(floor: Floor) -> str:
 
 def _role_in_words(role: Role) -> str:
     prefixes = ", ".join(map(_quoted, role.prefixes)) or "nothing"
+    if is_membership(role) and not role.operations:
+        return prefixes if role.prefixes else "no nodes"
     return f"{', '.join(role.operations) or 'nothing'} under {prefixes}, signatures needed: {role.approvals}"
 
 
@@ -234,14 +238,17 @@ class _Reader:
         path = ("roles", name)
         fields = self._mapping(value, path, ROLE_FIELDS)
         may_be_certificates = is_membership(Role(name, (), ()))
-        keys = self._keys(fields.get("keys"), (*path, "keys"), may_be_certificates=may_be_certificates)
-        prefixes = self._texts(fields.get("prefixes"), (*path, "prefixes"))
+        default: list[str] | None = [] if may_be_certificates else None
+        keys = self._keys(fields.get("keys", default), (*path, "keys"), may_be_certificates=may_be_certificates)
+        prefixes = self._texts(fields.get("prefixes", default), (*path, "prefixes"))
         for prefix in prefixes:
             try:
                 check_prefix(prefix)
             except InvalidInput as error:
                 raise self._wrong((*path, "prefixes"), f"{prefix!r}: {error}", item=prefix) from None
-        operations = self._texts(fields.get("operations", ["put", "delete"]), (*path, "operations"))
+        operations = self._texts(
+            fields.get("operations", [] if may_be_certificates else ["put", "delete"]), (*path, "operations")
+        )
         for operation in operations:
             if operation not in OPERATIONS:
                 words = f"{operation!r} is no operation; operations are {', '.join(OPERATIONS)}"

@@ -137,11 +137,15 @@ class Session:
 
     def history(self, key: str | None, prefix: str | None, limit: int) -> Sequence[Past]:
         """At most `limit` past and live versions of one key or all under a prefix, newest first. Raises Rejected."""
+        asked_ms = now_ms()
         live: Iterable[Version] = self.get(key).versions if key is not None else self._versions_under(prefix or "")
         newest = heapq.nsmallest(limit, (Past(version, None) for version in live), key=_newest_first)
         found = {one.version.id: one for one in newest}
-        # A version that was replaced after the live ones were listed comes again, and is past by now.
-        found |= {one.version.id: one for one in self._retired(key, prefix, limit)}
+        for one in self._retired(key, prefix, limit):
+            # One that was replaced after the live ones were listed comes again, and is past by now. One that was
+            # replaced before, and lives, has come back: what had replaced it is void.
+            if one.version.id not in found or (one.retired_ms or 0) >= asked_ms:
+                found[one.version.id] = one
         return sorted(found.values(), key=_newest_first)[:limit]
 
     def _versions_under(self, prefix: str) -> Iterator[Version]:

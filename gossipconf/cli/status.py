@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..trust.keys import fingerprint
-from .output import count, duration, escaped, json_time, moment, print_json, print_table, say, stdout, table
+from .output import count, duration, escaped, json_time, moment, print_json, print_table, say, short, stdout, table
 from .replies import Certificate, Member, Status, View
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
@@ -64,7 +64,8 @@ def status(
 
     Two more lines are of the agent that answers: that what it holds came from a
     checkpoint and is unconfirmed as yet, and how old its view may be by the beacons
-    that it has heard (see `gossipconf beacon run`).
+    that it has heard (see `gossipconf beacon run`). A line begins with POLICY FORK
+    while the roots have signed two policies of one version ("policy_forks" in JSON).
 
     \b
     Examples:
@@ -147,6 +148,19 @@ def cautions(node: str, status: Status) -> list[str]:
     return said
 
 
+def forks_in_words(session: Session) -> list[Text]:
+    """The policy forks that are open, each in a sentence with what ends it."""
+    chain = session.chain
+    return [
+        Text(
+            f"POLICY FORK: there are {len(chain.branches(version))} policies {version}, and {escaped(session.node)} "
+            f"goes by {short(chain.branches(version)[0])}; the roots end it with: gossipconf policy settle CHANGE",
+            style="red",
+        )
+        for version in chain.disputed
+    ]
+
+
 def freshness_in_words(view: View) -> str:
     """How old what readers see may be: `view at most 75 s old`, and what to know of that."""
     if view.at_most_ms is None:
@@ -183,6 +197,8 @@ def _print(session: Session, status: Status) -> None:
     say(summary(session.node, status))
     if status.certificate is not None:
         say(certificate_line(session.node, status.certificate))
+    for fork in forks_in_words(session):
+        say(fork)
     for line in cautions(session.node, status):
         say(line)
     say()
@@ -196,6 +212,7 @@ def _watch_live(session: Session, rounds: Iterator[int]) -> None:
             head = [Text(summary(session.node, seen))]
             if seen.certificate is not None:
                 head.append(certificate_line(session.node, seen.certificate))
+            head.extend(forks_in_words(session))
             head.extend(map(Text, cautions(session.node, seen)))
             group = Group(*head, Text(), table(COLUMNS, _rows(seen.members), live.console.width))
             live.update(group, refresh=True)
@@ -264,6 +281,10 @@ def _document(session: Session, status: Status) -> dict[str, Any]:
         "certificate": None if status.certificate is None else asdict(status.certificate),
         "unconfirmed": _unconfirmed(status),
         "view": _view(status.view),
+        "policy_forks": [
+            {"policy": version, "changes": [one.hex() for one in session.chain.branches(version)]}
+            for version in session.chain.disputed
+        ],
         "members": [
             {
                 "node": member.node,

@@ -26,6 +26,7 @@ from .output import (
     print_table,
     say,
     short,
+    signer_in_words,
     slot_in_words,
     version_in_line,
 )
@@ -51,8 +52,9 @@ def list_void(
     """List void versions, the newest first.
 
     Those that this agent had, or that have reached it since, and what only a policy
-    allowed that `policy settle` has set aside. They are kept as long as superseded
-    ones (`history_days`).
+    allowed that `policy settle` has set aside; but not what has been replaced by a
+    version that counts. They are kept as long as superseded ones (`history_days`).
+    SAID is when they were signed, by their signer's own word.
 
     \b
     Examples:
@@ -75,13 +77,13 @@ def list_void(
             return
         rows = []
         for one in found:
-            role, key = session.signer_of(one.version)
             what, time_ms = version_in_line(one.version), one.version.header.time_ms
             rows.append(
-                (one.version.entry.key, one.version.entry.variant, what, role, key, age(time_ms, now_ms()),
+                (one.version.entry.key, one.version.entry.variant, what,
+                 signer_in_words(session, one.version), age(time_ms, now_ms()),
                  short(one.version.change_id))
             )  # fmt: skip
-        columns = {"KEY": "left", "VARIANT": "left", "VALUE": "cut", "ROLE": "left", "SIGNED BY": "cut", "SAYS": "left"}
+        columns = {"KEY": "fold", "VARIANT": "left", "VALUE": "cut", "BY": "left", "SAID": "left"}
         print_table(columns | {"CHANGE": "left"}, rows)
         say("publish those that were legitimate anew with: gossipconf void resign KEY|PREFIX|CHANGE")
 
@@ -138,8 +140,24 @@ def resign(
 
 
 def _void_under(session: Session, prefix: str) -> Sequence[Past]:
-    """What history has under ``prefix`` that is void now, the newest first."""
-    return [one for one in session.history(None, prefix, LISTED_MAX) if session.is_void(one.version)]
+    """What history has under ``prefix`` that is void now, the newest first.
+
+    But for what a live version has replaced, which would not be read in any case, and,
+    unless ``prefix`` names them, the system's keys: a proposal is proposed again, not signed anew.
+    """
+    void = [
+        one
+        for one in session.history(None, prefix, LISTED_MAX)
+        if session.is_void(one.version) and covers(prefix, one.version.entry.key)
+    ]
+    live = {key: session.get(key).versions for key in dict.fromkeys(one.version.entry.key for one in void)}
+    return [
+        one
+        for one in void
+        if not any(
+            other.slot == one.version.slot and other.supersedes(one.version) for other in live[one.version.entry.key]
+        )
+    ]
 
 
 def _chosen(found: Sequence[Version], names: Sequence[str]) -> Sequence[Version]:

@@ -29,6 +29,8 @@ KIND: Final = "a policy"
 """What the file says it is, so that a change's is named for what it is."""
 FILE_BYTES_MAX: Final = 8 * CHANGE_BYTES_MAX
 """As a cluster file, whose policies it holds."""
+ID_DIGITS: Final = 10
+"""Of a change's id in a message, in hex: as the command line shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Draft:
     def chain(self, cluster: Cluster) -> PolicyChain:
         """The chain that the draft is the successor of, from a cluster file and the draft. Raises Rejected."""
         chain = extended(cluster, self.policies)
+        if not self.policy.settles:
+            check_undisputed(chain)
         if chain.head.version != self.policy.version - 1:
             raise Rejected(
                 f"this is a draft of policy {self.policy.version} and the newest one is {chain.head.version}; "
@@ -123,6 +127,22 @@ class Draft:
             )
         except InvalidInput as error:
             raise KeyFileError(f"{path} is not a draft of a policy: {error}") from None
+
+
+def check_undisputed(chain: PolicyChain) -> None:
+    """Raise Rejected if ``chain`` has an open policy fork.
+
+    What went on from one of its branches could not be in force where the other is, and who
+    signs it cannot sign the policy of the same version any more that ends the fork.
+    """
+    if chain.disputed:
+        version = chain.disputed[0]
+        branches = chain.branches(version)
+        raise Rejected(
+            f"there are {len(branches)} policies {version}, a policy fork: "
+            f"{', '.join(one.hex()[:ID_DIGITS] for one in branches)}; first the roots must say which of them is in "
+            "force, with: gossipconf policy settle CHANGE"
+        )
 
 
 def extended(cluster: Cluster, policies: tuple[Change, ...] | list[Change]) -> PolicyChain:

@@ -90,7 +90,12 @@ def with_membership(roles: Iterable[Role], membership: Membership) -> tuple[Role
 
 
 def _roles(policy: Policy, kind: str) -> Iterator[Role]:
-    return (role for role in policy.roles if role.name == kind or role.name.startswith(f"{kind}/"))
+    return (role for role in policy.roles if is_kind(role.name, kind))
+
+
+def is_kind(name: str, kind: str) -> bool:
+    """Whether a role of this name is one of ``kind``, ISSUERS or REVOKED."""
+    return name == kind or name.startswith(f"{kind}/")
 
 
 def _nodes_of(role: Role) -> list[str]:

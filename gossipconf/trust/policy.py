@@ -248,6 +248,11 @@ class PolicyChain:
         later = self._policies[version + 1] if version < self.head.version else None
         return not (later and later.settles) and not self._policies[version].settles
 
+    @property
+    def disputed(self) -> tuple[int, ...]:
+        """The versions about which there is an open policy fork, ascending."""
+        return tuple(version for version in self.forked if self.is_disputed(version))
+
     def branches(self, version: int) -> tuple[bytes, ...]:
         """The ids of the changes that carry a policy of this version, the one in force first."""
         return (*self._ids[version : version + 1], *sorted(self._rivals.get(version, ())))

@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from gossipconf.cli.session import open_session
+from gossipconf.cli.target import Target
+from gossipconf.trust.draft import Draft
 from gossipconf.trust.keys import Signer, fingerprint, load_public, public_line
 from tests.cli.conftest import AgentThread, command, wait_at
 
@@ -143,6 +146,61 @@ def test_a_draft_that_was_overtaken_is_not_published(quorum, run, tmp_path):
     for name in ("root", "root-b"):
         assert sign(run, back, name).code == 0
     assert run("policy", "publish", back).code == 0
+
+
+def signed_anew(run, quorum, draft):
+    """The draft, signed by two roots that have forgotten what they signed before."""
+    for name in ("root", "root-b"):
+        (quorum / "keys" / f"{name}.signed").unlink(missing_ok=True)
+        assert sign(run, draft, name).code == 0
+    return draft
+
+
+def sent(quorum, draft):
+    """Give agent `a` what is in a draft, as a peer from the other side of a fork would."""
+    with open_session(Target.find(quorum)) as session:
+        change = Draft.load(draft, session.cluster).change
+        assert change is not None
+        session.send(change)
+
+
+def test_an_open_policy_fork_is_shown_and_settled_even_after_a_branch_went_on(quorum, run, tmp_path):
+    forked = version(run) + 1
+    one, two = (
+        signed_anew(run, quorum, drafted(run, tmp_path, ("parameters: {}", f"parameters:\n  x: {x}"), name=f"d{x}"))
+        for x in (1, 2)
+    )
+    assert run("policy", "publish", one).code == 0
+    further = signed_anew(run, quorum, drafted(run, tmp_path, ('"x": 1', '"x": 3'), name="further"))
+    sent(quorum, two)
+
+    assert f"POLICY FORK: there are 2 policies {forked}, and a goes by" in run("status").out
+    fork = json.loads(run("status", "--json").out)["policy_forks"]
+    assert [(one["policy"], len(one["changes"])) for one in fork] == [(forked, 2)]
+    (tmp_path / "next.yaml").write_text(next_text(run, ('"x": 1', '"x": 4')))
+    payer = quorum / "keys" / "dave.pub"
+    for refused in (
+        run("policy", "edit", tmp_path / "no", "--from", tmp_path / "next.yaml"),
+        run("revoke", payer, tmp_path / "no"),
+        run("policy", "publish", further),
+    ):
+        assert refused.code == 1
+        assert f"there are 2 policies {forked}, a policy fork" in refused.err
+        assert "gossipconf policy settle CHANGE" in refused.err
+    assert not (tmp_path / "no").exists()
+
+    sent(quorum, further)  # somebody has published it all the same
+    end = tmp_path / "end"
+    assert run("policy", "settle", fork[0]["changes"][1], end).code == 0
+    assert run("policy", "publish", signed_anew(run, quorum, end)).code == 0
+    assert version(run) == forked + 1
+    assert '"x": 2' in next_text(run)
+    assert "POLICY FORK" not in run("status").out
+    again = run("policy", "publish", end)
+    assert (again.code, f"policy {forked + 1} was in force already" in again.out) == (0, True)
+
+    back = drafted(run, tmp_path, ('parameters:\n  "x": 2', "parameters: {}"), name="back")
+    assert run("policy", "publish", signed_anew(run, quorum, back)).code == 0
 
 
 def test_without_an_agent_the_cluster_file_is_shown(quorum, run, tmp_path, monkeypatch):

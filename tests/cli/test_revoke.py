@@ -143,6 +143,28 @@ def test_what_the_thief_has_published_is_named_and_the_value_before_comes_back(s
     published(run, draft, "a")
     wait_at(shop.directory, "a", "shop/limit", lambda item: bool(item.winner and item.winner.entry.value == b"10"))
     assert get(run, "a", "shop/new") is None
+    history = json.loads(run("history", "shop/limit", "--json", "--agent", "nodes/a").out)
+    assert [(one["value"], one["retired"] is None, one["void"]) for one in history] == [
+        ("999", False, True),
+        ("10", True, False),
+    ]
+    shown = run("history", "shop/limit", "--agent", "nodes/a").out.splitlines()[1:]
+    assert [line.split()[2:4] for line in shown] == [["void", "999"], ["live", "10"]]
+
+
+def test_what_has_been_replaced_by_what_counts_is_not_offered_to_be_signed_anew(shop, run, tmp_path):
+    """Signed anew it would be put over the value that people have chosen since; nor is a proposal signed anew."""
+    put(run, "a", "shop/limit", "1", "carol")
+    put(run, "a", "shop/limit", "2")
+    put(run, "a", "shop/gone", "3", "carol")
+    draft = tmp_path / "revocation"
+    assert run("revoke", "keys/carol.pub", draft, "--void-all", "--agent", "nodes/a").code == 0
+    published(run, draft, "a")
+    wait_at(shop.directory, "a", "shop/gone", lambda item: not item.versions)
+    listed = json.loads(run("void", "list", "--json", "--agent", "nodes/a").out)
+    assert [(one["key"], one["value"]) for one in listed] == [("shop/gone", "3")]
+    assert run("void", "resign", "--all", "--agent", "nodes/a", "--key", "keys/admin").code == 0
+    assert [get(run, "a", f"shop/{key}") for key in ("limit", "gone")] == ["2", "3"]
 
 
 @pytest.mark.parametrize(

@@ -128,3 +128,24 @@ def test_what_differs_is_told_with_who_loses_a_right():
         ("~", "parameter 'days' 30 → 31", False),
         ("~", "parameter 'max: #' 0 → (none)", False),
     ]
+
+
+def test_roles_about_nodes_name_certificates_by_their_fingerprints_and_let_nobody_write():
+    digest = "0123456789abcdef" * 4
+    text = TEXT.replace(
+        "roles:\n", f"roles:\n  _revoked:\n    prefixes: [_nodes/e]\n    keys: ['SHA256:{digest}']\n", 1
+    ).replace("roles:\n", "roles:\n  _issuers:\n    prefixes: [_nodes/a]\n", 1)
+    assert "  _issuers:" in text, "the help is above"
+    policy = from_text(text, "f", HEAD)
+    roles = {role.name: role for role in policy.roles}
+    assert roles["_revoked"] == Role("_revoked", (bytes.fromhex(digest),), ("_nodes/e",), ())
+    assert roles["_issuers"] == Role("_issuers", (), ("_nodes/a",), ())
+    assert to_json(policy)["roles"][1]["keys"] == [{"certificate": f"SHA256:{digest}"}]
+    assert [step.words for step in differences(HEAD, policy)] == [
+        "role '_issuers': '_nodes/a'",
+        "role '_revoked': '_nodes/e'",
+        f"role '_revoked' certificate SHA256:{digest}",
+    ]
+    assert from_text(to_text(policy, "shop"), "f", HEAD) == policy
+    with pytest.raises(InvalidInput, match="no fingerprint of a certificate"):
+        from_text(text.replace(digest, digest[:-1]), "f", HEAD)

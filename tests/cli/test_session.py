@@ -225,10 +225,16 @@ def test_pages_of_history_are_put_together(agent, session):
     assert asked == [(10, 0), (8, 7)]
 
 
-def test_a_version_replaced_between_the_pages_is_shown_once(agent, session):
+@pytest.mark.parametrize(
+    ("asked_ms", "retired_ms"),
+    [(5_000, 5_000), (5_001, None)],
+    ids=["replaced between the pages", "replaced before, and come back as what replaced it is void"],
+)
+def test_a_version_that_is_live_and_replaced_is_shown_once(agent, session, monkeypatch, asked_ms, retired_ms):
     change = change_of("shop/a")
     agent.replies |= {"get": [reply_with(change)], "history": [past_of(change)]}
-    assert [one.retired_ms for one in session.history("shop/a", None, 10)] == [5_000]
+    monkeypatch.setattr("gossipconf.cli.session.now_ms", lambda: asked_ms)
+    assert [one.retired_ms for one in session.history("shop/a", None, 10)] == [retired_ms]
 
 
 def test_no_more_history_is_asked_for_and_shown_than_wanted(agent, session):
