@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 COMMAND_LIMIT_S = 60
 """For one command, which waits 30 s at most by itself."""
+DRILL_LIMIT_S = 240
+"""For a whole drill, which takes 6 s on a machine at rest: then its agents stop, and whoever waits for them fails."""
 DIFFERENCES = 2
 """The exit code of a dry run that would change something."""
 ATTACKS = (
@@ -175,12 +178,15 @@ def agents(tmp_path, monkeypatch, run):
     made = Agents(tmp_path / "shop")
     monkeypatch.chdir(made.directory)
     monkeypatch.setenv("GOSSIPCONF_AGENT", "nodes/a")
+    limit = threading.Timer(DRILL_LIMIT_S, made.stop_all)
+    limit.start()
     try:
         made.add("a")
         made.settle_address("a", json.loads(run("status", "--json").out)["members"][0]["address"])
         made.add("b")
         yield made
     finally:
+        limit.cancel()
         made.stop_all()
 
 
