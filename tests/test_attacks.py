@@ -20,6 +20,7 @@ from gossipconf.model.hashing import GENESIS_TAG, SNAPSHOT_TAG
 from gossipconf.model.limits import FORK_BRANCHES_MAX, SEQ_MAX, TIME_MS_MAX
 from gossipconf.protocol.events import ChangeRejected, ForkFound, PolicyAccepted, PolicyFork
 from gossipconf.protocol.messages import Push
+from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.trust.cluster import Cluster, found_cluster, sign_policy
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import POLICY_PREFIX, Policy, policy_key
@@ -284,6 +285,28 @@ def test_signatures_of_old_roots() -> None:
     give(bench, policy(3, "new-1", "new-2", "thief", seq=6, settles=(rotated.id, thiefs.id), roots=keys(*NEW_ROOTS)))
     assert bench.node.replica.policy_version == 3
     assert not bench.node.replica.chain.is_disputed(2)
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_policy_fork_gives_nobody_leave_to_forge(is_settled: bool) -> None:
+    """Held: a peer's place, in a cluster whose roots have once signed two policies 2. A peer that has met the other one
+    first is not blamed for what that allows. Forged signatures are blamed on their sender as ever, so the link ends."""
+    zoo = dataclasses.replace(ROLES[1], name="zoo", keys=keys("zoe"), prefixes=("zoo",))
+    first, second = policy(2, *ROOTS[:2]), policy(2, *ROOTS[:2], seq=2, roles=(*ROLES, zoo))
+    bench = Bench()
+    push(bench, first, second)
+    if is_settled:
+        push(bench, policy(3, *ROOTS[:2], seq=3, settles=(first.id, second.id)))
+        assert not bench.node.replica.chain.is_disputed(2)
+    link = bench.connect("honest")
+    for number in range(1, 3 * FAULTS_MAX):
+        bench.tell(link, Push(1, 0, 0, change(str(number), "zoo/a", by="zoe", seq=number, policy=2).encode()))
+    assert bench.closed(link) is None
+    link = bench.connect("liar")
+    for number in range(1, 3 * FAULTS_MAX):
+        honest = change(str(number), LIMIT, by="carol", seq=number, policy=2)
+        bench.tell(link, Push(1, 0, 0, dataclasses.replace(honest, signature=bytes(64)).encode()))
+    assert "does not verify" in (bench.closed(link) or "")
 
 
 # -- fork flooding --------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from ..model.change import INCARNATION_BYTES, Change, Writer
 from ..model.clock import seq_of
 from ..model.encoding import as_array, as_bytes, decode, encode
 from ..model.entry import Slot
-from ..model.errors import GossipconfError, InvalidInput, JournalWriteFailed, Rejected, StaleReservation
+from ..model.errors import GossipconfError, InvalidInput, JournalWriteFailed, NotAuthorised, Rejected, StaleReservation
 from ..model.hashing import HASH_BYTES
 from ..model.key import covers
 from ..model.limits import SIGNATURES_MAX, VALUE_BYTES_MAX
@@ -45,6 +45,10 @@ DISK_RETRY_S = 1.0
 
 SAVED_POLICIES = "policies"
 """Name under which the journal keeps the ids of the policy changes that this node has accepted."""
+
+EXCUSED_MAX = 1_000
+"""Changes that only a policy without force allows, for which no peer is blamed. Each costs a signature check once; who
+has not heard yet that a policy fork is settled sends a few."""
 
 RETIRED_HEADERS_RESTORED_MAX = 1_000
 """Headers of dead changes recalled at a start: each costs a signature check of 0.1 ms."""
@@ -110,6 +114,7 @@ class Replica:
         self._loaded: dict[bytes, Change] = {}
         self._left_behind: list[tuple[Version, Change]] = []
         self._left_names: dict[bytes, None] = {}
+        self._excused: dict[bytes, None] = {}
         self._recallable: list[bytes] = []
 
     @property
@@ -325,6 +330,24 @@ class Replica:
 
     def _add(self, change: Change) -> Outcome:
         return self.live.add(change, is_branch=self._void.is_branch(change))
+
+    def is_excused(self, change: Change, error: Exception) -> bool:
+        """Whether an honest peer may have sent a ``change`` that was refused with ``error``: who has accepted another
+        branch of a policy fork believes what that allows. No policy allows a forged signature, which costs most."""
+        if not isinstance(error, NotAuthorised) or not self.is_disputed(change):
+            return False
+        if change.id in self._excused or any(
+            number <= change.header.policy and self.chain.is_disputed(number) for number in self.chain.forked
+        ):
+            return True
+        if len(self._excused) == EXCUSED_MAX:
+            return False
+        try:
+            self.chain.judge_as_set_aside(change)
+        except Rejected:
+            return False
+        self._excused[change.id] = None
+        return True
 
     def is_disputed(self, change: Change) -> bool:
         """Whether ``change`` names a policy beyond a fork: who has accepted another branch may believe it."""
