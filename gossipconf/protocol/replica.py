@@ -328,14 +328,30 @@ class Replica:
         """Add a judged change; a policy that it carries comes into force."""
         self.revision += 1
         outcome = self._add(change)
-        policy = self.chain.accept(change)
-        if policy is not None:
-            self._environment.emit(PolicyAccepted(policy.version))
-            if policy.settles:
-                self._judge_again(policy, outcome)
-            elif policy.floors:
-                self._apply_floors(policy, outcome)
+        self._accept(change, outcome)
         return outcome
+
+    def _accept(self, change: Change, outcome: Outcome) -> bool:
+        """Put the policy that ``change`` carries in force, if it carries one whose turn it is; whether it did."""
+        policy = self.chain.accept(change)
+        if policy is None:
+            return False
+        self._environment.emit(PolicyAccepted(policy.version))
+        if policy.settles:
+            self._judge_again(policy, outcome)
+            self._follow(outcome)
+        elif policy.floors:
+            self._apply_floors(policy, outcome)
+        return True
+
+    def _follow(self, outcome: Outcome) -> None:
+        """Put in force what comes after a policy that has settled a fork: it may be here, as what came after the policy
+        that had its number before, and nobody would send it again."""
+        while True:
+            slot = self.live.slot((policy_key(self.policy_version + 1), ""))
+            parts = filter(None, (self.live.part(version.change_id) for version in slot))
+            if not any(self._allows(part) and self._accept(part, outcome) for part in parts):
+                return
 
     def _add(self, change: Change) -> Outcome:
         return self.live.add(change, is_branch=not self.chain.floors.is_branch_void(change))

@@ -102,6 +102,20 @@ def test_a_node_takes_its_own_disk_again_of_whose_changes_a_settlement_allows_le
     assert restarted(bench).node.root == bench.node.root
 
 
+def test_what_comes_after_a_settlement_is_in_force_wherever_it_came_first() -> None:
+    """Policy 4 names a number. Where it has followed the policy 3 that lost, it follows the one that has won."""
+    fourth = policy_change(4, ZOO, YARD, seq=6)
+    chains = set()
+    for order in ((X, X3, fourth, Y, SETTLED), (Y, X, SETTLED, fourth, X3)):
+        bench = Bench()
+        give(bench, *order)
+        give(bench, X3)
+        for one in (bench, restarted(bench)):
+            chains.add((one.node.replica.chain.accepted[1:], one.node.root))
+    ((accepted, _),) = chains
+    assert accepted == (Y.id, SETTLED.id, fourth.id)
+
+
 def test_a_publish_that_a_settlement_overtakes_on_the_way_to_the_disk_fails() -> None:
     bench = Bench()
     give(bench, X, Y)
