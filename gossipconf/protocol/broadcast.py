@@ -190,7 +190,7 @@ class Broadcast:
         except (InvalidInput, Rejected) as error:
             news.refused = True
             self._environment.emit(ChangeRejected(link.node_id, str(error)))
-            if change is None or not self._replica.is_disputed(change):
+            if change is None or not self._replica.excuses(change, error):
                 self._overlay.fault(link, str(error))
             return
         hops = min(push.hops + 1, HOPS_MAX)

@@ -245,7 +245,7 @@ class Exchange:
                 break
             except (InvalidInput, Rejected) as error:
                 self._environment.emit(ChangeRejected(link.node_id, str(error)))
-                if change is None or not self._replica.is_disputed(change):
+                if change is None or not self._replica.excuses(change, error):
                     self._overlay.fault(link, str(error))
                 if link.closing:
                     break  # it has had its chances; the rest is not even verified

@@ -15,7 +15,7 @@ from ..model.change import INCARNATION_BYTES, Change, Writer
 from ..model.clock import seq_of
 from ..model.encoding import as_array, as_bytes, decode, encode
 from ..model.entry import Slot
-from ..model.errors import GossipconfError, InvalidInput, JournalWriteFailed, Rejected, StaleReservation
+from ..model.errors import BadSignature, GossipconfError, InvalidInput, JournalWriteFailed, Rejected, StaleReservation
 from ..model.hashing import HASH_BYTES
 from ..model.key import covers
 from ..model.limits import SIGNATURES_MAX, VALUE_BYTES_MAX
@@ -439,6 +439,11 @@ class Replica:
     def is_disputed(self, change: Change) -> bool:
         """Whether ``change`` names a policy beyond a fork: who has accepted another branch may believe it."""
         return any(number <= change.header.policy for number in self.chain.forked)
+
+    def excuses(self, change: Change, error: GossipconfError) -> bool:
+        """Whether an honest peer may have sent a ``change`` that is refused here with ``error``: under no policy does a
+        signature verify that is none."""
+        return self.is_disputed(change) and not isinstance(error, InvalidInput | BadSignature)
 
     def _report(self, change: Change, outcome: Outcome, source: str | None) -> None:
         if outcome.is_news:

@@ -12,6 +12,8 @@ from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, ValueType
 from gossipconf.model.errors import NotAuthorised, UnknownPolicy
 from gossipconf.protocol.events import PolicyAccepted, PolicyFork, PublishFailed
+from gossipconf.protocol.messages import Batch
+from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import Policy, Role, policy_key
 from gossipconf.trust.signing import approve
@@ -149,6 +151,16 @@ def test_held_a_key_of_one_branch_its_approval_voids_nothing_that_both_allow() -
     give(other, Y, X, BY_ALICE, SETTLED)
     assert values(bench, "a") == [b"1"]
     assert bench.node.root == other.node.root == restarted(bench).node.root
+
+
+def test_held_the_wire_a_policy_fork_excuses_what_another_branch_allows_and_no_forgery() -> None:
+    forged = [dataclasses.replace(BY_ALICE, signature=bytes([number]) * 64) for number in range(FAULTS_MAX)]
+    for refused, is_closed in (([BY_YAN] * FAULTS_MAX, False), (forged, True)):
+        bench = Bench()
+        link = bench.connect("p")
+        give(bench, X, Y)
+        bench.tell(link, Batch(tuple(one.encode() for one in refused)))
+        assert (bench.closed(link) is not None) == is_closed
 
 
 def test_it_needs_the_thresholds_of_both() -> None:
