@@ -95,7 +95,7 @@ def to_json(policy: Policy) -> dict[str, Any]:
             {
                 "name": role.name,
                 "keys": [
-                    {"fingerprint": certificate_line(key)} if is_membership(role) else key_in_json(key)
+                    {"certificate": certificate_line(key)} if is_membership(role) else key_in_json(key)
                     for key in role.keys
                 ],
                 "prefixes": list(role.prefixes),

@@ -320,13 +320,30 @@ class Replica:
         """Add a judged change; a policy that it carries comes into force."""
         self.revision += 1
         outcome = self._add(change)
-        policy = self.chain.accept(change)
-        if policy is not None:
-            self._environment.emit(PolicyAccepted(policy.version))
-            if self._void.policy_accepted(policy, self.live, outcome):
-                # What is on its way into history may be missed by who looks there now.
-                self._recallable += self._history.waiting()
+        self._accept(change, outcome)
         return outcome
+
+    def _accept(self, change: Change, outcome: Outcome) -> bool:
+        """Put the policy that ``change`` carries in force, if it carries one whose turn it is; whether it did."""
+        policy = self.chain.accept(change)
+        if policy is None:
+            return False
+        self._environment.emit(PolicyAccepted(policy.version))
+        if self._void.policy_accepted(policy, self.live, outcome):
+            # What is on its way into history may be missed by who looks there now.
+            self._recallable += self._history.waiting()
+        if policy.settles:
+            self._follow(outcome)
+        return True
+
+    def _follow(self, outcome: Outcome) -> None:
+        """Put in force what comes after a policy that has settled a fork: it may be here, as what came after the policy
+        that had its number before, and nobody would send it again."""
+        while True:
+            slot = self.live.slot((policy_key(self.policy_version + 1), ""))
+            parts = filter(None, (self.live.part(version.change_id) for version in slot))
+            if not any(self._void.allows(part) and self._accept(part, outcome) for part in parts):
+                return
 
     def _add(self, change: Change) -> Outcome:
         return self.live.add(change, is_branch=self._void.is_branch(change))
@@ -352,6 +369,11 @@ class Replica:
     def is_disputed(self, change: Change) -> bool:
         """Whether ``change`` names a policy beyond a fork: who has accepted another branch may believe it."""
         return any(number <= change.header.policy for number in self.chain.forked)
+
+    def excuses(self, change: Change, error: GossipconfError) -> bool:
+        """Whether an honest peer may have sent a ``change`` that is refused here with ``error``: under no policy does a
+        signature verify that is none."""
+        return self.is_disputed(change) and not isinstance(error, InvalidInput | BadSignature)
 
     def _report(self, change: Change, outcome: Outcome, source: str | None) -> None:
         if outcome.is_news:

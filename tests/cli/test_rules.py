@@ -52,7 +52,7 @@ def test_revoked_certificates_are_written_as_pki_show_has_them():
     text = to_text(head, "shop")
     assert f"- SHA256:{digest.hex()}\n" in text
     assert Membership.of(from_text(text, "f", head)).certificates == (digest,)
-    assert to_json(head)["roles"][-1]["keys"] == [{"fingerprint": f"SHA256:{digest.hex()}"}]
+    assert to_json(head)["roles"][-1]["keys"] == [{"certificate": f"SHA256:{digest.hex()}"}]
     assert [step.words for step in differences(HEAD, head)][-1] == (
         f"role '_revoked' certificate SHA256:{digest.hex()}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from itertools import permutations
+from random import Random
 
 import pytest
 
@@ -12,6 +13,8 @@ from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, ValueType
 from gossipconf.model.errors import BadSignature, NotAuthorised, UnknownPolicy, WrongCluster
 from gossipconf.protocol.events import PolicyAccepted, PolicyFork, PublishFailed
+from gossipconf.protocol.messages import Batch
+from gossipconf.protocol.overlay import FAULTS_MAX
 from gossipconf.trust.floor import Floor
 from gossipconf.trust.policy import Policy, Role, policy_key
 from gossipconf.trust.signing import approve
@@ -102,6 +105,20 @@ def test_a_node_takes_its_own_disk_again_of_whose_changes_a_settlement_allows_le
     assert restarted(bench).node.root == bench.node.root
 
 
+def test_what_comes_after_a_settlement_is_in_force_wherever_it_came_first() -> None:
+    """Policy 4 names a number. Where it has followed the policy 3 that lost, it follows the one that has won."""
+    fourth = policy_change(4, ZOO, YARD, seq=6)
+    chains = set()
+    for order in ((X, X3, fourth, Y, SETTLED), (Y, X, SETTLED, fourth, X3)):
+        bench = Bench()
+        give(bench, *order)
+        give(bench, X3)
+        for one in (bench, restarted(bench)):
+            chains.add((one.node.replica.chain.accepted[1:], one.node.root))
+    ((accepted, _),) = chains
+    assert accepted == (Y.id, SETTLED.id, fourth.id)
+
+
 def test_a_publish_that_a_settlement_overtakes_on_the_way_to_the_disk_fails() -> None:
     bench = Bench()
     give(bench, X, Y)
@@ -135,6 +152,16 @@ def test_held_a_key_of_one_branch_its_approval_voids_nothing_that_both_allow() -
     give(other, Y, X, BY_ALICE, SETTLED)
     assert values(bench, "a") == [b"1"]
     assert bench.node.root == other.node.root == restarted(bench).node.root
+
+
+def test_held_the_wire_a_policy_fork_excuses_what_another_branch_allows_and_no_forgery() -> None:
+    forged = [dataclasses.replace(BY_ALICE, signature=bytes([number]) * 64) for number in range(FAULTS_MAX)]
+    for refused, is_closed in (([BY_YAN] * FAULTS_MAX, False), (forged, True)):
+        bench = Bench()
+        link = bench.connect("p")
+        give(bench, X, Y)
+        bench.tell(link, Batch(tuple(one.encode() for one in refused)))
+        assert (bench.closed(link) is not None) == is_closed
 
 
 def test_it_needs_the_thresholds_of_both() -> None:
@@ -214,6 +241,59 @@ def test_it_waits_for_the_policies_that_it_settles() -> None:
     give(bench, X)
     with pytest.raises(UnknownPolicy, match="of which one is not here yet"):
         bench.node.replica.chain.judge(SETTLED)
+
+
+def story(rng: Random) -> tuple[list[Change], list[Change]]:
+    """Policies 2 to 4, of which two are forked and some have floors, and changes and bare approvals that meet them."""
+
+    def perhaps(prefix: str, policy_max: int, by: str = "") -> tuple[Floor, ...]:
+        return (Floor(signer(by).public if by else b"", prefix, policy_max),) if rng.random() < 0.5 else ()
+
+    ours = policy_change(2, ZOO, floors=perhaps("b", 1, "bob"))
+    theirs = policy_change(2, YARD, Role("zoo", keys("zoe"), ("zoo/a", "zoo/b")), seq=2, floors=perhaps("", 1, "bob"))
+    settles = tuple(one.id for one in rng.sample((ours, theirs), 2))
+    third = policy_change(3, ZOO, seq=3, floors=perhaps("a", 2))
+    settled = policy_change(3, ZOO, YARD, seq=4, settles=settles, floors=perhaps("a", 2))
+    fourth = policy_change(4, ZOO, seq=7, floors=perhaps("", 3, "bob"))
+    three = signed([Entry(f"zoo/{key}", b"1") for key in "abc"], "zoe", policy=2)
+    mine = signed([Entry("a", b"1"), Entry("b", b"2", seen=BY_BOB.versions[0].clock)], "alice", policy=2, seq=9)
+    branches = [
+        signed([Entry("zoo/b", bytes([n]), seen=three.versions[1].clock)], "zoe", policy=2, seq=2) for n in (1, 2)
+    ]
+    over = [signed([Entry("zoo/a", b"2", seen=three.versions[0].clock)], "alice", policy=n, seq=n) for n in (1, 2, 3)]
+    approved = [
+        (mine, "zoe"),
+        (mine, "bob"),
+        (three, "alice"),
+        (ours, "alice"),
+        (settled, "alice"),
+        (settled, ROOTS[2]),
+    ]
+    changes = [BY_BOB, BY_YAN, three, mine, *branches, *over, *(approve(one, signer(by)) for one, by in approved)]
+    return [ours, theirs, third, settled, fourth], changes
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_comes_in_parts_and_between_restarts_all_end_with_the_same(seed: int) -> None:
+    rng = Random(seed)
+    policies, changes = story(rng)
+    benches = [Bench(f"n{number}") for number in range(3)]
+    for number in range(3):
+        for one in rng.sample([*policies, *changes], rng.randrange(len(changes))):
+            give(benches[number], one.restrict([index for index, _ in one.entries if rng.random() < 0.8]))
+            if rng.random() < 0.1:
+                root = benches[number].node.root
+                benches[number] = restarted(benches[number])
+                assert benches[number].node.root == root
+    give(benches[0], *policies, *policies)
+    for one in changes:
+        give(rng.choice(benches), one)
+    for _ in range(4):  # as sync does, in both directions and from each to each
+        for source, other in permutations(benches, 2):
+            replica = source.node.replica
+            give(other, *replica.policies_after(0), *list(replica.live.parts()))
+    assert len({bench.node.replica.chain.accepted for bench in benches}) == 1
+    assert len({bench.node.root for bench in [*benches, *map(restarted, benches)]}) == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
