@@ -133,8 +133,11 @@ def _named_changes(signed: Sequence[Version], void: Sequence[str], *, everything
     for start in void:
         found = {one.change_id for one in signed if one.change_id.hex().startswith(start.lower())}
         if len(found) != 1:
-            few = "no live change" if not found else f"{len(found)} changes"
-            raise InvalidInput(f"--void {start}: {few} of this key begin so; see: gossipconf history --prefix ''")
+            few = "no live change of this key begins" if not found else f"{len(found)} live changes of this key begin"
+            raise InvalidInput(
+                f"--void {start}: {few} so (what is replaced already needs no naming: it is void in any case); "
+                "see: gossipconf list --json"
+            )
         named |= found
     return named
 

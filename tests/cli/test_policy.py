@@ -223,6 +223,8 @@ def test_without_an_agent_the_cluster_file_is_shown(quorum, run, tmp_path, monke
         (["show", "x"], 2, "VERSION"),
         (["sign", "/no/draft"], 1, "/no/draft cannot be read"),
         (["sign", "cluster.gossipconf"], 1, "is not a draft of a policy"),
+        (["sign", "/no/draft", "--key", "agent:x"], 1, "a root key cannot sign in the ssh-agent"),
+        (["sign", "/no/draft", "--key", "keys/root.pub"], 1, "/no/draft cannot be read"),
         (["publish", "/no/draft"], 1, "/no/draft cannot be read"),
         (["edit", "x"], 1, "there is no terminal to edit on; give the new text with --from"),
         (["edit", "keys/root", "--from", "-"], 1, "keys/root exists already"),
@@ -251,7 +253,7 @@ class Terminal:
         return True
 
 
-@pytest.mark.parametrize(("script", "part"), [("s/threshold: 2/threshold: 3/", None), ("s/roots:/rots:/", ":6: rots")])
+@pytest.mark.parametrize(("script", "part"), [("s/threshold: 2/threshold: 3/", None), ("s/roots:/rots:/", ":8: rots")])
 def test_the_editor_is_the_users_own(quorum, run, tmp_path, monkeypatch, script, part):
     monkeypatch.setenv("VISUAL", f"sed -i '{script}'")
     monkeypatch.setattr("gossipconf.cli.policy.sys.stdin", Terminal())
