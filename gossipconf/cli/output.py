@@ -38,8 +38,9 @@ PIPE_COLUMNS: Final = 2_000
 GAP: Final = 2
 """Spaces between columns."""
 
-COLUMN_CHARACTERS_MIN: Final = {"cut": 8, "fold": 24}
-"""What is left of a column that gives way to the others on a narrow terminal: a word, a few key segments."""
+COLUMN_CHARACTERS_MIN: Final = (("cut", 8), ("fold", 24), ("fold", 8))
+"""What is left of columns of a kind that give way to the others on a narrow terminal, in turn: a word, a few key
+segments, then a word too, for ids and ages say nothing once they are cut."""
 
 SHORT_ID_DIGITS: Final = 10
 """Hex digits of an id that people see: 40 bits name one change among millions."""
@@ -154,11 +155,11 @@ def _fitted(natural: Sequence[int], kinds: Sequence[str], width: int) -> list[in
     """Column widths: first what may be cut gives way, the widest first, then what may be folded."""
     sizes = list(natural)
     excess = sum(sizes) + GAP * (len(sizes) - 1) - width
-    for yielding in ("cut", "fold"):
+    for yielding, least in COLUMN_CHARACTERS_MIN:
         positions = [position for position, kind in enumerate(kinds) if kind == yielding]
         while excess > 0 and positions:
             widest = max(positions, key=lambda position: sizes[position])
-            if sizes[widest] <= COLUMN_CHARACTERS_MIN[yielding]:
+            if sizes[widest] <= least:
                 break
             sizes[widest] -= 1
             excess -= 1

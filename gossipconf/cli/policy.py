@@ -35,6 +35,7 @@ from .output import acknowledged, count, json_time, moment, note, print_json, sa
 from .passphrase import PassphraseFileOption, open_key
 from .rules import Step, differences, from_bytes, key_in_json, to_json, to_text
 from .session import now_ms, open_session
+from .ssh_agent import choice_of
 from .target import ROOT_KEY, AgentOption, ClusterOption, JsonOption, Target, find_directory, home
 
 app = typer.Typer(help="Who may write what: show, compare and change the policy.", no_args_is_help=True)
@@ -244,6 +245,11 @@ def sign(
       gossipconf policy sign policy-2.draft
       gossipconf policy sign policy-2.draft --key /media/stick/root-b --yes
     """
+    if key_file is not None and not key_file.exists() and choice_of(str(key_file)) is not None:
+        raise InvalidInput(
+            f"--key is {key_file}, and a root key cannot sign in the ssh-agent: what it signs is remembered beside its "
+            "file; name the file"
+        )
     directory = find_directory(cluster)
     key_file = key_file or home(directory) / ROOT_KEY
     draft, chain, found = _load(path, Target(directory, ()).cluster())

@@ -118,10 +118,10 @@ def _named_changes(signed: Sequence[Version], void: Sequence[str], *, everything
     for start in void:
         found = {one.change_id for one in signed if begins(one.change_id, start)}
         if len(found) != 1:
-            few = "no live change" if not found else f"{len(found)} changes"
+            few = "no live change of this key begins" if not found else f"{len(found)} live changes of this key begin"
             raise InvalidInput(
-                f"--void {start}: {few} of this key begin so; see: gossipconf history --prefix '', "
-                f"and give {ID_DIGITS_MIN} digits or more"
+                f"--void {start}: {few} so (what is replaced already needs no naming: it is void in any case); "
+                f"give {ID_DIGITS_MIN} digits or more, see: gossipconf list --json"
             )
         named |= found
     return named

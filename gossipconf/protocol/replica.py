@@ -370,11 +370,6 @@ class Replica:
         """Whether ``change`` names a policy beyond a fork: who has accepted another branch may believe it."""
         return any(number <= change.header.policy for number in self.chain.forked)
 
-    def excuses(self, change: Change, error: GossipconfError) -> bool:
-        """Whether an honest peer may have sent a ``change`` that is refused here with ``error``: under no policy does a
-        signature verify that is none."""
-        return self.is_disputed(change) and not isinstance(error, InvalidInput | BadSignature)
-
     def _report(self, change: Change, outcome: Outcome, source: str | None) -> None:
         if outcome.is_news:
             self.last_change_s = self._environment.now.monotonic_s

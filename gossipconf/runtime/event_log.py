@@ -23,6 +23,8 @@ UNRENEWED_EVERY_S: Final = 3600.0
 """An issuer without its ticket refuses every ten minutes, for weeks."""
 BEACON_EVERY_S: Final = 300.0
 """Beacons come every minute or so, and one that is wrong is likely to come again."""
+REJECTED_EVERY_S: Final = 300.0
+"""What one node holds valid and this one does not, as in a policy fork, comes with each sync, many times a minute."""
 SUBJECTS_MAX: Final = 64
 """Addresses told of in such a time: they come from peers, who may name as many as they like."""
 
@@ -41,6 +43,7 @@ class EventLog:
         self._unresolved = _Rarely(UNRESOLVED_EVERY_S)
         self._unrenewed = _Rarely(UNRENEWED_EVERY_S)
         self._beacons = _Rarely(BEACON_EVERY_S)
+        self._rejected = _Rarely(REJECTED_EVERY_S)
 
     def write(self, event: ev.Event | IdentityEvent, now_s: float) -> None:
         """One line for ``event``, or none; ``now_s`` is monotonic."""
@@ -50,16 +53,22 @@ class EventLog:
             case ev.PeerDown():
                 log.info("lost the link to %s: %s", event.node_id, event.reason)
             case ev.ConnectFailed():
-                level = logging.WARNING if self._unreachable.is_due(event.address, now_s) else logging.DEBUG
-                log.log(level, "cannot reach %s: %s", event.address, event.reason)
+                log.log(
+                    self._unreachable.level(event.address, now_s), "cannot reach %s: %s", event.address, event.reason
+                )
             case ev.ResolveFailed():
-                level = logging.WARNING if self._unresolved.is_due(event.name, now_s) else logging.DEBUG
-                log.log(level, "cannot resolve the seed %s: %s", event.name, event.reason)
+                log.log(
+                    self._unresolved.level(event.name, now_s),
+                    "cannot resolve the seed %s: %s",
+                    event.name,
+                    event.reason,
+                )
             case ev.Applied():
                 source = event.source or "here"
                 log.debug("change %s from %s: %d new versions", event.change_id.hex()[:8], source, len(event.gained))
             case ev.ChangeRejected():
-                log.warning("refused a change from %s: %s", event.node_id, event.reason)
+                level = self._rejected.level(f"{event.node_id}: {event.reason}", now_s)
+                log.log(level, "refused a change from %s: %s", event.node_id, event.reason)
             case ev.ForkFound():
                 branches = ", ".join(branch.hex()[:8] for branch in event.branches)
                 log.warning(
@@ -68,7 +77,10 @@ class EventLog:
             case ev.PolicyAccepted():
                 log.info("policy %d is in force", event.version)
             case ev.PolicyFork():
-                log.warning("POLICY FORK: there are two policies %d; the roots must end it", event.version)
+                log.warning(
+                    "POLICY FORK: there are two policies %d; the roots end it with `gossipconf policy settle`",
+                    event.version,
+                )
             case ev.Voided():
                 keys = dict.fromkeys(version.entry.key for version in event.versions)
                 log.warning(
@@ -83,8 +95,12 @@ class EventLog:
             case ev.Confirmed():
                 log.info("confirmed: %s hold the same as this agent", " and ".join(event.node_ids))
             case ev.BeaconRefused():
-                level = logging.WARNING if self._beacons.is_due(event.node_id, now_s) else logging.DEBUG
-                log.log(level, "refused a beacon from %s: %s", event.node_id, event.reason)
+                log.log(
+                    self._beacons.level(event.node_id, now_s),
+                    "refused a beacon from %s: %s",
+                    event.node_id,
+                    event.reason,
+                )
             case ev.ViewStale():
                 log.warning("no beacon shows that this agent's view is less than %d s old", event.at_most_ms // 1000)
             case ev.DiskFailed():
@@ -94,8 +110,12 @@ class EventLog:
             case ev.DiskRecovered():
                 log.info("the disk takes writes again")
             case ev.RenewalFailed():
-                level = logging.WARNING if self._unrenewed.is_due(event.node_id, now_s) else logging.DEBUG
-                log.log(level, "%s does not renew this agent's certificate: %s", event.node_id, event.reason)
+                log.log(
+                    self._unrenewed.level(event.node_id, now_s),
+                    "%s does not renew this agent's certificate: %s",
+                    event.node_id,
+                    event.reason,
+                )
             case ev.CertificateIssued():
                 log.info("renewed the certificate of %s", event.node_id)
             case ev.DuplicateNode():
@@ -131,6 +151,10 @@ class _Rarely:
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
         self._told: dict[str, float] = {}
+
+    def level(self, subject: str, now_s: float) -> int:
+        """A warning where ``subject`` is to be told of (again), else for those who debug."""
+        return logging.WARNING if self.is_due(subject, now_s) else logging.DEBUG
 
     def is_due(self, subject: str, now_s: float) -> bool:
         """Whether ``subject`` is to be told of (again)."""

@@ -61,7 +61,7 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(read_file(path))
     except ValueError as error:
-        raise KeyFileError(f"{path}: not a PEM certificate: {error}") from error
+        raise KeyFileError(f"{path}: not a PEM certificate, or a damaged one") from error
 
 
 def read_key(path: Path) -> PrivateKeyTypes:
@@ -76,7 +76,7 @@ def read_key(path: Path) -> PrivateKeyTypes:
             "store it without one, mode 0600"
         ) from None
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(f"{path}: not a PEM private key: {error}") from error
+        raise KeyFileError(f"{path}: not a PEM private key, or a damaged one") from error
 
 
 def check_private(path: Path) -> None:

@@ -32,6 +32,8 @@ from ..model.errors import BadSignature, FormatError, KeyFileError, WrongPassphr
 from .files import write_new
 from .ssh_wire import ED25519, Reader, ed25519_of, public_blob
 
+PUBLIC_BEGINNINGS: Final = (b"ssh-", b"-----BEGIN PUBLIC KEY-----")
+"""How public keys begin, in OpenSSH's format and in PEM."""
 KEY_FILE_BYTES_MAX = 16_384
 """An OpenSSH Ed25519 key file has about 400 bytes; anything much larger is another file."""
 
@@ -245,6 +247,8 @@ def _read(path: Path, *, is_private: bool = False) -> bytes:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
     if len(data) > KEY_FILE_BYTES_MAX:
         raise KeyFileError(f"{path} is not a key file: more than {KEY_FILE_BYTES_MAX} bytes")
+    if is_private and data.startswith(PUBLIC_BEGINNINGS):
+        raise KeyFileError(f"{path} is a public key; name the private one, which is usually beside it without .pub")
     if is_private and mode & 0o077:
         raise KeyFileError(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {shlex.quote(str(path))}")
     return data

@@ -458,7 +458,8 @@ def test_times():
 def test_names_that_agents_give_themselves_command_no_terminal(capsys):
     evil = "x\x1b[2J\ny\x9b\u202e"
     members = [member(evil, "self"), member(evil, "differs", zone=evil, address=evil, degraded=True)]
-    status._print(SimpleNamespace(node=evil), Status(members))
+    forked = SimpleNamespace(disputed=(2,), branches=lambda version: (bytes(32), b"\1" * 32))
+    status._print(SimpleNamespace(node=evil, chain=forked), Status(members))
     say(evil)
     note(evil)
     print_json({"a": [evil, "ü\U000e0001\x7f"]})
@@ -466,7 +467,7 @@ def test_names_that_agents_give_themselves_command_no_terminal(capsys):
     for text in (captured.out, captured.err):
         assert text.replace("\n", "").isprintable()
     assert captured.err == "x\\x1b[2J\ny\\x9b\\u202e\n"
-    assert captured.out.count("x\\x1b[2J\\ny\\x9b\\u202e") == 7
+    assert captured.out.count("x\\x1b[2J\\ny\\x9b\\u202e") == 8
     assert json.loads(captured.out[captured.out.index("{") :]) == {"a": [evil, "ü\U000e0001\x7f"]}
     assert '"ü\\udb40\\udc01\\u007f"' in captured.out
 

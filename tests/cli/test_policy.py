@@ -222,6 +222,8 @@ def test_without_an_agent_the_cluster_file_is_shown(quorum, run, tmp_path, monke
         (["show", "x"], 2, "VERSION"),
         (["sign", "/no/draft"], 1, "/no/draft cannot be read"),
         (["sign", "cluster.gossipconf"], 1, "is not a draft of a policy"),
+        (["sign", "/no/draft", "--key", "agent:x"], 1, "a root key cannot sign in the ssh-agent"),
+        (["sign", "/no/draft", "--key", "keys/root.pub"], 1, "/no/draft cannot be read"),
         (["publish", "/no/draft"], 1, "/no/draft cannot be read"),
         (["edit", "x"], 1, "there is no terminal to edit on; give the new text with --from"),
         (["edit", "keys/root", "--from", "-"], 1, "keys/root exists already"),

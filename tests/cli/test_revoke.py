@@ -172,7 +172,7 @@ def test_what_has_been_replaced_by_what_counts_is_not_offered_to_be_signed_anew(
     [
         (["SHA256:nobody"], "no key begins with SHA256:nobody in policy 2"),
         (["keys/root.pub"], "is a root key; replace it first"),
-        (["keys/carol.pub", "d", "--void", "ffff"], "no live change of this key begin so"),
+        (["keys/carol.pub", "d", "--void", "ffff"], "no live change of this key begins so"),
     ],
 )
 def test_what_is_wrong_is_told(shop, run, arguments, complaint):

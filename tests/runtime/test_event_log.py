@@ -8,10 +8,11 @@ import pytest
 import trio
 
 from gossipconf.model.errors import JournalCorrupt, TransportError
-from gossipconf.protocol.events import ConnectFailed, DuplicateNode, ResolveFailed
+from gossipconf.protocol.events import ChangeRejected, ConnectFailed, DuplicateNode, ResolveFailed
 from gossipconf.runtime.error_group import one_error
 from gossipconf.runtime.event_log import (
     DUPLICATE_EVERY_S,
+    REJECTED_EVERY_S,
     SUBJECTS_MAX,
     UNREACHABLE_EVERY_S,
     UNRESOLVED_EVERY_S,
@@ -52,6 +53,17 @@ def test_an_address_that_cannot_be_reached_is_a_warning_once_in_a_while(caplog: 
         log.write(ConnectFailed("10.0.0.1:1", "connection refused"), at_s)
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.DEBUG, logging.WARNING]
     assert set(lines(caplog)) == {"cannot reach 10.0.0.1:1: connection refused"}
+
+
+def test_what_a_peer_sends_again_and_again_is_refused_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """As in a policy fork, where each sync brings what is valid on the other side only."""
+    caplog.set_level(logging.DEBUG)
+    log = EventLog()
+    for reason, at_s in (("no", 100.0), ("no", 100.1), ("never", 100.2), ("no", 100.0 + REJECTED_EVERY_S)):
+        log.write(ChangeRejected("b", reason), at_s)
+    warning, debug = logging.WARNING, logging.DEBUG
+    assert [record.levelno for record in caplog.records] == [warning, debug, warning, warning]
+    assert set(lines(caplog)) == {"refused a change from b: no", "refused a change from b: never"}
 
 
 def test_a_resolver_that_is_down_for_hours_is_a_warning_once_an_hour(caplog: pytest.LogCaptureFixture) -> None:

@@ -248,7 +248,7 @@ def test_we_read_openssl_s_files(path, tmp_path):
     ],
 )
 def test_garbage_is_refused(path, data):
-    refused(load_signer, write(path, data), "OpenSSH's format")
+    refused(load_signer, write(path, data), "is a public key" if data.startswith(b"ssh-") else "OpenSSH's format")
     refused(load_public, write(path, data), "OpenSSH's format")
 
 
@@ -324,3 +324,13 @@ def test_a_signature_has_no_second_form():
     s = int.from_bytes(signature[32:], "little") + order
     with pytest.raises(BadSignature):
         verify(gen.signer("alice").public, signature[:32] + s.to_bytes(32, "little"), b"a")
+
+
+@pytest.mark.parametrize("beginning", [b"ssh-ed25519 AAAA", b"-----BEGIN PUBLIC KEY-----\n"])
+def test_a_public_key_in_the_place_of_a_private_one_is_named_for_what_it_is(tmp_path, beginning):
+    """Its mode is no matter: who mends that is told something else next."""
+    path = tmp_path / "key.pub"
+    path.write_bytes(beginning)
+    path.chmod(0o644)
+    with pytest.raises(KeyFileError, match="is a public key; name the private one"):
+        load_signer(path)
