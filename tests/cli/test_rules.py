@@ -147,5 +147,5 @@ def test_roles_about_nodes_name_certificates_by_their_fingerprints_and_let_nobod
         f"role '_revoked' certificate SHA256:{digest}",
     ]
     assert from_text(to_text(policy, "shop"), "f", HEAD) == policy
-    with pytest.raises(InvalidInput, match="no fingerprint of a certificate"):
+    with pytest.raises(InvalidInput, match="no certificate's fingerprint"):
         from_text(text.replace(digest, digest[:-1]), "f", HEAD)
