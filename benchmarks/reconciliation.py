@@ -28,9 +28,10 @@ from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.messages import Batch, Check, Hints, Root, Walk, Want, decode_message
 from gossipconf.protocol.node import Node
 from gossipconf.protocol.overlay import Identity
+from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.cluster import Cluster, found_cluster
 from gossipconf.trust.keys import Signer
-from gossipconf.trust.policy import PolicyChain, Role
+from gossipconf.trust.policy import Role
 from gossipconf.trust.signing import sign_change
 
 DESCRIPTION: Final = "message bytes and round trips of a sync between two stores, beside the bound"

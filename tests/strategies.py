@@ -22,9 +22,10 @@ from gossipconf.model.entry import Entry, Operation, Slot
 from gossipconf.model.limits import SEQ_MAX
 from gossipconf.model.merkle import SparseTree
 from gossipconf.model.version import Version, versions_of
+from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.cluster import Cluster, found_cluster
 from gossipconf.trust.keys import Signer
-from gossipconf.trust.policy import PolicyChain, Role
+from gossipconf.trust.policy import Role
 from gossipconf.trust.signing import Reservation, approve, sign_change
 
 Option = TypeVar("Option")

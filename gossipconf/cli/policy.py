@@ -19,13 +19,14 @@ from rich.text import Text
 from ..model.change import INCARNATION_BYTES, Change
 from ..model.errors import AgentUnreachable, InvalidInput, NotAuthorised, Rejected
 from ..model.limits import VALUE_BYTES_MAX
+from ..trust.chain import PolicyChain
 from ..trust.cluster import Cluster
 from ..trust.draft import Draft, check_undisputed
 from ..trust.files import read_bounded
 from ..trust.keys import fingerprint
 from ..trust.narrowing import Loss, bare, floors_for, losses
 from ..trust.pledge import pledge_file
-from ..trust.policy import Policy, PolicyChain, carried
+from ..trust.policy import Policy, carried
 from ..trust.proposal import Support
 from .change_id import begins
 from .drafting import NewDraftArgument, live_versions, new_draft, print_steps, save_draft, say_drafted

@@ -16,8 +16,8 @@ import typer
 from ..model.errors import InvalidInput, KeyFileError
 from ..model.key import check_node_id
 from ..runtime.node_files import CA_CERTIFICATE, NODE_CERTIFICATE
+from ..trust.chain import PolicyChain
 from ..trust.membership import Membership
-from ..trust.policy import PolicyChain
 from ..trust.sealed import SEAL_RANDOM_BYTES, Opened, Place, seal
 from .target import CA, NODES, Target, home
 

@@ -23,9 +23,10 @@ from ..model.entry import Entry, Operation, Slot
 from ..model.errors import ControlError, InvalidInput, Rejected, StaleReservation, UnknownPolicy, WrongCluster
 from ..model.key import covers
 from ..model.version import Version, versions_of
+from ..trust.chain import PolicyChain
 from ..trust.cluster import Cluster
 from ..trust.keys import Signer, fingerprint
-from ..trust.policy import PolicyChain, policy_changes
+from ..trust.policy import policy_changes
 from ..trust.signing import Reservation, compose
 from ..trust.snapshot import Statement, sign_snapshot
 from .client import Client

@@ -25,7 +25,8 @@ from ..model.entry import Slot
 from ..model.errors import ProtocolViolation
 from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import PutMeta
-from ..trust.policy import Policy, PolicyChain
+from ..trust.chain import PolicyChain
+from ..trust.policy import Policy
 from ..trust.signing import Reservation
 from ..trust.snapshot import Snapshot
 from . import acks, beacons, broadcast, overlay, presence, renewal, sync

@@ -23,7 +23,8 @@ from ..model.version import Version
 from ..store.checkpoint import Checkpoint
 from ..store.journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
 from ..store.live_set import LiveSet, Outcome
-from ..trust.policy import POLICY_PREFIX, PolicyChain, carries_policy, policy_changes, policy_key
+from ..trust.chain import PolicyChain
+from ..trust.policy import POLICY_PREFIX, carries_policy, policy_changes, policy_key
 from ..trust.signing import Reservation
 from .environment import Environment, Persist, Reads, Show
 from .events import (

@@ -13,7 +13,8 @@ from ..model.change import Change
 from ..model.errors import Rejected
 from ..model.version import Version
 from ..store.live_set import LiveSet, Outcome
-from ..trust.policy import Policy, PolicyChain, carries_policy
+from ..trust.chain import PolicyChain
+from ..trust.policy import Policy, carries_policy
 from .environment import Environment, Recall
 from .events import Voided
 

@@ -27,8 +27,8 @@ from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, dec
 from ..protocol.roster import SavedMembers
 from ..store.checkpoint import Checkpoint
 from ..store.journal import Journal
+from ..trust.chain import PolicyChain
 from ..trust.cluster import Cluster
-from ..trust.policy import PolicyChain
 from . import checkpoint_file
 from .address import needs_resolving
 from .settings import AgentSettings

@@ -18,7 +18,7 @@ from ..protocol.replica import SAVED_POLICIES
 from ..store.checkpoint import Checkpoint, Sealed, check_size
 from ..store.journal import Journal
 from ..store.journal_ops import PutMeta
-from ..trust.policy import PolicyChain
+from ..trust.chain import PolicyChain
 
 
 def read(path: Path) -> Sealed:

@@ -28,9 +28,10 @@ from ..model.change import Change
 from ..model.errors import FormatError, LimitExceeded, Rejected, WrongCluster
 from ..model.hashing import CONTENTS_TAG, tagged_hash
 from ..model.limits import CHECKPOINT_BYTES_MAX, FRONTIER_WRITERS_MAX, SNAPSHOT_BYTES_MAX
+from ..trust.chain import PolicyChain
 from ..trust.floor import Floors
 from ..trust.keys import Signer
-from ..trust.policy import POLICY_PREFIX, Policy, PolicyChain, carries_policy, policy_key
+from ..trust.policy import POLICY_PREFIX, Policy, carries_policy, policy_key
 from ..trust.snapshot import Snapshot, Statement, sign_snapshot
 from .live_set import LiveSet
 

@@ -17,9 +17,10 @@ from ..model.entry import Entry, ValueType
 from ..model.errors import InvalidInput, KeyFileError, Rejected
 from ..model.limits import CHANGE_BYTES_MAX
 from ..model.merkle import SparseTree
+from .chain import PolicyChain, Verify
 from .files import write_new
 from .keys import Signer, verify
-from .policy import GENESIS_BYTES_MAX, Genesis, Policy, PolicyChain, Role, Verify, policy_key
+from .policy import GENESIS_BYTES_MAX, Genesis, Policy, Role, policy_key
 from .signing import Reservation, approve, sign_change
 
 CLUSTER_FILE_VERSION: Final = 1

@@ -16,11 +16,12 @@ from ..model.change import Change
 from ..model.encoding import as_array, as_bytes, decode, encode
 from ..model.errors import InvalidInput, KeyFileError, NotAuthorised, Rejected
 from ..model.limits import CHANGE_BYTES_MAX, FORM_BYTES_MAX, VALUE_BYTES_MAX
+from .chain import PolicyChain
 from .cluster import POLICIES_MAX, Cluster, draft_policy
 from .files import read_bounded, replace_file, write_new
 from .keys import Signer, fingerprint
 from .pledge import pledge
-from .policy import Policy, PolicyChain, policy_key
+from .policy import Policy, policy_key
 from .proposal import Support, check_file, check_proposal
 from .signing import Reservation, approve
 

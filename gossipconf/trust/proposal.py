@@ -18,9 +18,10 @@ from ..model.entry import Entry
 from ..model.errors import InvalidInput, KeyFileError, NotAuthorised
 from ..model.key import covers
 from ..model.limits import FORM_BYTES_MAX
+from .chain import PolicyChain
 from .files import read_bounded, replace_file, write_new
 from .keys import fingerprint
-from .policy import POLICY_PREFIX, Policy, PolicyChain, Role
+from .policy import POLICY_PREFIX, Policy, Role
 
 PROPOSAL_FILE_VERSION: Final = 1
 KIND: Final = "a change"

@@ -17,8 +17,8 @@ from ..model.errors import InvalidInput, LimitExceeded, StaleReservation
 from ..model.limits import COMMENT_BYTES_MAX, ENTRIES_MAX, SEEN_WRITERS_MAX, TIME_MS_MAX
 from ..model.merkle import SparseTree
 from ..model.version import versions_of
+from .chain import PolicyChain
 from .keys import Signer
-from .policy import PolicyChain
 from .proposal import check_proposal
 
 

@@ -24,8 +24,9 @@ from ..model.encoding import as_array, as_bytes, as_int, decode, encode
 from ..model.errors import BadSignature, Expired, FormatError, NotAuthorised, WrongCluster
 from ..model.hashing import HASH_BYTES, SNAPSHOT_TAG
 from ..model.limits import FRONTIER_WRITERS_MAX, POLICY_VERSION_MAX, SNAPSHOT_BYTES_MAX, TIME_MS_MAX
+from .chain import PolicyChain, Verify
 from .keys import Signer, fingerprint, verify
-from .policy import Policy, PolicyChain, Verify
+from .policy import Policy
 
 OPERATION: Final = "snapshot"
 """The operation that a role must allow (see ``policy.OPERATIONS``)."""

@@ -18,8 +18,9 @@ from gossipconf.protocol.replica import Replica
 from gossipconf.protocol.tuning import LAN
 from gossipconf.store.checkpoint import Checkpoint, Sealed, seal
 from gossipconf.store.live_set import LiveSet
+from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.floor import Floor, keeping
-from gossipconf.trust.policy import Policy, PolicyChain, Role
+from gossipconf.trust.policy import Policy, Role
 from gossipconf.trust.snapshot import sign_snapshot
 from tests.protocol.test_policy_forks import YARD, ZOO, policy_change
 from tests.protocol.test_void import give, values

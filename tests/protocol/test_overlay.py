@@ -56,7 +56,7 @@ from gossipconf.protocol.tuning import LAN
 from gossipconf.protocol.views import FAR, FAR_SMALL, LINKS_MAX, NEAR, ONLY_NEAR, SLACK, SMALL_ZONE, Wanted
 from gossipconf.protocol.zone import FAR_RTT_S, NEAR_RTT_S, TAG_MAX, ZoneTag, tag_of
 from gossipconf.store.journal_ops import PutMeta
-from gossipconf.trust.policy import PolicyChain
+from gossipconf.trust.chain import PolicyChain
 from tests.protocol.wire import Bench
 from tests.strategies import cluster
 

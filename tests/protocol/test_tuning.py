@@ -9,7 +9,7 @@ import pytest
 from gossipconf.protocol.node import Node
 from gossipconf.protocol.overlay import Identity
 from gossipconf.protocol.tuning import DEFAULT_PRESET, LAN, PRESETS, WAN, Tuning
-from gossipconf.trust.policy import PolicyChain
+from gossipconf.trust.chain import PolicyChain
 from gossipconf_sim.conditions import HostConditions
 from tests.protocol.wire import Tapped
 from tests.strategies import cluster

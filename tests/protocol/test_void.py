@@ -20,9 +20,10 @@ from gossipconf.protocol.events import PublishFailed, Voided
 from gossipconf.protocol.node import Restored
 from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
 from gossipconf.protocol.void import QUARANTINED_MAX
+from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.cluster import sign_policy
 from gossipconf.trust.floor import Floor, keeping
-from gossipconf.trust.policy import Policy, PolicyChain
+from gossipconf.trust.policy import Policy
 from gossipconf.trust.signing import Reservation
 from gossipconf_sim.run.checkers import violations
 from tests.protocol.wire import Bench, Tapped, change

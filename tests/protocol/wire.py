@@ -20,8 +20,9 @@ from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Outp
 from gossipconf.protocol.link import Identity, Link
 from gossipconf.protocol.messages import Hello, Message, Ping, Pong, decode_message, encode_message
 from gossipconf.protocol.node import Node, Restored
+from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.cluster import Cluster, sign_policy
-from gossipconf.trust.policy import Policy, PolicyChain, Role
+from gossipconf.trust.policy import Policy, Role
 from gossipconf.trust.signing import Reservation
 from gossipconf_sim.conditions import HostConditions, NetworkConditions
 from gossipconf_sim.world.host import Disk, Host

@@ -22,17 +22,10 @@ from gossipconf.model.errors import (
     UnknownPolicy,
 )
 from gossipconf.model.limits import ROLE_KEYS_MAX, ROLE_PREFIXES_MAX, ROLES_MAX, ROOT_KEYS_MAX
+from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.cluster import Cluster, found_cluster, sign_policy
 from gossipconf.trust.keys import fingerprint
-from gossipconf.trust.policy import (
-    PARAMETERS_MAX,
-    Genesis,
-    Policy,
-    PolicyChain,
-    policy_changes,
-    policy_key,
-    proposals_of,
-)
+from gossipconf.trust.policy import PARAMETERS_MAX, Genesis, Policy, policy_changes, policy_key, proposals_of
 from gossipconf.trust.signing import approve
 from tests import strategies as gen
 

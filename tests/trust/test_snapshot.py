@@ -20,8 +20,9 @@ from gossipconf.model.errors import (
 )
 from gossipconf.model.hashing import SNAPSHOT_TAG
 from gossipconf.model.limits import FRONTIER_WRITERS_MAX, SNAPSHOT_BYTES_MAX
+from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.cluster import found_cluster, sign_policy
-from gossipconf.trust.policy import Policy, PolicyChain, Role
+from gossipconf.trust.policy import Policy, Role
 from gossipconf.trust.snapshot import Snapshot, Statement, sign_snapshot
 from tests import strategies as gen
 

@@ -28,7 +28,8 @@ from gossipconf.protocol.roster import MEMBERS_MAX
 from gossipconf.protocol.tally import NAMES_MAX
 from gossipconf.protocol.views import LINKS_MAX
 from gossipconf.store.live_set import LiveSet
-from gossipconf.trust.policy import PolicyChain, policy_changes
+from gossipconf.trust.chain import PolicyChain
+from gossipconf.trust.policy import policy_changes
 
 from ..world.host import Host
 from ..world.twin import Twin

@@ -1,0 +1,299 @@
+"""The chain of policies at a node: which are in force, and what they allow.
+
+A change is judged by the policy that it names, never by when it arrives. Where the roots
+have signed two policies n, each node keeps the one that it has accepted first, until a policy
+n+1 that names both and has the signatures of both thresholds settles which of them is in
+force. It counts before any other policy n+1.
+
+Knows documents and judgements; keeps no change and talks to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..model.change import Change, signed_bytes
+from ..model.entry import Entry
+from ..model.errors import InvalidInput, NotAuthorised, Rejected, UnknownPolicy, WrongCluster
+from ..model.key import covers, is_system_key
+from .floor import Floors
+from .keys import fingerprint, verify
+from .policy import POLICY_PREFIX, Genesis, Policy, carried, carries_policy, policy_key, proposals_of
+
+Verify = Callable[[bytes, bytes, bytes], None]
+"""verify(public key, signature, message): raises BadSignature. An argument so that a simulation may remember
+what it has verified already."""
+
+
+class PolicyChain:
+    """The policies that a node has accepted, from the genesis on, and its judge of changes."""
+
+    def __init__(self, genesis: Genesis, verify_signature: Verify = verify) -> None:
+        self.genesis = genesis
+        self.cluster_id = genesis.cluster_id
+        self._verify = verify_signature
+        self.floors = Floors()
+        self._policies = [Policy(0, genesis.roots, genesis.threshold)]
+        self._ids = [b""]
+        self._rivals: dict[int, dict[bytes, Policy]] = {}
+
+    @property
+    def accepted(self) -> tuple[bytes, ...]:
+        """The ids of the changes that carry the policies in force, from policy 1 on."""
+        return tuple(self._ids[1:])
+
+    @property
+    def forked(self) -> tuple[int, ...]:
+        """The versions of which the roots have signed several policies, ascending; settled ones too."""
+        return tuple(sorted(self._rivals))
+
+    def is_disputed(self, version: int) -> bool:
+        """Whether there are several policies of this version, and no later one that says which is in force."""
+        if version not in self._rivals or version > self.head.version:
+            return False
+        later = self._policies[version + 1] if version < self.head.version else None
+        return not (later and later.settles) and not self._policies[version].settles
+
+    @property
+    def disputed(self) -> tuple[int, ...]:
+        """The versions about which there is an open policy fork, ascending."""
+        return tuple(version for version in self.forked if self.is_disputed(version))
+
+    def branches(self, version: int) -> tuple[bytes, ...]:
+        """The ids of the changes that carry a policy of this version, the one in force first."""
+        return (*self._ids[version : version + 1], *sorted(self._rivals.get(version, ())))
+
+    def floors_of(self, version: int) -> Floors:
+        """The floors of the policies in force up to this version: what one who knew no later one held void."""
+        floors = Floors()
+        for policy in self._policies[: version + 1]:
+            floors.add(policy.floors)
+        return floors
+
+    @property
+    def head(self) -> Policy:
+        """The latest policy."""
+        return self._policies[-1]
+
+    def __getitem__(self, version: int) -> Policy:
+        """Policy ``version``. Raises UnknownPolicy if it is not here yet."""
+        if version >= len(self._policies):
+            raise UnknownPolicy(f"the change names policy {version}, the newest here is {self.head.version}")
+        return self._policies[version]
+
+    def knows(self, key: bytes, version: int) -> bool:
+        """Whether ``key`` may sign anything that names policy ``version``, as far as is known here."""
+        return version > self.head.version or self._policies[version].knows(key)
+
+    def judge(self, change: Change, *, signatures_checked: bool = False) -> None:
+        """Raise unless the policy that ``change`` names allows every entry that is here.
+
+        Raises WrongCluster, UnknownPolicy, BadSignature or NotAuthorised. ``signatures_checked``
+        skips the signatures (only) of a body that this node has verified before.
+        """
+        if change.header.cluster != self.cluster_id:
+            raise WrongCluster(f"the change belongs to cluster {change.header.cluster.hex()[:8]}…")
+        policy = self[change.header.policy]
+        signers = frozenset(key for key, _ in change.signatures())
+        if carries_policy(change):
+            self._check_roots(policy, change, signers)
+            if not signatures_checked:
+                self._check_signatures(change)
+                signatures_checked = True
+        branches = self._settled_by(change)
+        if branches:
+            _check_settlement(branches, change, signers)
+        else:
+            self._check_known(policy, change)
+            for _, entry in change.entries:
+                self._check_entry(policy, change, entry, signers)
+        if not signatures_checked:
+            self._check_signatures(change)
+
+    def set_aside(self, version: int) -> tuple[Policy, ...]:
+        """The policies of this version that a fork has left without force here."""
+        return tuple(policy for _, policy in sorted(self._rivals.get(version, {}).items()))
+
+    def judge_as_set_aside(self, change: Change) -> None:
+        """Raise unless a policy that was set aside allows every entry of ``change`` that is here: it was in force for
+        somebody once, and is void. Raises WrongCluster, NotAuthorised or BadSignature."""
+        if change.header.cluster != self.cluster_id:
+            raise WrongCluster(f"the change belongs to cluster {change.header.cluster.hex()[:8]}…")
+        signers = frozenset(key for key, _ in change.signatures())
+        refusal = NotAuthorised(f"no policy {change.header.policy} was set aside")
+        for policy in self.set_aside(change.header.policy):
+            try:
+                self._check_known(policy, change)
+                for _, entry in change.entries:
+                    self._check_entry(policy, change, entry, signers)
+            except NotAuthorised as error:
+                refusal = error
+                continue
+            message = signed_bytes(change.id)
+            for key, signature in change.signatures():
+                self._verify(key, signature, message)
+            return
+        raise refusal
+
+    def accept(self, change: Change) -> Policy | None:
+        """Take over the policy that a judged ``change`` carries, if it is the next one or settles a fork; return it.
+
+        With one that settles a fork other policies may be in force for what has been judged before.
+        """
+        policy = carried(change)
+        if policy is None or change.id in self._ids:
+            return None
+        if not (self._is_open_to(policy) if policy.settles else policy.version == self.head.version + 1):
+            self._rivals.setdefault(policy.version, {})[change.id] = policy
+            return None
+        if policy.settles:
+            self._rewind(policy)
+        self._rivals.get(policy.version, {}).pop(change.id, None)
+        self._policies.append(policy)
+        self._ids.append(change.id)
+        self.floors.add(policy.floors)
+        return policy
+
+    def _is_open_to(self, policy: Policy) -> bool:
+        """Whether ``policy`` decides about a policy that is in force here, and nothing has decided yet.
+
+        One that decides between others only has not asked the roots of that one: whoever holds the keys of roots that
+        were replaced could sign two rivals, and a policy that settles between these.
+        """
+        version = policy.version
+        settled = version <= self.head.version and self._policies[version].settles
+        return self._ids[version - 1] in policy.settles and not settled
+
+    def _rewind(self, policy: Policy) -> None:
+        """Put in force, of the version before ``policy``, the one that it says; what came after others is set aside."""
+        version = policy.version - 1
+        prevailing = policy.settles[0]
+        if self._ids[version] != prevailing:
+            self._rivals[version][self._ids[version]] = self._policies[version]
+            self._policies[version] = self._rivals[version].pop(prevailing)
+            self._ids[version] = prevailing
+        for number in range(policy.version, len(self._ids)):
+            self._rivals.setdefault(number, {})[self._ids[number]] = self._policies[number]
+        del self._policies[policy.version :], self._ids[policy.version :]
+        self.floors = self.floors_of(self.head.version)
+
+    def _settled_by(self, change: Change) -> tuple[Policy, ...]:
+        """The policies between which the one in ``change`` decides. Raises UnknownPolicy if one is not here yet."""
+        try:
+            policy = carried(change)
+        except InvalidInput:  # whether its signers may do that is the first question
+            return ()
+        if policy is None or not policy.settles:
+            return ()
+        if policy.version != change.header.policy + 1:
+            raise Rejected(f"a change that names policy {change.header.policy} contains policy {policy.version}")
+        version = policy.version - 1
+        known = self._rivals.get(version, {}) | {self._ids[version]: self._policies[version]}
+        for one in policy.settles:
+            if one not in known:
+                raise UnknownPolicy(f"the change settles between policies {version}, of which one is not here yet")
+        return tuple(known[one] for one in policy.settles)
+
+    def _check_signatures(self, change: Change) -> None:
+        message = signed_bytes(change.id)
+        for key, signature in change.signatures():
+            self._verify(key, signature, message)
+
+    def _check_roots(self, policy: Policy, change: Change, signers: frozenset[bytes]) -> None:
+        """Raise unless enough signers of a policy are roots to look into it, and the others are known.
+
+        Before that, and before their signatures are verified, nothing of it is read: 1 MiB takes 0.2 s, and whoever
+        made it up could name policies between which it settles, and be asked for them instead of blamed.
+        """
+        rivals = self._rivals.get(policy.version, {}).values()
+        if not any(sum(root in signers for root in one.roots) >= one.threshold for one in (policy, *rivals)):
+            signed = sum(root in signers for root in policy.roots)
+            raise NotAuthorised(
+                f"a policy after policy {policy.version} has the signatures of {signed} of {len(policy.roots)} roots, "
+                f"{policy.threshold} are needed"
+            )
+        if not any(signer in one.roots for one in rivals for signer in signers):
+            self._check_known(policy, change)
+
+    def _check_known(self, policy: Policy, change: Change) -> None:
+        """Every signer must be somebody: cheap, and before any signature is verified (invariant 8).
+
+        A relay could otherwise pad a change with approvals by keys of its own until
+        those that count no longer fit.
+        """
+        for key, _ in change.signatures():
+            if not policy.knows(key):
+                raise NotAuthorised(
+                    f"the change is signed by {fingerprint(key)}, which policy {policy.version} does not know"
+                )
+
+    def _check_entry(self, policy: Policy, change: Change, entry: Entry, signers: frozenset[bytes]) -> None:
+        if covers(POLICY_PREFIX, entry.key):
+            self._check_policy_entry(policy, change, entry, signers)
+        elif not _may_propose(policy, change, entry) and not any(
+            change.header.writer.key in role.keys and role.allows(entry, signers) for role in policy.roles
+        ):
+            operation = entry.operation.name.lower()
+            raise NotAuthorised(
+                f"policy {policy.version} does not let {fingerprint(change.header.writer.key)} {operation} "
+                f"{entry.key!r}" + _nearest_permission(policy, change.header.writer.key, entry)
+            )
+
+    def _check_policy_entry(self, policy: Policy, change: Change, entry: Entry, signers: frozenset[bytes]) -> None:
+        if entry.key != policy_key(policy.version + 1) or entry.slot[1] or entry.value is None or entry.seen:
+            raise NotAuthorised(
+                f"a change that names policy {policy.version} may put {policy_key(policy.version + 1)!r} once "
+                f"and no other key under {POLICY_PREFIX}/; it has {entry.key!r}"
+            )
+        if change.header.count != 1:
+            raise NotAuthorised("a policy must be the only entry of its change")
+        signed = sum(root in signers for root in policy.roots)
+        if signed < policy.threshold:
+            raise NotAuthorised(
+                f"{entry.key!r} has the signatures of {signed} of {len(policy.roots)} roots, "
+                f"{policy.threshold} are needed"
+            )
+        successor = Policy.decode(entry.value)
+        if successor.version != policy.version + 1:
+            raise Rejected(f"{entry.key!r} contains policy {successor.version}")
+
+
+def _check_settlement(branches: tuple[Policy, ...], change: Change, signers: frozenset[bytes]) -> None:
+    """A policy that settles a fork needs the thresholds of all its branches, and nobody else's signature."""
+    (_, entry) = change.entries[0]
+    key = policy_key(change.header.policy + 1)
+    if change.header.count != 1 or entry.key != key or entry.slot[1] or entry.seen:
+        raise NotAuthorised(f"a policy that settles a fork must be the only entry of its change, {key!r}, put once")
+    for branch in branches:
+        signed = sum(root in signers for root in branch.roots)
+        if signed < branch.threshold:
+            raise NotAuthorised(
+                f"{key!r} has the signatures of {signed} of {len(branch.roots)} roots of one policy between which it "
+                f"decides, {branch.threshold} are needed"
+            )
+    for signer in signers:
+        if not any(signer in branch.roots for branch in branches):
+            raise NotAuthorised(f"the change is signed by {fingerprint(signer)}, which is no root")
+
+
+def _may_propose(policy: Policy, change: Change, entry: Entry) -> bool:
+    """Whether ``entry`` is a proposal or a partial signature of the writer's own: plain data, which takes no effect.
+
+    Nobody else's: whoever may approve could otherwise delete what others have proposed or signed.
+    """
+    key = change.header.writer.key
+    return covers(proposals_of(key), entry.key) and any(
+        key in role.keys and role.approvals > 1 for role in policy.roles
+    )
+
+
+def _nearest_permission(policy: Policy, key: bytes, entry: Entry) -> str:
+    """What the signer may do, or what is still missing, for the error message."""
+    roles = [role for role in policy.roles if key in role.keys]
+    for role in roles:
+        if any(covers(prefix, entry.key) for prefix in role.prefixes) and role.approvals > 1:
+            return f"; role {role.name!r} needs {role.approvals} approvals: propose it first"
+    prefixes = sorted({prefix or "(all keys)" for role in roles for prefix in role.prefixes})
+    if is_system_key(entry.key) and not any(prefix.startswith("_") for prefix in prefixes):
+        return "; keys that begin with _ are the system's"
+    return f"; it may write under: {', '.join(prefixes)}" if prefixes else ""
