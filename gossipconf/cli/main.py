@@ -23,6 +23,7 @@ from . import (
     beacon,
     checkpoint,
     exits,
+    forks,
     init,
     key,
     pki,
@@ -72,6 +73,7 @@ app.command("list")(read.list_keys)
 app.command()(read.watch)
 app.command()(read.history)
 app.command()(read.conflicts)
+app.command()(forks.forks)
 app.add_typer(policy.app, name="policy")
 app.command()(status.status)
 app.command()(acks.acks)

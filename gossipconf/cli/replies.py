@@ -10,7 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..model.change import Change
 from ..model.errors import ControlError
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One of several changes under one number: its bare header, verified, and whether anything of it lives there."""
+
+    header: Change
+    lives: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from ..trust.policy import policy_changes
 from ..trust.signing import Reservation, compose
 from ..trust.snapshot import Statement, sign_snapshot
 from .client import Client
-from .replies import Status, Tally, field_of, read_status, read_tally
+from .replies import Branch, Status, Tally, field_of, read_status, read_tally
 from .target import Target
 
 PAGE_KEYS: Final = 1_000
@@ -171,6 +171,20 @@ class Session:
     def is_void(self, version: Version) -> bool:
         """Whether a floor voids a version of the history, or a settled policy fork."""
         return self.chain.floors.is_void(version) or version.change_id in self._set_aside
+
+    def forks(self) -> tuple[list[list[Branch]], bool]:
+        """The forks that the agent knows, each with its branches, and whether there are more. Raises Rejected."""
+        reply = self._client.request("forks")
+        found = []
+        for raws in field_of(reply, "forks", list):
+            branches = [
+                Branch(self.verified(field_of(raw, "header", bytes)), field_of(raw, "lives", bool)) for raw in raws
+            ]
+            numbers = {(branch.header.writer_id, branch.header.header.seq) for branch in branches}
+            if len(numbers) != 1 or len({branch.header.id for branch in branches}) < 2:
+                raise ControlError("the agent calls a fork what is none; is it of another version?")
+            found.append(branches)
+        return found, field_of(reply, "more", bool)
 
     def content_key(self, version: Version) -> bytes:
         """The key that opens the sealed value of `version`, if it is sealed to the agent. Raises SealError."""

@@ -33,6 +33,8 @@ from .latest_tally import LatestTally
 if TYPE_CHECKING:
     from .agent import Agent
 
+FORKS_TOLD_MAX: Final = 1_000
+"""Forks in a reply, with eight headers of some 300 bytes each: who has that many has one cause."""
 PAGE_BYTES_MAX: Final = 4 << 20
 """A reply of values of 1 MiB each ends here."""
 ANSWER_S: Final = 10.0
@@ -56,6 +58,7 @@ class ControlServer:
         self._handlers: dict[str, Handler] = {
             "info": self._info,
             "policies": self._policies,
+            "forks": self._forks,
             "get": self._get,
             "list": self._list,
             "history": self._history,
@@ -174,6 +177,18 @@ class ControlServer:
 
     async def _policies(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"changes": [change.encode() for change in self._agent.node.replica.policies_after(0)]}
+
+    async def _forks(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The forks that are known, each as its branches: a bare header, and whether anything of that change lives."""
+        live = self._agent.node.replica.live
+        known = sorted(live.forks().items())
+        return {
+            "forks": [
+                [{"header": header.encode(), "lives": live.has_live_part(header.id)} for header in branches.values()]
+                for _, branches in known[:FORKS_TOLD_MAX]
+            ],
+            "more": len(known) > FORKS_TOLD_MAX,
+        }
 
     async def _get(self, request: dict[str, Any]) -> dict[str, Any]:
         key = check_key(text_of(request, "key"))

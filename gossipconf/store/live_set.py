@@ -143,6 +143,10 @@ class LiveSet:
         kept = self._kept.get(change_id)
         return self._branches.get(change_id) if kept is None else self._living(kept)
 
+    def has_live_part(self, change_id: bytes) -> bool:
+        """Whether anything of a change lives."""
+        return change_id in self._kept
+
     def parts(self) -> Iterator[Change]:
         """What is replicated of every change: enough to rebuild this set."""
         for kept in self._kept.values():

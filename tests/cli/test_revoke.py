@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
-from gossipconf.trust.keys import fingerprint, load_public, public_line
+from gossipconf.cli.session import now_ms, open_session
+from gossipconf.cli.target import Target
+from gossipconf.model.change import Change
+from gossipconf.model.entry import put as put_entry
+from gossipconf.trust.keys import fingerprint, load_public, load_signer, public_line
+from gossipconf.trust.signing import Reservation, compose
 from tests.cli.conftest import AgentThread, command, wait_at
 
 
@@ -44,18 +50,18 @@ def shop(tmp_path, monkeypatch, run):
 class Agents:
     def __init__(self, directory) -> None:
         self.directory = directory
-        self._running: dict[str, AgentThread] = {}
+        self.running: dict[str, AgentThread] = {}
         assert command("pki", "node", "a", "--listen", "127.0.0.1:0") == 0
 
     def start(self, name: str) -> None:
-        self._running[name] = AgentThread(self.directory / "nodes" / name)
-        self._running[name].start()
+        self.running[name] = AgentThread(self.directory / "nodes" / name)
+        self.running[name].start()
 
     def stop(self, name: str) -> None:
-        self._running.pop(name).stop()
+        self.running.pop(name).stop()
 
     def stop_all(self) -> None:
-        for name in list(self._running):
+        for name in list(self.running):
             self.stop(name)
 
 
@@ -199,3 +205,43 @@ def test_no_root_signs_a_narrowing_without_a_floor(shop, run, tmp_path):
     shop.start("a")
     published(run, tmp_path / "d3", "a")
     put(run, "a", "shop/b", "1", "carol", code=1)
+
+
+def test_a_fork_is_shown_with_its_proof_and_ends_with_the_key(shop, run, tmp_path):
+    """The thief uses a number of carol's, at an agent that has not heard of her change."""
+    assert run("forks", "--agent", "nodes/a").out == "no forks\n"
+    reservation = Reservation(os.urandom(8), 1)
+    theirs = [
+        signed_with(shop, node, "carol", "shop/x", value, reservation) for node, value in (("a", "1"), ("b", "2"))
+    ]
+    shop.start("a")
+    wait_at(shop.directory, "a", "shop/x", lambda item: len(item.versions) == 2)
+    (fork,) = json.loads(run("forks", "--json", "--agent", "nodes/a").out)
+    assert (fork["role"], fork["number"]) == ("shop", 1)
+    assert {branch["change"] for branch in fork["branches"]} == {one.id.hex() for one in theirs}
+    assert all(branch["live"] for branch in fork["branches"])
+    shown = run("forks", "--agent", "nodes/a").out
+    assert "number 1 of shop SHA256:" in shown
+    assert "2 changes" in shown
+    thiefs = theirs[1].id.hex()
+    assert run("revoke", "keys/carol.pub", tmp_path / "d", "--void", thiefs, "--agent", "nodes/a").code == 0
+    published(run, tmp_path / "d", "a")
+    wait_at(shop.directory, "a", "shop/x", lambda item: [one.entry.value for one in item.versions] == [b"1"])
+    assert run("forks", "--agent", "nodes/a").out == "no forks\n"
+
+
+def signed_with(shop, node: str, by: str, key: str, value: str, reservation: Reservation) -> Change:
+    """Publish at an agent that is alone, under a number that is not the agent's; then it stays alone."""
+    for name in "ab":
+        if name != node and name in shop.running:
+            shop.stop(name)
+    if node not in shop.running:
+        shop.start(node)
+    with open_session(Target.find(shop.directory, shop.directory / "nodes" / node)) as session:
+        signer = load_signer(shop.directory / "keys" / by)
+        entries = [put_entry(key, value.encode())]
+        change = compose(
+            entries, (), chain=session.chain, signer=signer, reservation=reservation, now_ms=now_ms(), comment="x"
+        )
+        session.send(change)
+    return change
