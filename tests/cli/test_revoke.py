@@ -210,6 +210,8 @@ def test_no_root_signs_a_narrowing_without_a_floor(shop, run, tmp_path):
 def test_a_fork_is_shown_with_its_proof_and_ends_with_the_key(shop, run, tmp_path):
     """The thief uses a number of carol's, at an agent that has not heard of her change."""
     assert run("forks", "--agent", "nodes/a").out == "no forks\n"
+    shop.start("b")
+    wait_at(shop.directory, "b", "_policy/2", lambda item: bool(item.versions))
     reservation = Reservation(os.urandom(8), 1)
     theirs = [
         signed_with(shop, node, "carol", "shop/x", value, reservation) for node, value in (("a", "1"), ("b", "2"))
