@@ -17,10 +17,10 @@ from .target import AgentOption, ClusterOption, JsonOption, Target
 def forks(as_json: JsonOption = False, cluster: ClusterOption = None, agent: AgentOption = None) -> None:
     """List forks: different changes that one writer has signed under one number.
 
-    A fork says that a key is used twice. Either an agent that was restored or
-    copied has handed a number out twice, or somebody else has the key. It is an
-    alarm, not proof of guilt: both values are kept and one wins, as in any conflict.
-    All agents come to know of it.
+    A fork says that a key is used twice. Either an agent that was restored
+    or copied has handed a number out twice, or somebody else has the key. It
+    is an alarm, not proof of guilt: both values are kept and one wins, as in
+    any conflict. All agents come to know of it.
 
     If the key is stolen, cut it off with `gossipconf revoke`; that ends the fork too.
 
