@@ -15,7 +15,7 @@ from .target import AgentOption, ClusterOption, JsonOption, Target
 
 
 def forks(as_json: JsonOption = False, cluster: ClusterOption = None, agent: AgentOption = None) -> None:
-    """List forks: different changes that one writer has signed under one number.
+    """List forks: different changes by one writer under one number.
 
     A fork says that a key is used twice. Either an agent that was restored
     or copied has handed a number out twice, or somebody else has the key. It
