@@ -106,7 +106,7 @@ class AgentThread:
         self._directory = directory
         self._ready = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)  # a set-up that fails must end, not hang
 
     def start(self) -> None:
         self._thread.start()
@@ -211,3 +211,48 @@ def wait_at(directory: Path, name: str, key: str, condition: Callable[[Item], bo
         while not condition(item := session.get(key)):
             next(changes)
         return item
+
+
+class Agents:
+    """A cluster of one root and one admin of everything; its agents run in threads, and can be apart."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.running: dict[str, AgentThread] = {}
+        assert command("init", directory) == 0
+        self._join: tuple[str, ...] = ()
+
+    def add(self, name: str) -> None:
+        """Make a node and start it."""
+        self.make(name)
+        self.start(name)
+
+    def make(self, name: str) -> None:
+        """Make a node, which joins the one whose address is settled."""
+        assert command("pki", "node", name, "--listen", "127.0.0.1:0", *self._join, "--cluster", self.directory) == 0
+
+    def settle_address(self, name: str, address: str) -> None:
+        """The port that an agent was given is its own from now on, and others join by it."""
+        toml = self.directory / "nodes" / name / "agent.toml"
+        toml.write_text(toml.read_text().replace('"127.0.0.1:0"', f'"{address}"'))
+        self._join = ("--join", address)
+
+    def start(self, name: str) -> None:
+        self.running[name] = AgentThread(self.directory / "nodes" / name)
+        self.running[name].start()
+
+    def stop(self, name: str) -> None:
+        self.running.pop(name).stop()
+
+    def stop_all(self) -> None:
+        for name in list(self.running):
+            self.stop(name)
+
+    def wait(self, name: str, key: str, value: bytes | None = None) -> None:
+        """Until agent ``name`` has something at ``key``, or ``value``."""
+        wait_at(
+            self.directory,
+            name,
+            key,
+            lambda item: bool(item.winner if value is None else item.winner and item.winner.entry.value == value),
+        )

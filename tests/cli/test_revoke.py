@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -13,56 +14,37 @@ from gossipconf.model.change import Change
 from gossipconf.model.entry import put as put_entry
 from gossipconf.trust.keys import fingerprint, load_public, load_signer, public_line
 from gossipconf.trust.signing import Reservation, compose
-from tests.cli.conftest import AgentThread, command, wait_at
+from tests.cli.conftest import Agents, wait_at
 
 
 @pytest.fixture
 def shop(tmp_path, monkeypatch, run):
     """A cluster with one root, an admin of everything, and `carol`, who writes under `shop`; agents `a` and `b`."""
-    directory = tmp_path / "shop"
-    assert command("init", directory, "--name", "shop") == 0
-    monkeypatch.chdir(directory)
-    monkeypatch.setenv("GOSSIPCONF_CLUSTER", str(directory))
+    made = Agents(tmp_path / "shop")
+    monkeypatch.chdir(made.directory)
+    monkeypatch.setenv("GOSSIPCONF_CLUSTER", str(made.directory))
+    try:
+        made.add("a")
+        status = json.loads(run("status", "--json", "--agent", "nodes/a").out)
+        made.settle_address("a", status["members"][0]["address"])
+        made.make("b")
+        allow_carol(run, tmp_path)
+        yield made
+    finally:
+        made.stop_all()
+
+
+def allow_carol(run, tmp_path):
+    """Policy 2: a new key, `carol`, may write under `shop`."""
     assert run("key", "new", "keys/carol").code == 0
-    agents = Agents(directory)
-    agents.start("a")
-    settings = run("status", "--json", "--agent", "nodes/a")
-    assert settings.code == 0
-    address = json.loads(settings.out)["members"][0]["address"]
-    toml = directory / "nodes" / "a" / "agent.toml"  # the port that it was given is its own from now on
-    toml.write_text(toml.read_text().replace("127.0.0.1:0", address))
-    assert command("pki", "node", "b", "--listen", "127.0.0.1:0", "--join", address) == 0
-    text = run("policy", "show").out
-    carol = public_line(load_public(directory / "keys" / "carol.pub"))
-    assert "parameters: {}" in text
-    (tmp_path / "next.yaml").write_text(
-        text.replace(
-            "\nparameters: {}", f'  shop:\n    keys:\n      - "{carol}"\n    prefixes: [shop]\n\nparameters: {{}}'
-        )
-    )
+    carol = public_line(load_public(Path("keys/carol.pub")))
+    text = run("policy", "show", "--agent", "nodes/a").out
+    assert "\nparameters: {}" in text
+    role = f'  shop:\n    keys:\n      - "{carol}"\n    prefixes: [shop]\n'
+    (tmp_path / "next.yaml").write_text(text.replace("\nparameters: {}", f"{role}\nparameters: {{}}"))
     result = run("policy", "edit", tmp_path / "d2", "--from", tmp_path / "next.yaml", "--agent", "nodes/a")
     assert result.code == 0, result.err
     published(run, tmp_path / "d2", "a")
-    yield agents
-    agents.stop_all()
-
-
-class Agents:
-    def __init__(self, directory) -> None:
-        self.directory = directory
-        self.running: dict[str, AgentThread] = {}
-        assert command("pki", "node", "a", "--listen", "127.0.0.1:0") == 0
-
-    def start(self, name: str) -> None:
-        self.running[name] = AgentThread(self.directory / "nodes" / name)
-        self.running[name].start()
-
-    def stop(self, name: str) -> None:
-        self.running.pop(name).stop()
-
-    def stop_all(self) -> None:
-        for name in list(self.running):
-            self.stop(name)
 
 
 def published(run, draft, node: str) -> None:

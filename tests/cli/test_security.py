@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gossipconf.trust.keys import load_public, public_line
-from tests.cli.conftest import AgentThread, command, wait_at
+from tests.cli.conftest import Agents, wait_at
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
@@ -125,47 +125,6 @@ class Drill:
         expected = DIFFERENCES if "--dry-run" in line else 0
         assert result.returncode == expected, f"{line}\n{result.stdout}{result.stderr}"
         return result.stdout
-
-
-class Agents:
-    """A cluster of one root and one admin of everything; its agents run in threads, and can be apart."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._running: dict[str, AgentThread] = {}
-        assert command("init", directory) == 0
-        self._join: tuple[str, ...] = ()
-
-    def add(self, name: str) -> None:
-        """Make a node that keeps its port over restarts, and start it."""
-        assert command("pki", "node", name, "--listen", "127.0.0.1:0", *self._join, "--cluster", self.directory) == 0
-        self.start(name)
-
-    def settle_address(self, name: str, address: str) -> None:
-        """The port that an agent was given is its own from now on, and others join by it."""
-        toml = self.directory / "nodes" / name / "agent.toml"
-        toml.write_text(toml.read_text().replace('"127.0.0.1:0"', f'"{address}"'))
-        self._join = ("--join", address)
-
-    def start(self, name: str) -> None:
-        self._running[name] = AgentThread(self.directory / "nodes" / name)
-        self._running[name].start()
-
-    def stop(self, name: str) -> None:
-        self._running.pop(name).stop()
-
-    def stop_all(self) -> None:
-        for name in list(self._running):
-            self.stop(name)
-
-    def wait(self, name: str, key: str, value: bytes | None = None) -> None:
-        """Until agent ``name`` has something at ``key``, or ``value``."""
-        wait_at(
-            self.directory,
-            name,
-            key,
-            lambda item: bool(item.winner if value is None else item.winner and item.winner.entry.value == value),
-        )
 
 
 @pytest.fixture
