@@ -27,7 +27,7 @@ from ..model.version import Version
 from ..trust.sealed import Envelope
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session import Past, Session
 
 VALUE_CHARACTERS_MAX: Final = 200
 """Of a value in a table; `get` prints it whole."""
@@ -345,4 +345,12 @@ def json_version(session: Session, version: Version) -> dict[str, Any]:
         "comment": header.comment,
         "change": version.change_id.hex(),
         "policy": header.policy,
+    }
+
+
+def json_past(session: Session, past: Past) -> dict[str, Any]:
+    """The same of a version of the history, with when it was replaced here, and whether it is void."""
+    return json_version(session, past.version) | {
+        "retired": None if past.retired_ms is None else json_time(past.retired_ms),
+        "void": session.is_void(past.version),
     }

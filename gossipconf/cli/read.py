@@ -25,7 +25,7 @@ from .output import (
     age,
     count,
     escaped,
-    json_time,
+    json_past,
     json_value,
     json_version,
     moment,
@@ -183,16 +183,7 @@ def history(
     with open_session(Target.find(cluster, agent)) as session:
         past = session.history(key, None if prefix is None else _prefix(prefix), limit)
         if as_json:
-            print_json(
-                [
-                    json_version(session, one.version)
-                    | {
-                        "retired": None if one.retired_ms is None else json_time(one.retired_ms),
-                        "void": session.chain.floors.is_void(one.version),
-                    }
-                    for one in past
-                ]
-            )
+            print_json([json_past(session, one) for one in past])
             return
         if not past:
             raise NotFound(f"no history of {key!r}" if key is not None else f"no history under {prefix!r}")
@@ -373,7 +364,7 @@ def _print_history_of_prefix(session: Session, past: Sequence[Past]) -> None:
 def _state_in_words(session: Session, one: Past) -> Text:
     if one.retired_ms is None:
         return Text("live")
-    return Text("void", style="yellow") if session.chain.floors.is_void(one.version) else Text("replaced", style="dim")
+    return Text("void", style="yellow") if session.is_void(one.version) else Text("replaced", style="dim")
 
 
 def _change_line(session: Session, item: Item) -> Text:

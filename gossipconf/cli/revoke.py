@@ -143,7 +143,7 @@ def _comes_back(session: Session, version: Version, policy: Policy) -> Version |
     floors = Floors()
     floors.add(policy.floors)
     past = [one.version for one in session.history(version.entry.key, None, HISTORY_MAX)]
-    slot = [one for one in past if one.slot == version.slot and not floors.is_void(one)]
+    slot = [one for one in past if one.slot == version.slot and not session.is_void(one) and not floors.is_void(one)]
     left = [one for one in slot if not any(other.supersedes(one) for other in slot)]
     return max(left, key=lambda one: one.precedence, default=None)
 

@@ -19,8 +19,7 @@ from .output import (
     acknowledged,
     age,
     before_after,
-    json_time,
-    json_version,
+    json_past,
     print_json,
     print_step,
     print_table,
@@ -64,13 +63,7 @@ def list_void(
     with open_session(Target.find(cluster, agent)) as session:
         found = _void_under(session, check_prefix(prefix.removesuffix("/")))
         if as_json:
-            print_json(
-                [
-                    json_version(session, one.version)
-                    | {"retired": None if one.retired_ms is None else json_time(one.retired_ms)}
-                    for one in found
-                ]
-            )
+            print_json([json_past(session, one) for one in found])
             return
         if not found:
             say("nothing is void")

@@ -140,6 +140,19 @@ def test_what_the_thief_has_published_is_named_and_the_value_before_comes_back(s
     assert [line.split()[2:4] for line in shown] == [["void", "999"], ["live", "10"]]
 
 
+def test_what_is_void_already_is_not_announced_to_come_back(shop, run, tmp_path):
+    put(run, "a", "shop/limit", "10")
+    put(run, "a", "shop/limit", "999", "carol")
+    assert run("revoke", "keys/carol.pub", tmp_path / "first", "--void-all", "--agent", "nodes/a").code == 0
+    published(run, tmp_path / "first", "a")
+    wait_at(shop.directory, "a", "shop/limit", lambda item: bool(item.winner and item.winner.entry.value == b"10"))
+    plan = run("revoke", "keys/admin.pub", tmp_path / "second", "--void-all", "--agent", "nodes/a")
+    assert plan.code == 0, plan.err
+    assert ("becomes empty" in plan.out, "comes back" in plan.out) == (True, False)
+    published(run, tmp_path / "second", "a")
+    wait_at(shop.directory, "a", "shop/limit", lambda item: not item.versions)
+
+
 def test_what_has_been_replaced_by_what_counts_is_not_offered_to_be_signed_anew(shop, run, tmp_path):
     """Signed anew it would be put over the value that people have chosen since; nor is a proposal signed anew."""
     put(run, "a", "shop/limit", "1", "carol")
