@@ -167,7 +167,7 @@ def _cluster_facts(path: Path) -> dict[str, Any]:
                 "keys": [fingerprint(key) for key in role.keys],
             }
             for role in policy.roles
-            if not is_membership(role)
+            if not is_membership(role.name)
         ],
         "issuers": list(membership.issuers),
         "revoked_nodes": list(membership.nodes),

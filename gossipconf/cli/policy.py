@@ -1,4 +1,4 @@
-"""Policies: `show`, `log`, `diff`, and the way of a new one: `edit`, `sign` by root after root, `publish`.
+"""Policies: `show`, `log`, `diff`, and the way of a new one: `edit` or `settle`, `sign` by root after root, `publish`.
 
 A draft is a file that goes from root to root; `sign` needs no network and no agent.
 What is shown before a signature is what is signed.
@@ -118,7 +118,7 @@ def log(as_json: JsonOption = False, cluster: ClusterOption = None, agent: Agent
         for key, _ in change.signatures():
             say(f"  signed by {fingerprint(key)}")
         print_steps(differences(before, policy), indent="  ")
-    for version in filter(known.chain.is_disputed, known.chain.forked):
+    for version in known.chain.disputed:
         note(f"POLICY FORK: there are several policies {version}; end it with: gossipconf policy settle CHANGE")
 
 

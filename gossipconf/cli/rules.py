@@ -54,7 +54,7 @@ def to_text(policy: Policy, cluster_name: str) -> str:
         prefixes = ", ".join(json.dumps(prefix, ensure_ascii=False) for prefix in role.prefixes)
         lines += [
             f"  {json.dumps(role.name, ensure_ascii=False)}:",
-            *_keys_in_lines(role.keys, "    ", are_certificates=is_membership(role)),
+            *_keys_in_lines(role.keys, "    ", are_certificates=is_membership(role.name)),
             f"    prefixes: [{prefixes}]",
             f"    operations: [{', '.join(role.operations)}]",
             f"    approvals: {role.approvals}",
@@ -95,7 +95,7 @@ def to_json(policy: Policy) -> dict[str, Any]:
             {
                 "name": role.name,
                 "keys": [
-                    {"certificate": certificate_line(key)} if is_membership(role) else key_in_json(key)
+                    {"certificate": certificate_line(key)} if is_membership(role.name) else key_in_json(key)
                     for key in role.keys
                 ],
                 "prefixes": list(role.prefixes),
@@ -157,7 +157,7 @@ def _role_steps(name: str, before: Role | None, after: Role | None) -> Iterator[
     if before is None:
         yield Step("+", f"{what}: {_role_in_words(after)}")
         before = replace(after, keys=())
-    if is_membership(after):
+    if is_membership(after.name):
         yield from _key_steps(f"{what} certificate", before.keys, after.keys, certificate_line)
     else:
         yield from _key_steps(f"{what} key", before.keys, after.keys)
@@ -184,7 +184,7 @@ def _floor_in_words(floor: Floor) -> str:
 
 def _role_in_words(role: Role) -> str:
     prefixes = ", ".join(map(_quoted, role.prefixes)) or "nothing"
-    if is_membership(role) and not role.operations:
+    if is_membership(role.name) and not role.operations:
         return prefixes if role.prefixes else "no nodes"
     return f"{', '.join(role.operations) or 'nothing'} under {prefixes}, signatures needed: {role.approvals}"
 
@@ -237,7 +237,7 @@ class _Reader:
     def _role(self, name: str, value: object) -> Role:
         path = ("roles", name)
         fields = self._mapping(value, path, ROLE_FIELDS)
-        may_be_certificates = is_membership(Role(name, (), ()))
+        may_be_certificates = is_membership(name)
         default: list[str] | None = [] if may_be_certificates else None
         keys = self._keys(fields.get("keys", default), (*path, "keys"), may_be_certificates=may_be_certificates)
         prefixes = self._texts(fields.get("prefixes", default), (*path, "prefixes"))

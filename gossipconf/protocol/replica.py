@@ -354,9 +354,7 @@ class Replica:
         branch of a policy fork believes what that allows. No policy allows a forged signature, which costs most."""
         if not isinstance(error, NotAuthorised) or not self.is_disputed(change):
             return False
-        if change.id in self._excused or any(
-            number <= change.header.policy and self.chain.is_disputed(number) for number in self.chain.forked
-        ):
+        if change.id in self._excused or any(number <= change.header.policy for number in self.chain.disputed):
             return True
         if len(self._excused) == EXCUSED_MAX:
             return False

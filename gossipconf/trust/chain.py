@@ -91,8 +91,7 @@ class PolicyChain:
         Raises WrongCluster, UnknownPolicy, BadSignature or NotAuthorised. ``signatures_checked``
         skips the signatures (only) of a body that this node has verified before.
         """
-        if change.header.cluster != self.cluster_id:
-            raise WrongCluster(f"the change belongs to cluster {change.header.cluster.hex()[:8]}…")
+        self._check_cluster(change)
         policy = self[change.header.policy]
         signers = frozenset(key for key, _ in change.signatures())
         if carries_policy(change):
@@ -117,8 +116,7 @@ class PolicyChain:
     def judge_as_set_aside(self, change: Change) -> None:
         """Raise unless a policy that was set aside allows every entry of ``change`` that is here: it was in force for
         somebody once, and is void. Raises WrongCluster, NotAuthorised or BadSignature."""
-        if change.header.cluster != self.cluster_id:
-            raise WrongCluster(f"the change belongs to cluster {change.header.cluster.hex()[:8]}…")
+        self._check_cluster(change)
         signers = frozenset(key for key, _ in change.signatures())
         refusal = NotAuthorised(f"no policy {change.header.policy} was set aside")
         for policy in self.set_aside(change.header.policy):
@@ -129,9 +127,7 @@ class PolicyChain:
             except NotAuthorised as error:
                 refusal = error
                 continue
-            message = signed_bytes(change.id)
-            for key, signature in change.signatures():
-                self._verify(key, signature, message)
+            self._check_signatures(change)
             return
         raise refusal
 
@@ -194,6 +190,10 @@ class PolicyChain:
                 raise UnknownPolicy(f"the change settles between policies {version}, of which one is not here yet")
         return tuple(known[one] for one in policy.settles)
 
+    def _check_cluster(self, change: Change) -> None:
+        if change.header.cluster != self.cluster_id:
+            raise WrongCluster(f"the change belongs to cluster {change.header.cluster.hex()[:8]}…")
+
     def _check_signatures(self, change: Change) -> None:
         message = signed_bytes(change.id)
         for key, signature in change.signatures():
@@ -206,12 +206,8 @@ class PolicyChain:
         made it up could name policies between which it settles, and be asked for them instead of blamed.
         """
         rivals = self._rivals.get(policy.version, {}).values()
-        if not any(sum(root in signers for root in one.roots) >= one.threshold for one in (policy, *rivals)):
-            signed = sum(root in signers for root in policy.roots)
-            raise NotAuthorised(
-                f"a policy after policy {policy.version} has the signatures of {signed} of {len(policy.roots)} roots, "
-                f"{policy.threshold} are needed"
-            )
+        if not any(_signed(one, signers) >= one.threshold for one in (policy, *rivals)):
+            raise _too_few(f"a policy after policy {policy.version}", policy, signers)
         if not any(signer in one.roots for one in rivals for signer in signers):
             self._check_known(policy, change)
 
@@ -247,15 +243,24 @@ class PolicyChain:
             )
         if change.header.count != 1:
             raise NotAuthorised("a policy must be the only entry of its change")
-        signed = sum(root in signers for root in policy.roots)
-        if signed < policy.threshold:
-            raise NotAuthorised(
-                f"{entry.key!r} has the signatures of {signed} of {len(policy.roots)} roots, "
-                f"{policy.threshold} are needed"
-            )
+        if _signed(policy, signers) < policy.threshold:
+            raise _too_few(repr(entry.key), policy, signers)
         successor = Policy.decode(entry.value)
         if successor.version != policy.version + 1:
             raise Rejected(f"{entry.key!r} contains policy {successor.version}")
+
+
+def _signed(policy: Policy, signers: frozenset[bytes]) -> int:
+    """How many roots of ``policy`` have signed."""
+    return sum(root in signers for root in policy.roots)
+
+
+def _too_few(what: str, policy: Policy, signers: frozenset[bytes], which: str = "") -> NotAuthorised:
+    """What to raise when the roots' threshold is not reached; ``which`` says whose roots they are."""
+    return NotAuthorised(
+        f"{what} has the signatures of {_signed(policy, signers)} of {len(policy.roots)} roots{which}, "
+        f"{policy.threshold} are needed"
+    )
 
 
 def _check_settlement(branches: tuple[Policy, ...], change: Change, signers: frozenset[bytes]) -> None:
@@ -265,12 +270,8 @@ def _check_settlement(branches: tuple[Policy, ...], change: Change, signers: fro
     if change.header.count != 1 or entry.key != key or entry.slot[1] or entry.seen:
         raise NotAuthorised(f"a policy that settles a fork must be the only entry of its change, {key!r}, put once")
     for branch in branches:
-        signed = sum(root in signers for root in branch.roots)
-        if signed < branch.threshold:
-            raise NotAuthorised(
-                f"{key!r} has the signatures of {signed} of {len(branch.roots)} roots of one policy between which it "
-                f"decides, {branch.threshold} are needed"
-            )
+        if _signed(branch, signers) < branch.threshold:
+            raise _too_few(repr(key), branch, signers, " of one policy between which it decides")
     for signer in signers:
         if not any(signer in branch.roots for branch in branches):
             raise NotAuthorised(f"the change is signed by {fingerprint(signer)}, which is no root")

@@ -79,23 +79,23 @@ class Membership:
         return (*_roles_of(ISSUERS, self.issuers, ()), *_roles_of(REVOKED, self.nodes, self.certificates))
 
 
-def is_membership(role: Role) -> bool:
-    """Whether ``role`` speaks of nodes, and not of who may write."""
-    return any(role.name == kind or role.name.startswith(f"{kind}/") for kind in (ISSUERS, REVOKED))
+def is_membership(role_name: str) -> bool:
+    """Whether a role of this name speaks of nodes, and not of who may write."""
+    return any(is_kind(role_name, kind) for kind in (ISSUERS, REVOKED))
+
+
+def is_kind(role_name: str, kind: str) -> bool:
+    """Whether a role of this name is one of ``kind``, ISSUERS or REVOKED."""
+    return role_name == kind or role_name.startswith(f"{kind}/")
 
 
 def with_membership(roles: Iterable[Role], membership: Membership) -> tuple[Role, ...]:
     """``roles`` with ``membership`` in the place of what they said of nodes."""
-    return (*(role for role in roles if not is_membership(role)), *membership.roles())
+    return (*(role for role in roles if not is_membership(role.name)), *membership.roles())
 
 
 def _roles(policy: Policy, kind: str) -> Iterator[Role]:
     return (role for role in policy.roles if is_kind(role.name, kind))
-
-
-def is_kind(name: str, kind: str) -> bool:
-    """Whether a role of this name is one of ``kind``, ISSUERS or REVOKED."""
-    return name == kind or name.startswith(f"{kind}/")
 
 
 def _nodes_of(role: Role) -> list[str]:

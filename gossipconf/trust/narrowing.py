@@ -56,7 +56,7 @@ def floors_for(lost: Iterable[Loss], policy_max: int, live: Iterable[Version]) -
 
 def _writers(policy: Policy) -> list[Role]:
     """The roles that say who may write. In those that speak of nodes a key is a certificate, which signs nothing."""
-    return [role for role in policy.roles if not is_membership(role)]
+    return [role for role in policy.roles if not is_membership(role.name)]
 
 
 def _gives(role: Role, lost: Role, prefix: str) -> bool:
