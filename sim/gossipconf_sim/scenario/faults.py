@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Final, TypeAlias
 
-from gossipconf.model.change import INCARNATION_BYTES, Header, Writer
+from gossipconf.model.change import INCARNATION_BYTES, Writer
 from gossipconf.model.entry import put
-from gossipconf.model.merkle import SparseTree
-from gossipconf.trust.signing import sign_change
 
 from ..network.cut import Cut, sides_of
 from ..options import option
 from ..world.host import Host
 from ..world.stage import Stage
-from .admins import ADMIN
+from .admins import ADMIN, signed_by_admin
 from .theft import Theft
 
 AT = "when it begins, in s after the first publish"
@@ -282,18 +280,7 @@ class Fork:
     def _inject(self, stage: Stage, incarnation: bytes, number: int, branch: int) -> None:
         world = stage.world
         entry = put(f"forked/{number}", str(branch).encode())
-        tree = SparseTree(1, {0: entry.leaf()}, ())
-        header = Header(
-            cluster=world.cluster.genesis.cluster_id,
-            policy=1,
-            writer=Writer(ADMIN.public, incarnation),
-            seq=1,
-            time_ms=world.clock_ms(),
-            count=1,
-            size=tree.size,
-            root=tree.root,
-        )
-        change = sign_change(header, ((0, entry),), ADMIN)
+        change = signed_by_admin(world.cluster, entry, Writer(ADMIN.public, incarnation), 1, world.clock_ms())
         honest = world.honest()
         if honest:
             world.inject(stage.rng.choice(honest).name, change)

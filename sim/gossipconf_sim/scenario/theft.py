@@ -10,19 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
-from gossipconf.model.change import INCARNATION_BYTES, Change, Header, Writer
+from gossipconf.model.change import INCARNATION_BYTES, Writer
 from gossipconf.model.clock import EMPTY, Clock, join
-from gossipconf.model.entry import Entry, put
-from gossipconf.model.merkle import SparseTree
+from gossipconf.model.entry import put
 from gossipconf.trust.cluster import sign_policy
 from gossipconf.trust.floor import Floor, keeping
 from gossipconf.trust.policy import is_policy_key
-from gossipconf.trust.signing import Reservation, sign_change
+from gossipconf.trust.signing import Reservation
 
 from ..options import option
 from ..world.host import Host
 from ..world.stage import Stage
-from .admins import ADMIN, ROOT
+from .admins import ADMIN, ROOT, signed_by_admin
 
 FAR_MS: Final = 365 * 86_400_000
 """How far ahead the thief dates some changes: so far that they win wherever they compete."""
@@ -63,7 +62,7 @@ class Theft:
         seen = EMPTY if rng.random() < 0.5 else _seen(host, key, writer, seq)
         entry = replace(put(key, b"stolen %d" % number), seen=seen)
         time_ms = world.clock_ms() + rng.choice((0, 0, FAR_MS))
-        world.inject(host.name, _signed(world.cluster.genesis.cluster_id, entry, writer, seq, time_ms))
+        world.inject(host.name, signed_by_admin(world.cluster, entry, writer, seq, time_ms))
 
     def _void(self, stage: Stage) -> None:
         """The roots look at one host, keep what it has, and void all else under the policies so far."""
@@ -97,11 +96,3 @@ def _seen(host: Host, key: str, writer: Writer, seq: int) -> Clock:
     """What a change to ``key`` at this host replaces, as far as a valid one can say so."""
     clock = join(version.clock for version in host.running.replica.live.slot((key, "")))
     return tuple((name, place) for name, place in clock if name != writer.id or place < seq)
-
-
-def _signed(cluster_id: bytes, entry: Entry, writer: Writer, seq: int, time_ms: int) -> Change:
-    tree = SparseTree(1, {0: entry.leaf()}, ())
-    header = Header(
-        cluster=cluster_id, policy=1, writer=writer, seq=seq, time_ms=time_ms, count=1, size=tree.size, root=tree.root
-    )
-    return sign_change(header, ((0, entry),), ADMIN)
