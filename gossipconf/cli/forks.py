@@ -31,6 +31,8 @@ def forks(as_json: JsonOption = False, cluster: ClusterOption = None, agent: Age
     """
     with open_session(Target.find(cluster, agent)) as session:
         known, more = session.forks()
+        if more:
+            note(f"there are more forks than these {len(known):,}")
         if as_json:
             print_json([_in_json(session, branches) for branches in known])
             return
@@ -39,8 +41,6 @@ def forks(as_json: JsonOption = False, cluster: ClusterOption = None, agent: Age
             return
         for branches in known:
             _print(session, branches)
-        if more:
-            note(f"and more than these {count(len(known), 'fork')}")
         say("is the key stolen? gossipconf revoke KEY --void CHANGE; else settle the keys: gossipconf conflicts")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import threading
 from pathlib import Path
@@ -298,6 +299,33 @@ def test_a_settled_policy_fork_is_followed_whichever_branch_the_cluster_file_has
             session = Session(client, Cluster(CLUSTER.genesis, (*CLUSTER.policies, *known)))
         assert session.chain.head == policy
         assert session.policies == [*CLUSTER.policies, two, three]
+
+
+def forks_reply(*changes: Change, more: bool = False) -> dict:
+    raws = [{"header": change.restrict(()).encode(), "lives": True} for change in changes]
+    return {"ok": True, "forks": [raws], "more": more}
+
+
+def test_a_fork_is_believed_with_its_proof_only(agent, session):
+    one, two = (change_of("shop/a", value=value) for value in (b"1", b"2"))
+    agent.replies["forks"] = [forks_reply(one, two)]
+    ((known,), more) = session.forks()
+    assert ({branch.header.id for branch in known}, more) == ({one.id, two.id}, False)
+    for none in ((), (one,), (one, one), (one, change_of("shop/a", seq=2))):
+        agent.replies["forks"] = [forks_reply(*none)]
+        with pytest.raises(ControlError, match="the agent calls a fork what is none"):
+            session.forks()
+    agent.replies["forks"] = [forks_reply(one, dataclasses.replace(two, signature=bytes(64)))]
+    with pytest.raises(BadSignature, match="the agent delivers what does not verify"):
+        session.forks()
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_that_there_are_more_forks_than_an_agent_tells_is_said(agent, run, tmp_path, options):
+    CLUSTER.save(tmp_path / "cluster.gossipconf")
+    agent.replies["forks"] = [forks_reply(*(change_of("shop/a", value=value) for value in (b"1", b"2")), more=True)]
+    result = run("forks", "--cluster", tmp_path, "--agent", agent.path, *options)
+    assert (result.code, result.err) == (0, "there are more forks than these 1\n")
 
 
 # -- publishing -----------------------------------------------------------------------------------
