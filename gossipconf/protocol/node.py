@@ -1,10 +1,11 @@
 """The sans-IO node: every input of the world in, every output out.
 
     inputs     start · connected · connect_failed · resolved · resolve_failed · disconnected ·
-               received · dropped · timer · reserve · publish · persisted · ask · cancel · renew ·
-               renewed · stop;
+               received · dropped · timer · reserve · publish · persisted · recalled · merge ·
+               submit_beacon · view · ask · cancel · renew · renewed · stop;
                each with `now`
-    outputs    Send · Connect · Resolve · Disconnect · Persist · Show · Emit, and `next_timer_s`
+    outputs    Send · Connect · Resolve · Disconnect · Persist · Show · Recall · Emit, and
+               `next_timer_s`
 
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
 (what news has missed), `presence` (who is there), `acks` (who has applied what), `seeds`

@@ -84,7 +84,7 @@ class EventLog:
             case ev.Voided():
                 keys = dict.fromkeys(version.entry.key for version in event.versions)
                 log.warning(
-                    "%d versions are void by a floor: %s; see `gossipconf void`",
+                    "%d versions are void by a policy: %s; see `gossipconf void list`",
                     len(event.versions),
                     ", ".join(list(keys)[:KEYS_TOLD_MAX]) + (", …" if len(keys) > KEYS_TOLD_MAX else ""),
                 )
