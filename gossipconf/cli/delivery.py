@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -22,6 +23,18 @@ from . import exits
 from .board import finished, place_of, read_board
 from .output import count, say, short
 from .session import Session
+
+CommentOption = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; kept with the change for ever.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would be published; exit 2 if there is something.")
+]
+ProposeOption = Annotated[
+    bool,
+    typer.Option("--propose", help="Publish it later: propose it, under _proposals/, to those who must approve it."),
+]
+ProposeToOption = Annotated[
+    Path | None, typer.Option("--propose-to", metavar="FILE", help="Propose it in a file, which goes to the approvers.")
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,10 @@ from ..model.errors import GossipconfError
 from . import (
     acks,
     agent,
+    apply,
     beacon,
     checkpoint,
+    delete,
     exits,
     forks,
     init,
@@ -29,7 +31,7 @@ from . import (
     pki,
     policy,
     proposals,
-    publish,
+    put,
     read,
     revoke,
     seal,
@@ -59,9 +61,9 @@ app.command()(init.init)
 app.add_typer(key.app, name="key")
 app.add_typer(pki.app, name="pki")
 app.add_typer(agent.app, name="agent")
-app.command()(publish.put)
-app.command()(publish.delete)
-app.command()(publish.apply)
+app.command()(put.put)
+app.command()(delete.delete)
+app.command()(apply.apply)
 app.add_typer(seal.app, name="seal")
 app.command()(proposals.proposals)
 app.command()(proposals.approve)

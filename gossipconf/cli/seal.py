@@ -21,12 +21,11 @@ from ..model.key import check_prefix, is_system_key
 from ..model.version import Version
 from ..trust.recipient import RecipientKey, recipient_id
 from ..trust.sealed import Place
-from .delivery import Delivery
+from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .opener import Opener, is_sealed, recipients_of
 from .output import acknowledged, before_after, count, note, print_step, say, slot_in_words, value_in_line
 from .passphrase import PassphraseFileOption
-from .publish import CommentOption, DryRunOption, ProposeOption, ProposeToOption
 from .recipients import CaOption, OpenWithOption, SealToOption, recipients_named, sealed_value
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target

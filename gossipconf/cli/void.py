@@ -13,7 +13,7 @@ from ..model.errors import InvalidInput
 from ..model.key import check_prefix, covers
 from ..model.version import Version
 from .change_id import begins
-from .delivery import Delivery
+from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .output import (
     acknowledged,
@@ -30,7 +30,6 @@ from .output import (
     version_in_line,
 )
 from .passphrase import PassphraseFileOption
-from .publish import CommentOption, DryRunOption, ProposeOption, ProposeToOption
 from .read import PrefixArgument
 from .session import Past, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target

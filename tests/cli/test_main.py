@@ -346,7 +346,7 @@ def test_a_command_starts_without_what_only_others_need():
     program = "import sys, gossipconf.cli.main; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "gossipconf.cli.publish" in loaded
+    assert "gossipconf.cli.apply" in loaded
     assert loaded.isdisjoint({"yaml", "javaproperties", "cryptography.x509", "trio", "sqlite3", "numpy"})
 
 

@@ -1,0 +1,153 @@
+"""The command `apply`: make what is published as files say, in one change whose plan is shown first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from ..model import entry as entries
+from ..model.entry import Entry, ValueType
+from ..model.errors import InvalidInput
+from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .output import acknowledged, before_after, count, note, print_step, say, value_in_line, version_in_line
+from .passphrase import PassphraseFileOption
+from .session import Item, Session, open_session
+from .target import AgentOption, ClusterOption, KeyOption, Target
+
+if TYPE_CHECKING:
+    from .documents import Documents, TypedValue
+    from .plan import Plan
+
+
+def apply(
+    path: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="YAML, TOML, JSON or .properties, or a directory.")],
+    prefix: Annotated[
+        str | None,
+        typer.Option("--prefix", metavar="PREFIX", help="Put a file's tree, or a whole directory, under this key."),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete keys under the same prefixes that the files do not have.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Publish without asking.")] = False,
+    comment: CommentOption = "",
+    dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+    key_file: KeyOption = None,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Publish, or propose, a file or a directory of files as one change.
+
+    shop/checkout.yaml below the directory goes under shop/checkout; nested
+    mappings become key segments. The plan is shown first: + created, ~ updated,
+    - deleted. Every agent applies all of it at once. Sealed values are left alone.
+
+    \b
+    Examples:
+      gossipconf apply config/
+      gossipconf apply checkout.yaml --prefix shop/checkout --prune
+      gossipconf apply config/ --dry-run
+    """
+    # Here, so that commands that read no files start without the parsers of YAML and the rest.
+    from .documents import load  # noqa: PLC0415
+    from .plan import plan  # noqa: PLC0415
+
+    documents = load(path, prefix=None if prefix is None else prefix.removesuffix("/"))
+    delivery = Delivery(dry_run, propose, propose_to)
+    target = Target.find(cluster, agent)
+    with open_session(target) as session:
+        signer = target.signer(key_file, passphrase_file)
+        items = _items_under(session, documents)
+        current = {
+            item.key: (version.entry.type, version.entry.value)
+            for item in items.values()
+            if (version := item.winner) is not None and version.entry.value is not None
+        }
+        sealed = {key for key, (value_type, _) in current.items() if value_type is ValueType.SEALED}
+        _check_none_sealed(sealed, documents)
+        # No file has sealed values, so their absence says nothing: `delete` removes them.
+        open_now = {key: value for key, value in current.items() if key not in sealed}
+        made = _with_conflicts(
+            plan(open_now, documents.entries, prune_prefixes=documents.prefixes if prune else ()), items
+        )
+        if documents.skipped:
+            note(f"skipped: {', '.join(documents.skipped)}")
+        if made.is_empty:
+            say(f"nothing to do: {count(len(made.unchanged), 'key')} as in {path}")
+            return
+        _print_plan(made, items, documents)
+        changes = _entries_of(made, documents.entries)
+        if not dry_run and not yes:
+            _ask(len(changes))
+        expected = frozenset(
+            version.id for entry in changes if entry.key in items for version in items[entry.key].versions
+        )
+        change = delivery.send(session, changes, signer, comment, expected)
+        with acknowledged():
+            delivery.tell(session, change, len(changes))
+
+
+def _items_under(session: Session, documents: Documents) -> Mapping[str, Item]:
+    """What is published under the prefixes that the files speak for: all wanted keys are among them."""
+    return {item.key: item for prefix in documents.prefixes for item in session.items(prefix)}
+
+
+def _check_none_sealed(sealed: set[str], documents: Documents) -> None:
+    """A secret must not be replaced by what everybody reads because a file happens to have its key."""
+    for key in sorted(sealed & documents.entries.keys()):
+        raise InvalidInput(
+            f"{documents.sources[key]}: key {key!r} is a sealed value, and from a file everybody could read it; "
+            "take it out of the file, and publish it with: gossipconf put --seal-to"
+        )
+
+
+def _with_conflicts(made: Plan, items: Mapping[str, Item]) -> Plan:
+    """A key in conflict is published even if its winner is as wanted: that settles the conflict."""
+    settled = tuple(key for key in made.unchanged if items[key].is_conflict)
+    return replace(
+        made,
+        update=tuple(sorted((*made.update, *settled))),
+        unchanged=tuple(key for key in made.unchanged if key not in settled),
+    )
+
+
+def _entries_of(made: Plan, wanted: Mapping[str, TypedValue]) -> Sequence[Entry]:
+    puts = [entries.put(key, wanted[key][1], wanted[key][0]) for key in (*made.create, *made.update)]
+    return [*puts, *(entries.delete(key) for key in made.delete)]
+
+
+def _print_plan(made: Plan, items: Mapping[str, Item], documents: Documents) -> None:
+    steps = [
+        *(("+", key) for key in made.create),
+        *(("~", key) for key in made.update),
+        *(("-", key) for key in made.delete),
+    ]
+    for sign, key in sorted(steps, key=lambda step: step[1]):
+        item = items.get(key)
+        before = version_in_line(item.winner) if item is not None and item.winner is not None else None
+        after = value_in_line(*documents.entries[key]) if sign != "-" else None
+        what = before or Text() if after is None else before_after(before, after)
+        if item is not None and item.is_conflict:
+            what.append("  (settles a conflict)", style="dim")
+        print_step(sign, key, what)
+    counts = [
+        f"{len(keys):,} to {verb}"
+        for keys, verb in ((made.create, "create"), (made.update, "update"), (made.delete, "delete"))
+        if keys
+    ]
+    say()
+    say(", ".join([*counts, f"{len(made.unchanged):,} unchanged"]))
+
+
+def _ask(number: int) -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInput("not published: there is no terminal to ask on; add --yes to publish, or --dry-run to look")
+    typer.confirm(f"Publish {'this change' if number == 1 else f'these {number:,} changes'}?", abort=True)

@@ -1,0 +1,55 @@
+"""The command `delete`: delete keys, all in one change."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from ..model import entry as entries
+from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .exits import NotFound
+from .output import acknowledged, print_step, version_in_line
+from .passphrase import PassphraseFileOption
+from .session import open_session
+from .target import AgentOption, ClusterOption, KeyOption, Target
+from .value import check_own_key
+
+
+def delete(
+    keys: Annotated[list[str], typer.Argument(metavar="KEY", help="The keys to delete.")],
+    comment: CommentOption = "",
+    dry_run: DryRunOption = False,
+    propose: ProposeOption = False,
+    propose_to: ProposeToOption = None,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+    key_file: KeyOption = None,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Delete keys, all in one change or none, or propose it.
+
+    The old values stay in the agents' history.
+
+    \b
+    Examples:
+      gossipconf delete shop/banner
+      gossipconf delete shop/a shop/b --comment "moved to shop/c"
+    """
+    for key in keys:
+        check_own_key(key)
+    keys = list(dict.fromkeys(keys))
+    delivery = Delivery(dry_run, propose, propose_to)
+    target = Target.find(cluster, agent)
+    with open_session(target) as session:
+        signer = target.signer(key_file, passphrase_file)
+        items = [session.get(key) for key in keys]
+        missing = [item.key for item in items if item.winner is None and not item.is_conflict]
+        if missing:
+            raise NotFound(f"nothing is deleted: no value at {', '.join(map(repr, missing))}")
+        change = delivery.send(session, [entries.delete(key) for key in keys], signer, comment)
+        with acknowledged():
+            for item in items:
+                print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
+            delivery.tell(session, change, len(items))
