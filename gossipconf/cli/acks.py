@@ -57,19 +57,19 @@ def acks(
       gossipconf acks 3f2a9c41d0 --timeout 5m
       gossipconf acks --json | jq .missing
     """
-    wait_s = _seconds(timeout)
+    wait_s = seconds_of(timeout)
     with open_session(Target.find(cluster, agent)) as session:
         tallies = session.acks(change, wait_s)
         tally = _watched(session, tallies) if stdout().is_terminal and not as_json else _last(tallies)
         if as_json:
-            print_json(_document(session, change, tally))
+            print_json(document(session, change, tally))
         else:
-            _print(session, tally)
+            print_tally(session, tally)
     if not tally.is_done:
         raise typer.Exit(exits.INCOMPLETE)
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
     """A time such as 30s. Raises InvalidInput."""
     found = TIME.fullmatch(text)
     seconds = float(found[1]) * UNITS_S[found[2]] if found else 0.0
@@ -107,11 +107,17 @@ def _watched(session: Session, tallies: Iterator[Tally]) -> Tally:
     return tally
 
 
-def _print(session: Session, tally: Tally) -> None:
+def print_tally(session: Session, tally: Tally) -> None:
+    """The summary, the counts of each zone, and who is missing or silent."""
     say(summary(session.node, tally))
     if tally.zones:
         say()
         print_table(ZONE_COLUMNS, _zone_rows(tally))
+    print_stragglers(tally)
+
+
+def print_stragglers(tally: Tally) -> None:
+    """Who has not applied it, and who does not answer."""
     rows = _node_rows(tally)
     if rows:
         say()
@@ -133,7 +139,8 @@ def _node_rows(tally: Tally) -> list[Sequence[str | Text]]:
     return [*missing, *((name, Text("silent", style="red")) for name in tally.silent)]
 
 
-def _document(session: Session, change: str | None, tally: Tally) -> dict[str, Any]:
+def document(session: Session, change: str | None, tally: Tally) -> dict[str, Any]:
+    """A tally as JSON says it."""
     return {
         "node": session.node,
         "change": change,

@@ -19,6 +19,7 @@ from .output import acknowledged, before_after, count, note, print_step, say, va
 from .passphrase import PassphraseFileOption
 from .session import Item, Session, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
+from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 if TYPE_CHECKING:
     from .documents import Documents, TypedValue
@@ -39,6 +40,8 @@ def apply(
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
+    wait: WaitOption = None,
+    timeout: TimeoutOption = TIMEOUT,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
@@ -61,7 +64,7 @@ def apply(
     from .plan import plan  # noqa: PLC0415
 
     documents = load(path, prefix=None if prefix is None else prefix.removesuffix("/"))
-    delivery = Delivery(dry_run, propose, propose_to)
+    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)

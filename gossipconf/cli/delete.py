@@ -15,6 +15,7 @@ from .passphrase import PassphraseFileOption
 from .session import open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key
+from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 
 def delete(
@@ -23,6 +24,8 @@ def delete(
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
+    wait: WaitOption = None,
+    timeout: TimeoutOption = TIMEOUT,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
@@ -40,7 +43,7 @@ def delete(
     for key in keys:
         check_own_key(key)
     keys = list(dict.fromkeys(keys))
-    delivery = Delivery(dry_run, propose, propose_to)
+    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)

@@ -23,6 +23,7 @@ from . import exits
 from .board import finished, place_of, read_board
 from .output import count, say, short
 from .session import Session
+from .wait import Wait
 
 CommentOption = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; kept with the change for ever.")]
 DryRunOption = Annotated[
@@ -39,15 +40,21 @@ ProposeToOption = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """`propose`: under `_proposals/`; `path`: into that file; neither: published at once. `dry_run`: not at all."""
+    """`propose`: under `_proposals/`; `path`: into that file; neither: published at once. `dry_run`: not at all.
+
+    `wait`: for whom, once it is published.
+    """
 
     dry_run: bool
     propose: bool
     path: Path | None
+    wait: Wait | None = None
 
     def __post_init__(self) -> None:
         if self.propose and self.path is not None:
             raise typer.BadParameter("either --propose or --propose-to FILE")
+        if self.wait is not None and (self.propose or self.path is not None):
+            raise typer.BadParameter("what is proposed has nobody to wait for; say --wait when you approve it")
 
     def send(
         self,
@@ -71,12 +78,14 @@ class Delivery:
         return change
 
     def tell(self, session: Session, change: Change, number: int) -> None:
-        """Say what has become of a change of so many keys. A dry run ends the command."""
+        """Say what has become of a change of so many keys. A dry run ends the command, and so does a wait in vain."""
         if self.dry_run:
             say("dry run: nothing was published")
             raise typer.Exit(exits.DIFFERENCE)
         if not self.propose and self.path is None:
             say(f"published {count(number, 'key')} at {session.node}, change {short(change.id)}")
+            if self.wait is not None:
+                self.wait.finish(session, change)
             return
         missing = check_proposal(session.chain, change).missing
         what = str(self.path) if self.path is not None else short(change.id)

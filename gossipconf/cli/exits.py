@@ -20,7 +20,7 @@ MEANINGS: Final = {
     DIFFERENCE: "wrong usage; with `--dry-run`: there is something to publish",
     NOT_FOUND: "no such key, policy or proposal",
     UNREACHABLE: "no agent answers",
-    INCOMPLETE: "`acks`: the time is over, and somebody has not applied it or not answered",
+    INCOMPLETE: "`acks`, `--wait`: the time is over, and somebody has not applied it or not answered",
     INTERRUPTED: "ended by Ctrl-C",
 }
 

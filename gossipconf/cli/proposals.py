@@ -50,6 +50,7 @@ from .output import (
 from .passphrase import PassphraseFileOption
 from .session import Item, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
+from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 KEYS_SHOWN: Final = 3
 """Keys of a proposal in the list; `approve` shows all."""
@@ -93,6 +94,8 @@ def proposals(
 def approve(
     what: Annotated[str, typer.Argument(metavar="FILE|ID", help="A proposal's file, or the beginning of its id.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Sign without asking, even if the base has moved.")] = False,
+    wait: WaitOption = None,
+    timeout: TimeoutOption = TIMEOUT,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
@@ -110,6 +113,7 @@ def approve(
       gossipconf approve 3f9a2c
       gossipconf approve limits.proposal --key keys/erin --yes
     """
+    waiting = Wait.of(wait, timeout)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         path, change = _found(session, what)
@@ -141,6 +145,8 @@ def approve(
                 say(f"published {count(change.header.count, 'key')} at {session.node}, change {short(change.id)}")
                 with contextlib.suppress(Rejected):  # a newer policy may have taken this place away
                     _tidy(session, signer)
+                if waiting is not None:
+                    waiting.finish(session, change)
             return
         if path is None:
             post(session, signer, change.restrict(()))

@@ -22,6 +22,7 @@ from .recipients import CaOption, SealToOption, recipients_named, sealed_value
 from .session import open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key, check_secret, check_syntax, default_type, read_value, type_named
+from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 
 def put(
@@ -42,6 +43,8 @@ def put(
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
+    wait: WaitOption = None,
+    timeout: TimeoutOption = TIMEOUT,
     force: Annotated[bool, typer.Option("--force", help="Publish even if the value is the same.")] = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
@@ -61,6 +64,7 @@ def put(
     Examples:
       gossipconf put shop/checkout/timeout_ms 1200 --comment "OPS-17: slow bank"
       gossipconf put shop/banner @banner.json
+      gossipconf put shop/limit 20 --wait 95% --timeout 1m
       gossipconf put shop/offset -- -5
       printf %s "$TEMPLATE" | gossipconf put shop/mail/template -
       gossipconf put shop/db/password @password --seal-to checkout-1 --seal-to me.pub
@@ -68,7 +72,7 @@ def put(
     check_own_key(key)
     chosen = None if type_name is None else type_named(type_name)
     content = read_value(value)
-    delivery = Delivery(dry_run, propose, propose_to)
+    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)

@@ -29,6 +29,7 @@ from .passphrase import PassphraseFileOption
 from .recipients import CaOption, OpenWithOption, SealToOption, recipients_named, sealed_value
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
+from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 app = typer.Typer(help="Values that only some may read.", no_args_is_help=True)
 
@@ -62,6 +63,8 @@ def rotate(
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
+    wait: WaitOption = None,
+    timeout: TimeoutOption = TIMEOUT,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
@@ -83,7 +86,7 @@ def rotate(
     if not seal_to:
         raise typer.BadParameter("name those who may read the values from now on", param_hint="'--seal-to'")
     prefix = check_prefix(prefix.removesuffix("/"))
-    delivery = Delivery(dry_run, propose, propose_to)
+    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)

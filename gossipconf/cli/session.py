@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -238,7 +238,7 @@ class Session:
         self._follow(policy_changes(parts))
         return parts
 
-    def acks(self, change: str | None, wait_s: float) -> Iterator[Tally]:
+    def acks(self, change: str | None, wait_s: float) -> Generator[Tally, None, None]:
         """Who has applied the change whose id begins with `change`, or holds the asked agent's state: as it changes.
 
         The last tally comes when all have, or after `wait_s`.
@@ -251,7 +251,7 @@ class Session:
             raise
         return self._tallies(stream, events)
 
-    def _tallies(self, stream: Client, events: Iterator[dict[str, Any]]) -> Iterator[Tally]:
+    def _tallies(self, stream: Client, events: Iterator[dict[str, Any]]) -> Generator[Tally, None, None]:
         with stream:
             for event in events:
                 if event.get("event") == "tally":

@@ -33,6 +33,7 @@ from .passphrase import PassphraseFileOption
 from .read import PrefixArgument
 from .session import Past, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
+from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 app = typer.Typer(help="What a policy has voided: list it, publish it anew.", no_args_is_help=True)
 
@@ -90,6 +91,8 @@ def resign(
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
+    wait: WaitOption = None,
+    timeout: TimeoutOption = TIMEOUT,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
@@ -107,7 +110,7 @@ def resign(
     """
     if bool(names) == everything:
         raise typer.BadParameter("name keys, prefixes or changes, or say --all")
-    delivery = Delivery(dry_run, propose, propose_to)
+    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)

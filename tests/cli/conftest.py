@@ -237,6 +237,11 @@ class Agents:
         toml.write_text(toml.read_text().replace('"127.0.0.1:0"', f'"{address}"'))
         self._join = ("--join", address)
 
+    def address(self, name: str) -> str:
+        """Where a running agent is reached."""
+        with open_session(Target.find(self.directory, self.directory / "nodes" / name)) as session:
+            return str(session.info["address"])
+
     def start(self, name: str) -> None:
         self.running[name] = AgentThread(self.directory / "nodes" / name)
         self.running[name].start()
