@@ -13,10 +13,12 @@ from rich.live import Live
 from rich.text import Text
 
 from ..trust.keys import fingerprint
+from . import spread
 from .output import count, duration, escaped, json_time, moment, print_json, print_table, say, short, stdout, table
 from .replies import Certificate, Member, Status, View
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
+from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 NAMED_MAX = 5
 """Agents of one kind that the summary names; the table names all."""
@@ -39,16 +41,25 @@ STYLES = {"differs": "yellow", "silent": "red", "stopped": "dim"}
 
 
 def status(
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="KEY|CHANGE", help="Show who has this, instead of how all agents are."),
+    ] = None,
     keep_watching: Annotated[bool, typer.Option("--watch", help="Keep showing it until Ctrl-C.")] = False,
     every_s: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.1, help="How often to look.")] = 1.0,
     number: Annotated[
         int | None, typer.Option("--count", metavar="N", min=1, help="With --watch: stop after this many.")
     ] = None,
+    wait: WaitOption = None,
+    timeout: TimeoutOption = TIMEOUT,
     as_json: JsonOption = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
 ) -> None:
     """Show who told which state, lags or is silent.
+
+    With a key or a change: its live values, and who has applied them. That does not
+    wait, unless --wait says for whom.
 
     Agents with the same root hold exactly the same entries. STATE, VERSIONS and
     POLICY are as each agent told them, so long ago as TOLD says; neighbours tell
@@ -71,9 +82,19 @@ def status(
     Examples:
       gossipconf status
       gossipconf status --watch
+      gossipconf status shop/checkout/timeout_ms
+      gossipconf status 3f2a9c41d0 --wait zone=eu --timeout 1m
       gossipconf status --json | jq '.members[] | select(.state != "equal" and .state != "self")'
     """
+    if what is None and wait is not None:
+        raise typer.BadParameter("name the key or the change whose spreading you wait for", param_hint="'--wait'")
+    if what is not None and keep_watching:
+        raise typer.BadParameter("--watch is of all agents; wait for a change with --wait", param_hint="'--watch'")
+    waiting = Wait.of(wait, timeout)
     with open_session(Target.find(cluster, agent)) as session:
+        if what is not None:
+            spread.show(session, what, waiting, as_json=as_json)
+            return
         rounds = _rounds(every_s, number) if keep_watching else iter(range(1))
         if as_json:
             for _ in rounds:

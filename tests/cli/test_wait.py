@@ -1,4 +1,4 @@
-"""Waiting after a publish: what `--wait` asks for, when that is reached, and with which code the command ends."""
+"""Waiting for a publish to spread, and who has what: when a goal is reached, and with which code a command ends."""
 
 from __future__ import annotations
 
@@ -116,3 +116,36 @@ def test_a_wrong_wait_is_told_before_anything_is_published(shop, run):
     assert run("put", "wait/d", "1", "--wait", "all", "--propose").code == exits.DIFFERENCE
     assert run("put", "wait/d", "1", "--wait", "all", "--dry-run").code == exits.DIFFERENCE
     assert json.loads(run("list", "wait/d", "--json").out) == []
+
+
+# -- status of a key or a change ------------------------------------------------------------------
+
+
+def test_status_of_a_key_shows_its_value_and_who_has_it(shop, run):
+    change = run("put", "wait/e", "7", "--comment", "why", "--wait", "all").out.splitlines()[-2].split()[-1]
+    lines = run("status", "wait/e").out.splitlines()
+    assert lines[0].startswith("wait/e  7  (admins, ")
+    assert lines[0].endswith(f", change {change}: why)")
+    assert lines[1] == "all of 2 agents have applied it, as a hears"
+    by_change = run("status", change, "--wait", "all", "--json")
+    assert by_change.code == 0, by_change.err
+    (found,) = json.loads(by_change.out)["changes"]
+    assert (found["change"], found["applied"], found["total"], found["versions"]) == (change, 2, 2, [])
+    found = json.loads(run("status", "wait/e", "--json").out)
+    assert (found["key"], found["changes"][0]["versions"][0]["value"]) == ("wait/e", "7")
+
+
+def test_a_key_comes_before_a_change(shop, run):
+    run("put", "feed", "1")
+    assert run("status", "feed").out.startswith("feed  1  (")
+    assert run("status", "wait/none").code == exits.NOT_FOUND
+    assert "knows no change beef" in run("status", "beef").err
+
+
+def test_status_waits_in_vain_too(shop, run):
+    run("put", "wait/f", "1")
+    result = run("status", "wait/f", "--wait", "9", "--timeout", "300ms")
+    assert result.code == exits.INCOMPLETE
+    assert result.out.startswith("wait/f  1  (")
+    assert run("status", "--wait", "all").code == exits.DIFFERENCE
+    assert run("status", "wait/f", "--watch").code == exits.DIFFERENCE
