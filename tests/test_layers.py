@@ -16,7 +16,7 @@ PURE = (
     *(PACKAGE / "model").rglob("*.py"),
     *(PACKAGE / "trust").rglob("*.py"),
     *(PACKAGE / "protocol").rglob("*.py"),
-    *(PACKAGE / "store" / name for name in ("live_set.py", "hash_tree.py", "journal_ops.py")),
+    *(PACKAGE / "store" / name for name in ("live_set.py", "resolution.py", "hash_tree.py", "journal_ops.py")),
 )
 """What both the agent and the simulator run, and must therefore be a function of its inputs."""
 WORLD = frozenset(

@@ -72,7 +72,7 @@ def apply(
         current = {
             item.key: (version.entry.type, version.entry.value)
             for item in items.values()
-            if (version := item.winner) is not None and version.entry.value is not None
+            if (version := item.default) is not None and version.entry.value is not None
         }
         sealed = {key for key, (value_type, _) in current.items() if value_type is ValueType.SEALED}
         _check_none_sealed(sealed, documents)
@@ -135,7 +135,7 @@ def _print_plan(made: Plan, items: Mapping[str, Item], documents: Documents) -> 
     ]
     for sign, key in sorted(steps, key=lambda step: step[1]):
         item = items.get(key)
-        before = version_in_line(item.winner) if item is not None and item.winner is not None else None
+        before = version_in_line(item.default) if item is not None and item.default is not None else None
         after = value_in_line(*documents.entries[key]) if sign != "-" else None
         what = before or Text() if after is None else before_after(before, after)
         if item is not None and item.is_conflict:

@@ -48,11 +48,11 @@ def delete(
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
         items = [session.get(key) for key in keys]
-        missing = [item.key for item in items if item.winner is None and not item.is_conflict]
+        missing = [item.key for item in items if item.default is None and not item.is_conflict]
         if missing:
             raise NotFound(f"nothing is deleted: no value at {', '.join(map(repr, missing))}")
         change = delivery.send(session, [entries.delete(key) for key in keys], signer, comment)
         with acknowledged():
             for item in items:
-                print_step("-", item.key, version_in_line(item.winner) if item.winner else Text())
+                print_step("-", item.key, version_in_line(item.default) if item.default else Text())
             delivery.tell(session, change, len(items))

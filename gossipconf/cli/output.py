@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..model.entry import Operation, Slot, ValueType
+from ..model.entry import MatchTerm, Operation, Slot, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
 from ..trust.sealed import Envelope
@@ -336,16 +336,26 @@ def json_version(session: Session, version: Version) -> dict[str, Any]:
     return {
         "key": entry.key,
         "variant": entry.variant,
+        "match": list(map(_json_term, entry.match)),
+        "rank": entry.rank,
         "operation": entry.operation.name.lower(),
         "type": entry.type.name.lower() if entry.value is not None else None,
         "value": json_value(entry.type, entry.value),
         "role": role,
         "signer": fingerprint,
         "time": json_time(header.time_ms),
+        "activation": None if header.activation_ms is None else json_time(header.activation_ms),
+        "expires": None if entry.expires_ms is None else json_time(entry.expires_ms),
         "comment": header.comment,
         "change": version.change_id.hex(),
         "policy": header.policy,
     }
+
+
+def _json_term(term: MatchTerm) -> dict[str, Any]:
+    if isinstance(term.operand, int):
+        return {"kind": "percent", "salt": term.label, "percent": term.operand / 100}
+    return {"kind": term.kind.name.lower(), "label": term.label, "values": list(term.operand)}
 
 
 def json_past(session: Session, past: Past) -> dict[str, Any]:

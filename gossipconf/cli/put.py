@@ -91,7 +91,7 @@ def put(
         else:
             check_syntax(key, value_type, content, is_told=chosen is not None)
         wanted = entries.put(key, content, value_type)
-        before = item.winner
+        before = item.default
         if (
             not force
             and not item.is_conflict

@@ -18,9 +18,11 @@ from ..model.entry import ValueType
 from ..model.errors import NotRecipient
 from ..model.key import check_key, check_prefix
 from ..model.version import Version
+from ..store.resolution import Candidate, Verdict
 from ..trust.sealed import Opened
 from .exits import NotFound
 from .opener import Opener, is_sealed
+from .outcome import is_told, json_outcome, outcome_in_words, shown_of, whom_in_words, why_missing
 from .output import (
     age,
     count,
@@ -35,6 +37,7 @@ from .output import (
     say,
     short,
     signer_in_words,
+    slot_in_words,
     version_in_line,
 )
 from .recipients import OpenWithOption
@@ -76,20 +79,21 @@ def get(
     check_key(key)
     with open_session(Target.find(cluster, agent)) as session:
         item = session.get(key)
+        version = session.read(item).version
         if all_versions:
             _show_versions(session, item, as_json=as_json)
-        elif item.winner is None:
-            _show_default(item, default, as_json=as_json)
+        elif version is None:
+            _show_default(session, item, default, as_json=as_json)
         elif as_json:
-            opened = {"opened": _json_opened(session, item.winner, open_with)} if is_sealed(item.winner) else {}
+            opened = {"opened": _json_opened(session, version, open_with)} if is_sealed(version) else {}
             print_json(_json_item(session, item) | opened)
         else:
-            if item.is_conflict:
+            if any(one.slot == version.slot and one.id != version.id for one in item.versions):
                 note(f"note: {key!r} is in conflict, this is the winner; see: gossipconf get --all {key}")
-            if is_sealed(item.winner):
-                _write_raw(Opener(session, open_with).open(item.winner))
+            if is_sealed(version):
+                _write_raw(Opener(session, open_with).open(version))
             else:
-                _write_raw(Opened(item.winner.entry.type, item.winner.entry.value or b""))
+                _write_raw(Opened(version.entry.type, version.entry.value or b""))
 
 
 def list_keys(
@@ -113,7 +117,7 @@ def list_keys(
         items = [
             item
             for item in session.items(_prefix(prefix))
-            if item.winner is not None or (deleted and item.versions) or (item.is_conflict and item.versions)
+            if deleted or item.is_conflict or any(version.entry.value is not None for version in item.versions)
         ]
         if as_json:
             print_json([_json_item(session, item) for item in items])
@@ -249,42 +253,39 @@ def _json_opened(session: Session, version: Version, open_with: Path | None) -> 
     return {"type": content.type.name.lower(), "value": json_value(content.type, content.value)}
 
 
-def _show_default(item: Item, default: str | None, *, as_json: bool) -> None:
+def _show_default(session: Session, item: Item, default: str | None, *, as_json: bool) -> None:
     if default is None:
-        raise NotFound(_why_missing(item))
+        raise NotFound(why_missing(item, session.read(item), now_ms()))
     if as_json:
         print_json({"key": item.key, "value": default, "default": True})
     else:
         sys.stdout.write(default + "\n")  # the caller's own words, as they are
 
 
-def _why_missing(item: Item) -> str:
-    if any(not version.entry.variant for version in item.versions):
-        return f"{item.key!r} has been deleted; see: gossipconf history {item.key}"
-    if item.versions:
-        return f"{item.key!r} has variants only, and no value for all; see: gossipconf get --all {item.key}"
-    return f"{item.key!r} has no value; see what there is with: gossipconf list"
-
-
 def _show_versions(session: Session, item: Item, *, as_json: bool) -> None:
+    read = session.read(item)
     if not item.versions:
-        raise NotFound(_why_missing(item))
+        raise NotFound(why_missing(item, read, now_ms()))
     if as_json:
-        print_json([json_version(session, version) for version in item.versions])
+        print_json([json_version(session, one.version) | json_outcome(one) for one in read.candidates])
     else:
         _print_versions(session, item)
 
 
 def _print_versions(session: Session, item: Item) -> None:
     now = now_ms()
+    is_worth_words = is_told(item)
     seen: set[str] = set()
     rows: list[Sequence[str | Text]] = []
-    for version in item.versions:
+    for candidate in session.read(item).candidates:
+        version = candidate.version
         variant = version.entry.variant
         rows.append(
             (
                 Text("also", style="yellow") if variant in seen else "wins" if item.is_conflict else "",
                 variant,
+                whom_in_words(version),
+                outcome_in_words(candidate, now) if is_worth_words else "",
                 version_in_line(version),
                 version.entry.type.name.lower() if version.entry.value is not None else "",
                 signer_in_words(session, version),
@@ -298,6 +299,8 @@ def _print_versions(session: Session, item: Item) -> None:
         {
             "": "left",
             "VARIANT": "left",
+            "FOR": "left",
+            "HERE": "left",
             "VALUE": "cut",
             "TYPE": "left",
             "BY": "left",
@@ -313,17 +316,28 @@ def _print_items(session: Session, items: Sequence[Item]) -> None:
     now = now_ms()
     rows = []
     for item in items:
-        version = item.winner or item.versions[0]
+        shown = shown_of(session.read(item))
+        version = shown.version
         rows.append(
             (
                 Text("!", style="bold red") if item.is_conflict else "",
                 item.key,
-                version_in_line(version),
+                version.entry.variant,
+                _value_here(shown, now),
                 signer_in_words(session, version),
                 age(version.header.time_ms, now),
             )
         )
-    print_table({"": "left", "KEY": "fold", "VALUE": "cut", "BY": "left", "AGE": "left"}, rows)
+    print_table({"": "left", "KEY": "fold", "VARIANT": "left", "VALUE": "cut", "BY": "left", "AGE": "left"}, rows)
+
+
+def _value_here(shown: Candidate, now: int) -> Text:
+    """The value, and why it is not what the agent reads if that is so, or for how long it is."""
+    value = version_in_line(shown.version)
+    if shown.verdict is Verdict.DELETED or (shown.verdict is Verdict.READ and shown.version.entry.expires_ms is None):
+        return value
+    said = outcome_in_words(shown, now).removeprefix(f"{Verdict.READ.value}, ")
+    return Text.assemble(value, (f"  ({said})", "dim"))
 
 
 def _print_history_of_key(session: Session, past: Sequence[Past]) -> None:
@@ -370,8 +384,10 @@ def _state_in_words(session: Session, one: Past) -> Text:
 def _change_line(session: Session, item: Item) -> Text:
     if not item.versions:
         return Text.assemble(item.key, ("  (gone)", "dim"))
-    version = item.winner or item.versions[0]
-    line = Text.assemble((moment(version.header.time_ms)[11:19], "dim"), "  ", item.key, "  ", version_in_line(version))
+    shown = shown_of(session.read(item))
+    version = shown.version
+    what = slot_in_words(version.slot)
+    line = Text.assemble((moment(version.header.time_ms)[11:19], "dim"), "  ", what, "  ", _value_here(shown, now_ms()))
     comment = escaped(version.header.comment)
     line.append(f"  ({signer_in_words(session, version)}{': ' + comment if comment else ''})", style="dim")
     if item.is_conflict:
@@ -380,9 +396,11 @@ def _change_line(session: Session, item: Item) -> Text:
 
 
 def _json_item(session: Session, item: Item) -> dict[str, Any]:
-    """The winner's fields, and the siblings if there are any."""
+    """The fields of what is read or comes nearest to that, its outcome, and the siblings if there are any."""
     if not item.versions:
         return {"key": item.key, "operation": None, "value": None, "conflict": []}
-    shown = item.winner or item.versions[0]
+    candidate = shown_of(session.read(item))
+    shown = candidate.version
     siblings = [version for version in item.versions if version.slot == shown.slot and version.id != shown.id]
-    return json_version(session, shown) | {"conflict": [json_version(session, version) for version in siblings]}
+    conflict = [json_version(session, version) for version in siblings]
+    return json_version(session, shown) | json_outcome(candidate) | {"conflict": conflict}

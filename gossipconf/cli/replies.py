@@ -12,6 +12,7 @@ from typing import Any
 
 from ..model.change import Change
 from ..model.errors import ControlError
+from ..store.resolution import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,14 @@ class Tally:
     def is_done(self) -> bool:
         """Whether all have applied it, and nobody is left out."""
         return self.complete and self.applied == self.total
+
+
+def read_reader(info: dict[str, Any]) -> Reader:
+    """Who the asked agent is to a variant's match, by its reply to `info`. Raises ControlError."""
+    labels = info.get("labels", {})  # an agent of an earlier release tells none
+    if not isinstance(labels, dict) or not all(isinstance(one, str) for pair in labels.items() for one in pair):
+        raise ControlError("the agent's reply has no proper field 'labels'; is the agent of another version?")
+    return Reader.of(field_of(info, "node", str), field_of(info, "zone", str), labels)
 
 
 def read_status(reply: dict[str, Any]) -> Status:

@@ -23,6 +23,7 @@ from ..model.entry import Entry, Operation, Slot
 from ..model.errors import ControlError, InvalidInput, Rejected, StaleReservation, UnknownPolicy, WrongCluster
 from ..model.key import covers
 from ..model.version import Version, versions_of
+from ..store.resolution import Resolution, in_order, resolve
 from ..trust.chain import PolicyChain
 from ..trust.cluster import Cluster
 from ..trust.keys import Signer, fingerprint
@@ -30,7 +31,7 @@ from ..trust.policy import policy_changes
 from ..trust.signing import Reservation, compose
 from ..trust.snapshot import Statement, sign_snapshot
 from .client import Client
-from .replies import Branch, Status, Tally, field_of, read_status, read_tally
+from .replies import Branch, Status, Tally, field_of, read_reader, read_status, read_tally
 from .target import Target
 
 PAGE_KEYS: Final = 1_000
@@ -48,9 +49,13 @@ class Item:
     versions: tuple[Version, ...]
 
     @property
-    def winner(self) -> Version | None:
-        """What a read returns: the default variant's winner, if it is not a tombstone."""
-        version = next((version for version in self.versions if not version.entry.variant), None)
+    def default(self) -> Version | None:
+        """The winner of the default variant, if it is not a tombstone; whether anybody reads it: `Session.read`."""
+        return self.holds("")
+
+    def holds(self, variant: str) -> Version | None:
+        """The winner of a variant's slot, if it is not a tombstone, whatever its time and its match."""
+        version = next((version for version in self.versions if version.entry.variant == variant), None)
         return version if version is not None and version.entry.operation is Operation.PUT else None
 
     @property
@@ -96,6 +101,7 @@ class Session:
         self._policy_changes = {change.id: change for change in cluster.policies}  # those set aside, too
         self.info = client.request("info")
         self.node: str = field_of(self.info, "node", str)
+        self.reader = read_reader(self.info)
         theirs = self.info.get("cluster")
         if theirs not in {self.chain.cluster_id, self.chain.cluster_id.hex()}:
             raise WrongCluster(
@@ -119,6 +125,10 @@ class Session:
     def get(self, key: str) -> Item:
         """The live versions of `key`; an Item without versions if there are none. Raises Rejected."""
         return self._item(key, field_of(self._client.request("get", key=key), "versions", list))
+
+    def read(self, item: Item) -> Resolution:
+        """What the asked agent reads of `item` now, and why: by its labels, and by this machine's clock."""
+        return resolve(item.versions, self.reader, now_ms())
 
     def items(self, prefix: str) -> Iterator[Item]:
         """The keys that `prefix` covers by code point, tombstones included, fetched page by page. Raises Rejected."""
@@ -380,9 +390,7 @@ class Session:
         stray = next((version.entry.key for version in versions if version.entry.key != key), None)
         if stray is not None:
             raise ControlError(f"the agent answers with {stray!r} where {key!r} was meant; is it another version?")
-        versions.sort(key=lambda version: version.precedence, reverse=True)
-        versions.sort(key=lambda version: version.entry.variant)
-        return Item(key, tuple(versions))
+        return Item(key, tuple(in_order(versions)))
 
     def _version(self, raw: Any, *, is_past: bool = False) -> Version:
         change = self._decode(field_of(raw, "change", bytes))

@@ -69,8 +69,8 @@ def read_value(argument: str) -> bytes:
 
 def default_type(argument: str, item: Item, *, is_sealing: bool) -> ValueType:
     """The type of a value whose type nobody names: that of the key's present value, else that of its file."""
-    if item.winner is not None and not (is_sealing and is_sealed(item.winner)):
-        return item.winner.entry.type
+    if item.default is not None and not (is_sealing and is_sealed(item.default)):
+        return item.default.entry.type
     return SUFFIX_TYPES.get(PurePosixPath(argument).suffix, ValueType.TEXT) if argument[:1] == "@" else ValueType.TEXT
 
 

@@ -110,7 +110,7 @@ class Entry:
     operation:     put or delete
     type, value:   what is put; None for a delete
     seen:          version vector of what this entry replaces in its slot
-    expires_ms:    wall-clock time after which reads no longer return it, or None
+    expires_ms:    wall-clock time from which on reads no longer return it, or None
     """
 
     key: str
@@ -188,6 +188,8 @@ def put(
     *,
     variant: str = "",
     match: Sequence[MatchTerm] = (),
+    rank: int = 0,
+    expires_ms: int | None = None,
 ) -> Entry:
     """A checked put, with an empty version vector that the signer fills in.
 
@@ -199,7 +201,11 @@ def put(
     as_array(terms, f"the match of {key!r}", length_max=MATCH_TERMS_MAX)
     for term in terms:
         MatchTerm.from_wire(tuple(term.to_wire()))
-    entry = Entry(check_key(key), value, type, variant=check_variant(variant), match=terms)
+    as_int(rank, f"the rank of {key!r}", 0, RANK_MAX)
+    if expires_ms is not None:
+        as_int(expires_ms, f"the expiry of {key!r}", 0, TIME_MS_MAX)
+    name = check_variant(variant)
+    entry = Entry(check_key(key), value, type, variant=name, match=terms, rank=rank, expires_ms=expires_ms)
     _check_consistent(entry)
     return entry
 

@@ -20,6 +20,7 @@ WRAP_TAG: Final = b"gossipconf/wrap/1\0"
 SEAL_TAG: Final = b"gossipconf/seal/1\0"
 SNAPSHOT_TAG: Final = b"gossipconf/snapshot/1\0"
 CONTENTS_TAG: Final = b"gossipconf/contents/1\0"
+SHARE_TAG: Final = b"gossipconf/share/1\0"
 
 
 def tagged_hash(tag: bytes, *parts: bytes) -> bytes:

@@ -34,6 +34,7 @@ from ..protocol.node import Node
 from ..protocol.subject import Subject
 from ..store.checkpoint import Checkpoint
 from ..store.journal import Journal
+from ..store.resolution import Reader
 from ..trust.cluster import Cluster
 from ..trust.membership import Membership
 from ..trust.sealed import Place, unwrap
@@ -90,6 +91,7 @@ class Agent:
         self._make_transport = make_transport
         self._look_up = look_up or Discovery().look_up
         self.started_ms = self._wall_ms()
+        self.reader = Reader.of(settings.node, settings.zone, dict(settings.labels))
         self._node: Node | None = None
         self._reads: ReadView | None = None
         self._transport: Transport | None = None
@@ -332,6 +334,7 @@ class Agent:
             self._nursery = nursery
             nursery.start_soon(writer.run)
             nursery.start_soon(writer.sweep_history, self.settings.history_days, self._wall_ms)
+            nursery.start_soon(self.reads.moments.run, self._wall_ms, self.reads.clock_moved)
             control = ControlServer(self, self.settings.control_socket)
             await nursery.start(control.run)
             await nursery.start(transport.run)

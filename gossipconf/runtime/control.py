@@ -159,6 +159,7 @@ class ControlServer:
             "cluster_name": genesis.name,
             "address": node.identity.address,
             "zone": node.identity.zone,
+            "labels": dict(agent.settings.labels),
             "version": __version__,
             "pid": os.getpid(),
             "policy": node.replica.policy_version,

@@ -1,4 +1,7 @@
-"""What readers see: the live versions that are on this node's disk, and who watches them."""
+"""What readers see: the live versions that are on this node's disk, and who watches them.
+
+Which of a key's versions a reader gets is `store.resolution`'s to say; here only when that may change.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from ..model.entry import Slot
 from ..model.key import SYSTEM_PREFIX, covers, is_system_key
 from ..model.version import Version
 from ..protocol.environment import Reads
+from .moments import Moments
 
 
 class Watcher:
@@ -48,19 +52,32 @@ class ReadView:
         for key, variant in sorted(self._slots):
             self._variants.setdefault(key, {})[variant] = None
         self._watchers: list[Watcher] = []
+        self.moments = Moments()
+        for slot, versions in self._slots.items():
+            self.moments.replace(slot[0], (), versions)
 
     def show(self, reads: Reads) -> None:
         """Take over new states of slots, and tell the watchers."""
         for slot, versions in reads:
-            if self._slots.get(slot, ()) == versions:
+            before = self._slots.get(slot, ())
+            if before == versions:
                 continue
+            self.moments.replace(slot[0], before, versions)
             if versions:
                 self._put(slot, versions)
             else:
                 self._remove(slot)
-            for watcher in self._watchers:
-                if covers(watcher.prefix, slot[0]):
-                    watcher.notify(slot[0])
+            self._notify(slot[0])
+
+    def clock_moved(self, before_ms: int, now_ms: int) -> None:
+        """Tell the watchers of what time alone has changed, forwards or back."""
+        for key in self.moments.between(before_ms, now_ms):
+            self._notify(key)
+
+    def _notify(self, key: str) -> None:
+        for watcher in self._watchers:
+            if covers(watcher.prefix, key):
+                watcher.notify(key)
 
     def versions(self, key: str) -> list[Version]:
         """The live versions of ``key``: of each variant the winner first, the default variant first."""

@@ -259,5 +259,5 @@ class Agents:
             self.directory,
             name,
             key,
-            lambda item: bool(item.winner if value is None else item.winner and item.winner.entry.value == value),
+            lambda item: bool(item.default if value is None else item.default and item.default.entry.value == value),
         )

@@ -84,7 +84,7 @@ def test_a_proposal_takes_effect_with_the_last_signature_only(quorum, run):
     assert "+ pay/one  1\n" in result.out
     assert "published 1 key at a" in result.out
     assert run("get", "pay/one").out == "1"
-    wait_at(quorum, "b", "pay/one", lambda item: item.winner is not None)
+    wait_at(quorum, "b", "pay/one", lambda item: item.default is not None)
     assert identity not in {one["id"] for one in listed(run)}
     assert identity in {one["id"] for one in listed(run, "--all") if one["published"]}
     assert "published already" in run("approve", identity[:8], *as_key("frank")).out
@@ -98,7 +98,7 @@ def test_the_board_is_the_same_at_every_agent(quorum, run):
     wait_at(quorum, "b", place, lambda item: bool(item.versions))
     result = run("approve", identity[:8], "--agent", quorum / "nodes" / "b", *as_key("frank"))
     assert "published 1 key at b" in result.out
-    assert wait_at(quorum, "a", "pay/two", lambda item: bool(item.versions)).winner is not None
+    assert wait_at(quorum, "a", "pay/two", lambda item: bool(item.versions)).default is not None
 
 
 def test_a_file_goes_from_hand_to_hand(quorum, run, tmp_path):

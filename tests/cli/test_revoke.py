@@ -90,7 +90,7 @@ def test_a_stolen_key_is_cut_off_everywhere_and_what_was_legitimate_is_signed_an
     shop.start("a")
     wait_at(shop.directory, "b", "_policy/3", lambda item: bool(item.versions))
     wait_at(shop.directory, "a", "shop/other", lambda item: bool(item.versions))
-    wait_at(shop.directory, "b", "shop/limit", lambda item: bool(item.winner and item.winner.entry.value == b"10"))
+    wait_at(shop.directory, "b", "shop/limit", lambda item: bool(item.default and item.default.entry.value == b"10"))
     for node in "ab":
         assert [get(run, node, f"shop/{key}") for key in ("limit", "good", "evil", "late")] == ["10", "1", None, None]
     listed = json.loads(run("void", "list", "--json", "--agent", "nodes/b").out)
@@ -111,7 +111,7 @@ def test_a_stolen_key_is_cut_off_everywhere_and_what_was_legitimate_is_signed_an
     shown = run("void", "resign", "shop/late", "--dry-run", "--agent", "nodes/b")
     assert "+ shop/late  7" in shown.out
     assert run("void", "resign", "shop/late", "--agent", "nodes/b", "--key", "keys/admin").code == 0
-    wait_at(shop.directory, "a", "shop/late", lambda item: bool(item.winner and item.winner.entry.value == b"7"))
+    wait_at(shop.directory, "a", "shop/late", lambda item: bool(item.default and item.default.entry.value == b"7"))
     assert "nothing to do" in run("void", "resign", "shop/late", "--agent", "nodes/b").out
 
 
@@ -129,7 +129,7 @@ def test_what_the_thief_has_published_is_named_and_the_value_before_comes_back(s
     assert "comes back: 10" in plan.out
     assert "becomes empty" in plan.out
     published(run, draft, "a")
-    wait_at(shop.directory, "a", "shop/limit", lambda item: bool(item.winner and item.winner.entry.value == b"10"))
+    wait_at(shop.directory, "a", "shop/limit", lambda item: bool(item.default and item.default.entry.value == b"10"))
     assert get(run, "a", "shop/new") is None
     history = json.loads(run("history", "shop/limit", "--json", "--agent", "nodes/a").out)
     assert [(one["value"], one["retired"] is None, one["void"]) for one in history] == [
@@ -145,7 +145,7 @@ def test_what_is_void_already_is_not_announced_to_come_back(shop, run, tmp_path)
     put(run, "a", "shop/limit", "999", "carol")
     assert run("revoke", "keys/carol.pub", tmp_path / "first", "--void-all", "--agent", "nodes/a").code == 0
     published(run, tmp_path / "first", "a")
-    wait_at(shop.directory, "a", "shop/limit", lambda item: bool(item.winner and item.winner.entry.value == b"10"))
+    wait_at(shop.directory, "a", "shop/limit", lambda item: bool(item.default and item.default.entry.value == b"10"))
     plan = run("revoke", "keys/admin.pub", tmp_path / "second", "--void-all", "--agent", "nodes/a")
     assert plan.code == 0, plan.err
     assert ("becomes empty" in plan.out, "comes back" in plan.out) == (True, False)

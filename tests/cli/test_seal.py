@@ -124,9 +124,9 @@ def test_watch_shows_that_it_is_sealed(home, run):
         changes = session.watch("watched")
         assert run("put", "watched/pw", "-", "--seal-to", "a", stdin=SECRET).code == 0
         item = next(changes)
-        assert item.winner is not None
-        assert item.winner.entry.type is ValueType.SEALED
-        assert SECRET not in (item.winner.entry.value or b"")
+        assert item.default is not None
+        assert item.default.entry.type is ValueType.SEALED
+        assert SECRET not in (item.default.entry.value or b"")
         changes.close()
 
 
@@ -146,7 +146,7 @@ def test_an_agent_gives_out_no_other_key_than_that_of_the_version_that_is_asked_
     assert run("put", "ask/pw", "-", "--seal-to", "a", stdin=SECRET).code == 0
     assert run("put", "ask/open", "1").code == 0
     with open_session(Target.find(home)) as session:
-        sealed, plain = session.get("ask/pw").winner, session.get("ask/open").winner
+        sealed, plain = session.get("ask/pw").default, session.get("ask/open").default
         assert sealed is not None
         assert plain is not None
         assert len(session.content_key(sealed)) == 32

@@ -44,7 +44,7 @@ class FakeAgent:
         self.path = path
         self.requests: list[dict] = []
         self.replies: dict[str, list[object]] = {
-            "info": [{"ok": True, "node": "fake", "cluster": CLUSTER.genesis.cluster_id.hex()}],
+            "info": [{"ok": True, "node": "fake", "zone": "", "cluster": CLUSTER.genesis.cluster_id.hex()}],
             "policies": [{"ok": True, "changes": [change.encode() for change in CLUSTER.policies]}],
         }
         self._listener = socket.socket(socket.AF_UNIX)
@@ -112,9 +112,9 @@ def reply_with(change: Change, index: object = 0, **more) -> dict:
 def test_an_honest_answer_is_taken(agent, session):
     agent.replies["get"] = [reply_with(change_of("shop/a", "shop/b").restrict([1]), 1)]
     item = session.get("shop/b")
-    assert item.winner is not None
-    assert item.winner.entry.value == b"1"
-    assert session.signer_of(item.winner)[0] == "admins"
+    assert item.default is not None
+    assert item.default.entry.value == b"1"
+    assert session.signer_of(item.default)[0] == "admins"
 
 
 def test_the_winner_is_computed_and_not_believed(agent, session):
@@ -124,8 +124,8 @@ def test_the_winner_is_computed_and_not_believed(agent, session):
     for versions in (raws, raws[::-1]):
         agent.replies["get"] = [{"ok": True, "versions": versions}]
         item = session.get("shop/a")
-        assert item.winner is not None
-        assert item.winner.change_id == ordered[1].id
+        assert item.default is not None
+        assert item.default.change_id == ordered[1].id
         assert item.is_conflict
 
 
@@ -270,7 +270,7 @@ def test_a_policy_that_came_since_is_fetched_and_judged(agent, session):
     change = change_of("more/a", signer=OTHER, chain=chain)
     agent.replies["policies"] = [{"ok": True, "changes": [one.encode() for one in (*CLUSTER.policies, second)]}]
     agent.replies["get"] = [reply_with(change)]
-    version = session.get("more/a").winner
+    version = session.get("more/a").default
     assert version is not None
     assert session.signer_of(version)[0] == "others"
 
@@ -382,7 +382,7 @@ def test_what_is_replaced_is_what_was_expected(agent, session):
 
 
 def test_an_agent_of_another_cluster_is_refused(agent):
-    agent.replies["info"] = [{"ok": True, "node": "fake", "cluster": "00" * 32}]
+    agent.replies["info"] = [{"ok": True, "node": "fake", "zone": "", "cluster": "00" * 32}]
     with Client(agent.path) as client, pytest.raises(WrongCluster, match="another cluster"):
         Session(client, CLUSTER)
 

@@ -90,6 +90,12 @@ def tagged(name: str, *parts: bytes) -> bytes:
     return sha256(f"gossipconf/{name}/1\0".encode() + b"".join(parts)).digest()
 
 
+def share(salt: str, node_id: str) -> int:
+    """A node's place among all under a salt, from 0 to 9,999."""
+    first = tagged("share", sha256(salt.encode()).digest(), node_id.encode())[:8]
+    return 10_000 * int.from_bytes(first, "big") // 2**64
+
+
 Node: TypeAlias = tuple[int, bytes]
 """The size and the hash of a subtree."""
 

@@ -27,6 +27,7 @@ from gossipconf.model.merkle import SparseTree, Subtree, leaf_of
 from gossipconf.model.version import live, versions_of, winner
 from gossipconf.store.hash_tree import HashTree
 from gossipconf.store.live_set import fork_item, signer_item
+from gossipconf.store.resolution import share_of
 from gossipconf.trust.policy import Role
 from gossipconf.trust.recipient import RecipientKey
 from gossipconf.trust.sealed import SEAL_RANDOM_BYTES, Opened, Place, seal, unwrap
@@ -393,6 +394,11 @@ def identifiers() -> Any:
             {"change": one.hex(), "key": key.hex(), "item": signer_item(one, key).hex()}
             for one in change_ids
             for key in gen.keys("dave", "erin")
+        ],
+        "shares": [
+            {"salt": salt, "node": node, "share": share_of(salt, node)}
+            for salt in ("", "canary", "\N{LATIN SMALL LETTER E WITH ACUTE}")
+            for node in ("a", "checkout-7.eu-west")
         ],
     }  # fmt: skip
 

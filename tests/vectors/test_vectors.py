@@ -262,6 +262,8 @@ def test_identifiers():
     for case in IDENTIFIERS["signer_items"]:
         item = independent.tagged("signer", hexed(case["change"]), hexed(case["key"]))
         assert item.hex() == case["item"]
+    for case in IDENTIFIERS["shares"]:
+        assert independent.share(case["salt"], case["node"]) == case["share"]
 
 
 @pytest.mark.parametrize("case", load("supersession"), ids=lambda case: case["name"])

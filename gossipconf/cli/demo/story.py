@@ -328,9 +328,9 @@ class Story:
         """Read everything at an agent, verified, and compare; keys in `besides` may have any value."""
         items = await self._fleet.read(node)
         got = {
-            key: (item.winner.entry.type, item.winner.entry.value)
+            key: (item.default.entry.type, item.default.entry.value)
             for key, item in items.items()
-            if item.winner is not None and key not in besides
+            if item.default is not None and key not in besides
         }
         wrong = sorted(key for key in got.keys() | wanted.keys() if got.get(key) != wanted.get(key))
         require(not wrong, f"{node} returns the right value of every key ({len(wrong)} wrong, such as {wrong[:1]})")

@@ -1,0 +1,189 @@
+"""Resolution: which live version of a key a reader sees at a moment, and why.
+
+A function of the live versions, of who reads, and of a wall clock that is handed in: no
+clock of its own, no I/O. It decides nothing about the replicated set, which holds what is
+expired or not yet active like everything else (`live_set`).
+
+    1. Of each slot the first version by precedence counts that is in effect: its time has come,
+       it has not expired, and no votes hold its change off. A delete that counts empties its slot.
+    2. Of the variants whose slot is not empty and whose match holds for the reader the one of the
+       highest rank is read; of several the smallest name.
+    3. If there is none, the default variant.
+
+So what expires falls back: within its slot to what had lost to it, else to the next variant.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from typing import Final
+
+from ..model.entry import BASIS_POINTS, MatchKind, MatchTerm, Operation
+from ..model.hashing import SHARE_TAG, tagged_hash
+from ..model.version import Version
+
+NODE_LABEL: Final = "node"
+"""The label by which a match names single machines: a node's id."""
+ZONE_LABEL: Final = "zone"
+SHARE_BYTES: Final = 8
+"""Of the hash that draws a node's place: 64 bits divide by 10,000 without a bias that anybody could measure."""
+_NOTHING_HELD_OFF: Final[frozenset[bytes]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads: a node's id and its labels, by which matches choose."""
+
+    node_id: str
+    labels: Mapping[str, str]
+
+    @classmethod
+    def of(cls, node_id: str, zone: str, labels: Mapping[str, str]) -> Reader:
+        """The reader of a node with these settings: its zone and its id are labels too, and win over others' names."""
+        places = {ZONE_LABEL: zone} if zone else {}
+        return cls(node_id, {**labels, **places, NODE_LABEL: node_id})
+
+
+class Verdict(enum.Enum):
+    """What became of one live version, with the word for people."""
+
+    READ = "read"
+    SIBLING = "lost to a sibling"
+    """Another live version of its slot counts."""
+    NO_MATCH = "does not match"
+    OUTRANKED = "lower rank"
+    SHADOWED = "default, behind a variant"
+    DELETED = "deleted"
+    """A delete counts in its slot."""
+    EXPIRED = "expired"
+    WAITING = "not yet active"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A live version and what became of it."""
+
+    version: Version
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What is read, or None; and all candidates, by variant and then by precedence."""
+
+    version: Version | None
+    candidates: tuple[Candidate, ...]
+
+    def verdict_of(self, version: Version) -> Verdict:
+        """What became of a version that was resolved. Raises KeyError for any other."""
+        for candidate in self.candidates:
+            if candidate.version.id == version.id:
+                return candidate.verdict
+        raise KeyError(version.id)
+
+
+def resolve(
+    versions: Iterable[Version], reader: Reader, now_ms: int, halted: Set[bytes] = _NOTHING_HELD_OFF
+) -> Resolution:
+    """What ``reader`` reads at ``now_ms`` (ms since 1970) of the live ``versions`` of one key, in any order.
+
+    ``halted``: ids of changes that votes hold off.
+    """
+    ordered = in_order(versions)
+    verdicts: dict[bytes, Verdict] = {}
+    eligible: list[Version] = []
+    decided: set[str] = set()
+    for version in ordered:
+        entry = version.entry
+        verdict = _out_of_effect(version, now_ms, halted)
+        if verdict is None and entry.variant in decided:
+            verdict = Verdict.SIBLING
+        elif verdict is None:
+            decided.add(entry.variant)
+            if entry.operation is Operation.DELETE:
+                verdict = Verdict.DELETED
+            elif not matches(entry.match, reader):
+                verdict = Verdict.NO_MATCH
+            else:
+                eligible.append(version)
+                continue
+        assert verdict is not None
+        verdicts[version.id] = verdict
+    chosen = min(eligible, key=_preference, default=None)
+    for version in eligible:
+        verdicts[version.id] = _verdict_beside(version, chosen)
+    return Resolution(chosen, tuple(Candidate(version, verdicts[version.id]) for version in ordered))
+
+
+def in_order(versions: Iterable[Version]) -> list[Version]:
+    """Versions of one key by variant, the default first, and those of a slot by precedence, the winner first."""
+    falling = sorted(versions, key=lambda version: version.precedence, reverse=True)
+    return sorted(falling, key=lambda version: version.entry.variant)
+
+
+def matches(terms: Iterable[MatchTerm], reader: Reader) -> bool:
+    """Whether all ``terms`` hold for ``reader``; none at all hold for everybody."""
+    return all(holds(term, reader) for term in terms)
+
+
+def holds(term: MatchTerm, reader: Reader) -> bool:
+    """Whether one condition holds. A label that the reader does not have fits no value and no pattern, not even `*`.
+
+    Patterns are shell patterns as `fnmatch` reads them, upper and lower case apart: `*`, `?`, `[abc]`, `[!a-c]`; a
+    `*` goes over slashes. It never tries a part of a pattern twice, so that no pattern makes a reader slow.
+    """
+    if isinstance(term.operand, int):
+        return share_of(term.label, reader.node_id) < term.operand
+    value = reader.labels.get(term.label)
+    if value is None:
+        return False
+    return fnmatchcase(value, term.operand[0]) if term.kind is MatchKind.GLOB else value in term.operand
+
+
+def share_of(salt: str, node_id: str) -> int:
+    """Where a node stands among all under ``salt``, from 0 to 9,999: below a percentage's basis points it is in.
+
+    A function of the two names and nothing else: the same after every restart and on every machine, and who is in at
+    5% is in at 10%.
+    """
+    digest = tagged_hash(SHARE_TAG, sha256(salt.encode()).digest(), node_id.encode())
+    return int.from_bytes(digest[:SHARE_BYTES], "big") * BASIS_POINTS >> 8 * SHARE_BYTES
+
+
+def next_moment(versions: Iterable[Version], now_ms: int) -> int | None:
+    """The next wall-clock time after ``now_ms`` at which the outcome may change by itself, or None."""
+    return min((moment for version in versions for moment in moments(version) if moment > now_ms), default=None)
+
+
+def moments(version: Version) -> Sequence[int]:
+    """The wall-clock times at which ``version`` comes into effect and leaves it: none for nearly all."""
+    both = (version.header.activation_ms, version.entry.expires_ms)
+    return [moment for moment in both if moment is not None]
+
+
+def _out_of_effect(version: Version, now_ms: int, halted: Set[bytes]) -> Verdict | None:
+    activation_ms, expires_ms = version.header.activation_ms, version.entry.expires_ms
+    if version.change_id in halted:
+        return Verdict.HALTED
+    if expires_ms is not None and now_ms >= expires_ms:
+        return Verdict.EXPIRED
+    if activation_ms is not None and now_ms < activation_ms:
+        return Verdict.WAITING
+    return None
+
+
+def _preference(version: Version) -> tuple[bool, int, str]:
+    """Ascending from what is read first."""
+    entry = version.entry
+    return not entry.variant, -entry.rank, entry.variant
+
+
+def _verdict_beside(version: Version, chosen: Version | None) -> Verdict:
+    if version is chosen:
+        return Verdict.READ
+    return Verdict.OUTRANKED if version.entry.variant else Verdict.SHADOWED
