@@ -26,6 +26,7 @@ from . import (
     delete,
     exits,
     forks,
+    history,
     init,
     key,
     pki,
@@ -73,7 +74,7 @@ app.add_typer(void.app, name="void")
 app.command()(read.get)
 app.command("list")(read.list_keys)
 app.command()(read.watch)
-app.command()(read.history)
+app.command()(history.history)
 app.command()(read.conflicts)
 app.command()(forks.forks)
 app.add_typer(policy.app, name="policy")

@@ -1,4 +1,4 @@
-"""Reading commands: get, list, watch, history and conflicts.
+"""Reading commands: get, list, watch and conflicts.
 
 Every value shown has been verified by the session; who signed it is shown with it.
 """
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ..model.entry import ValueType
 from ..model.errors import NotRecipient
-from ..model.key import check_key, check_prefix
+from ..model.key import check_key
 from ..model.version import Version
 from ..store.resolution import Candidate, Verdict
 from ..trust.sealed import Opened
@@ -27,7 +27,6 @@ from .output import (
     age,
     count,
     escaped,
-    json_past,
     json_value,
     json_version,
     moment,
@@ -40,11 +39,10 @@ from .output import (
     slot_in_words,
     version_in_line,
 )
+from .prefix import PrefixArgument, prefix_of
 from .recipients import OpenWithOption
-from .session import Item, Past, Session, now_ms, open_session
+from .session import Item, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
-
-PrefixArgument = Annotated[str, typer.Argument(metavar="PREFIX", help="Only keys under this one. Default: all.")]
 
 
 def get(
@@ -116,7 +114,7 @@ def list_keys(
     with open_session(Target.find(cluster, agent)) as session:
         items = [
             item
-            for item in session.items(_prefix(prefix))
+            for item in session.items(prefix_of(prefix))
             if deleted or item.is_conflict or any(version.entry.value is not None for version in item.versions)
         ]
         if as_json:
@@ -145,7 +143,7 @@ def watch(
       gossipconf watch --json
     """
     with open_session(Target.find(cluster, agent)) as session:
-        changes = session.watch(_prefix(prefix))
+        changes = session.watch(prefix_of(prefix))
         note(f"watching {prefix or 'all keys'} at {session.node}; Ctrl-C ends")
         for item in islice(changes, number):
             if as_json:
@@ -153,45 +151,6 @@ def watch(
             else:
                 say(_change_line(session, item))
             sys.stdout.flush()
-
-
-def history(
-    key: Annotated[str | None, typer.Argument(help="The key.", metavar="KEY")] = None,
-    prefix: Annotated[
-        str | None, typer.Option("--prefix", metavar="PREFIX", help="Instead of one key: all keys under this one.")
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="Show at most this many versions.")
-    ] = 50,
-    as_json: JsonOption = False,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-) -> None:
-    """Show earlier values, newest first.
-
-    Each with who signed it, when, and why.
-
-    STATE is live, replaced, or void: a policy has said that it counts for nothing
-    (see `gossipconf void list`). History is the agent's own: it goes back as far as
-    this agent was there and keeps it.
-
-    \b
-    Examples:
-      gossipconf history shop/checkout/timeout_ms
-      gossipconf history --prefix shop --limit 10
-    """
-    if (key is None) == (prefix is None):
-        raise typer.BadParameter("name either a KEY or --prefix P", param_hint="'KEY' / '--prefix'")
-    if key is not None:
-        check_key(key)
-    with open_session(Target.find(cluster, agent)) as session:
-        past = session.history(key, None if prefix is None else _prefix(prefix), limit)
-        if as_json:
-            print_json([json_past(session, one) for one in past])
-            return
-        if not past:
-            raise NotFound(f"no history of {key!r}" if key is not None else f"no history under {prefix!r}")
-        (_print_history_of_key if key is not None else _print_history_of_prefix)(session, past)
 
 
 def conflicts(
@@ -213,7 +172,7 @@ def conflicts(
       gossipconf conflicts shop --json
     """
     with open_session(Target.find(cluster, agent)) as session:
-        items = [item for item in session.items(_prefix(prefix)) if item.is_conflict]
+        items = [item for item in session.items(prefix_of(prefix)) if item.is_conflict]
         if as_json:
             print_json([_json_item(session, item) for item in items])
             return
@@ -229,11 +188,6 @@ def conflicts(
 
 
 # -- how items look -------------------------------------------------------------------------------
-
-
-def _prefix(prefix: str) -> str:
-    """`prefix` without the slash that people put at the end of one."""
-    return check_prefix(prefix.removesuffix("/"))
 
 
 def _write_raw(content: Opened) -> None:
@@ -338,47 +292,6 @@ def _value_here(shown: Candidate, now: int) -> Text:
         return value
     said = outcome_in_words(shown, now).removeprefix(f"{Verdict.READ.value}, ")
     return Text.assemble(value, (f"  ({said})", "dim"))
-
-
-def _print_history_of_key(session: Session, past: Sequence[Past]) -> None:
-    rows = [
-        (
-            moment(one.version.header.time_ms).removesuffix(" UTC"),
-            _state_in_words(session, one),
-            version_in_line(one.version),
-            signer_in_words(session, one.version),
-            short(one.version.change_id),
-            escaped(one.version.header.comment),
-        )
-        for one in past
-    ]
-    print_table(
-        {"TIME (UTC)": "left", "STATE": "left", "VALUE": "cut", "BY": "left", "CHANGE": "left", "COMMENT": "cut"}, rows
-    )
-
-
-def _print_history_of_prefix(session: Session, past: Sequence[Past]) -> None:
-    now = now_ms()
-    rows = [
-        (
-            age(one.version.header.time_ms, now),
-            one.version.entry.key,
-            _state_in_words(session, one),
-            version_in_line(one.version),
-            signer_in_words(session, one.version),
-            short(one.version.change_id),
-            escaped(one.version.header.comment),
-        )
-        for one in past
-    ]
-    columns = {"AGE": "left", "KEY": "fold", "STATE": "left", "VALUE": "cut", "BY": "left"}
-    print_table(columns | {"CHANGE": "left", "COMMENT": "cut"}, rows)
-
-
-def _state_in_words(session: Session, one: Past) -> Text:
-    if one.retired_ms is None:
-        return Text("live")
-    return Text("void", style="yellow") if session.is_void(one.version) else Text("replaced", style="dim")
 
 
 def _change_line(session: Session, item: Item) -> Text:

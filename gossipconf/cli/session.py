@@ -178,6 +178,10 @@ class Session:
                 raise ControlError(f"the agent's history goes round at row {following}; is it of another version?")
             skip = following
 
+    def request(self, op: str, **fields: Any) -> dict[str, Any]:
+        """What the agent answers, of which nothing is verified. Raises what it says."""
+        return self._client.request(op, **fields)
+
     def is_void(self, version: Version) -> bool:
         """Whether a floor voids a version of the history, or a settled policy fork."""
         return self.chain.floors.is_void(version) or version.change_id in self._set_aside
@@ -393,11 +397,16 @@ class Session:
         return Item(key, tuple(in_order(versions)))
 
     def _version(self, raw: Any, *, is_past: bool = False) -> Version:
-        change = self._decode(field_of(raw, "change", bytes))
+        change = self.part(field_of(raw, "change", bytes), is_past=is_past)
         index = field_of(raw, "index", int)
         found = next((version for version in versions_of(change) if version.index == index), None)
         if found is None:
             raise ControlError(f"the agent names entry {index} of a change and does not send it")
+        return found
+
+    def part(self, data: Any, *, is_past: bool = False) -> Change:
+        """A part of a change, verified. ``is_past``: a policy fork may have left it without force. Raises as `get`."""
+        change = self._decode(data)
         try:
             self._judge(change)
         except Rejected:
@@ -405,7 +414,7 @@ class Session:
                 raise
             self.chain.judge_as_set_aside(change)
             self._set_aside.add(change.id)
-        return found
+        return change
 
     def _judge(self, change: Change) -> None:
         # One change of many keys comes once per key; its signatures are over the header and need checking once.

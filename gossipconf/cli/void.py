@@ -10,7 +10,7 @@ import typer
 
 from ..model.entry import Entry, Operation, Slot
 from ..model.errors import InvalidInput
-from ..model.key import check_prefix, covers
+from ..model.key import covers
 from ..model.version import Version
 from .change_id import begins
 from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
@@ -30,7 +30,7 @@ from .output import (
     version_in_line,
 )
 from .passphrase import PassphraseFileOption
-from .read import PrefixArgument
+from .prefix import PrefixArgument, prefix_of
 from .session import Past, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
@@ -61,7 +61,7 @@ def list_void(
       gossipconf void list shop --json
     """
     with open_session(Target.find(cluster, agent)) as session:
-        found = _void_under(session, check_prefix(prefix.removesuffix("/")))
+        found = _void_under(session, prefix_of(prefix))
         if as_json:
             print_json([json_past(session, one) for one in found])
             return

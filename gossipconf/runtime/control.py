@@ -26,6 +26,7 @@ from ..model.version import Version
 from ..protocol.confirmation import PEERS_WANTED
 from ..protocol.subject import Subject
 from ..trust.snapshot import Snapshot
+from . import logbook
 from .control_request import hex_of, limit_of, receive, skip_of, slots_of, text_of, wait_s_of
 from .control_socket import framed, listen
 from .latest_tally import LatestTally
@@ -62,6 +63,8 @@ class ControlServer:
             "get": self._get,
             "list": self._list,
             "history": self._history,
+            "log": lambda request: logbook.page(agent, request),
+            "change": lambda request: logbook.named(agent, request),
             "status": self._status,
             "reserve": self._reserve,
             "publish": self._publish,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -25,6 +25,8 @@ HISTORY_SWEEP_S: Final = 3_600.0
 
 WRITE_REFUSED: Final = (JournalWriteFailed, JournalBusy)
 """What may take the same write later: a full disk, or a file that another program, such as a backup, has open."""
+
+T = TypeVar("T")
 
 Done = Callable[[Persist, str | None], None]
 """done(write, error): called once for each write, in order, on the trio thread."""
@@ -74,6 +76,11 @@ class JournalWriter:
         """Superseded versions, newest first."""
         async with self._lock:
             return await trio.to_thread.run_sync(lambda: self._journal.history(key=key, prefix=prefix, limit=limit))
+
+    async def read(self, question: Callable[[Journal], T]) -> T:
+        """What ``question`` finds in the journal."""
+        async with self._lock:
+            return await trio.to_thread.run_sync(question, self._journal)
 
     async def history_after(self, place: tuple[str, bytes], *, key: str | None, limit: int) -> list[Retire]:
         """Retired versions by key and version id, those after ``place``."""

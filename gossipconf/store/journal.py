@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from ..model.errors import InvalidInput, JournalError, JournalForeign, JournalWriteFailed
+from . import journal_log
 from .journal_file import (
     MEND,
     FileLock,
@@ -36,6 +37,7 @@ from .journal_file import (
     translated,
     write_failed,
 )
+from .journal_log import Found, Place, Selection
 from .journal_ops import DropChange, JournalOp, PutChange, PutMeta, Retire
 from .journal_schema import (
     RETIRED_COLUMNS,
@@ -267,6 +269,32 @@ class Journal:
                 version = Retire(*checked_retired(found))
                 headers.append((version.writer, version.seq, version.change_id, version.data))
         return headers
+
+    def log_places(self, chosen: Selection, before: Place | None = None, *, limit: int) -> list[Place]:
+        """Where at most ``limit`` changes stand that have such retired versions, the last signed first.
+
+        Those before the place ``before`` if that is given. Raises InvalidInput and JournalCorrupt.
+        """
+        _check_limit(limit)
+        with self._reading():
+            return journal_log.places(self._database, chosen, before, limit)
+
+    def log_rows(
+        self, chosen: Selection, change_ids: Sequence[bytes], *, limit: int | None = None
+    ) -> dict[bytes, Found]:
+        """Of each of these changes such retired versions, the bytes of at most ``limit``. Raises JournalCorrupt."""
+        with self._reading():
+            return journal_log.rows(self._database, chosen, change_ids, limit)
+
+    def log_writers(self) -> list[Retire]:
+        """One retired version of each writer. Raises JournalCorrupt."""
+        with self._reading():
+            return journal_log.writers(self._database)
+
+    def log_named(self, start: str) -> list[bytes]:
+        """Ids, beginning with the hex digits ``start``, of changes with retired versions. Raises JournalCorrupt."""
+        with self._reading():
+            return journal_log.starting_with(self._database, start)
 
     # -- closing ----------------------------------------------------------------------------------
 

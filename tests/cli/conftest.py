@@ -16,7 +16,7 @@ import trio
 from gossipconf.cli.client import Client
 from gossipconf.cli.documents import load
 from gossipconf.cli.main import main
-from gossipconf.cli.session import Item, open_session
+from gossipconf.cli.session import Item, Session, open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.errors import InvalidInput
 from gossipconf.runtime.agent import Agent
@@ -24,6 +24,9 @@ from gossipconf.runtime.settings import load as load_settings
 from gossipconf.trust.cluster import found_cluster
 from gossipconf.trust.keys import Signer, load_signer
 from gossipconf.trust.policy import Role
+
+from .fake_agent import CLUSTER as FAKE_CLUSTER
+from .fake_agent import FakeAgent
 
 
 @pytest.fixture
@@ -58,6 +61,22 @@ def refusal(write):
         return str(caught.value).replace(f"{directory}/", "")
 
     return message
+
+
+# -- an agent that says what a test wants ----------------------------------------------------------
+
+
+@pytest.fixture
+def agent(tmp_path):
+    fake = FakeAgent(tmp_path / "control.sock")
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def session(agent):
+    with Client(agent.path) as client:
+        yield Session(client, FAKE_CLUSTER)
 
 
 # -- a cluster of one agent -----------------------------------------------------------------------
