@@ -41,7 +41,8 @@ from ..model.entry import ValueType
 from ..model.errors import InvalidInput, LimitExceeded
 from ..model.key import check_key, check_prefix, covers, is_system_key
 from ..model.limits import CHANGE_BYTES_MAX, ENTRIES_MAX, VALUE_BYTES_MAX
-from .syntax import DEPTH_MAX, SUFFIXES, TREE_READERS, Leaf, decode_text, plain, read_properties
+from ..runtime.syntax import DEPTH_MAX, TREE_READERS, decode_text, plain
+from .properties import SUFFIXES, Leaf, read_properties
 
 FILE_BYTES_MAX: Final = 2 * CHANGE_BYTES_MAX
 """One file is at most one change; as much again for its comments and indentation."""

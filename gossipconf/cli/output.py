@@ -321,7 +321,7 @@ def json_value(value_type: ValueType, value: bytes | None) -> Any:
     if value_type is ValueType.SEALED:
         ids = [recipient.hex() for recipient in _recipients(value)]
         return {"base64": base64.b64encode(value).decode(), "recipients": ids}
-    from .syntax import parse_value  # noqa: PLC0415 - the parsers of YAML and the rest, which text output needs not
+    from ..runtime.syntax import parse_value  # noqa: PLC0415 - the parsers of YAML and the rest, which text output needs not
 
     try:
         return parse_value(value_type, value)

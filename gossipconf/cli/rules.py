@@ -27,7 +27,7 @@ from ..trust.policy import OPERATIONS, Policy, Role
 from .output import count, short
 
 if TYPE_CHECKING:
-    from .syntax import Tree
+    from ..runtime.syntax import Tree
 
 PARTS: Final = ("roots", "roles", "parameters")
 ROOT_FIELDS: Final = ("threshold", "keys")
@@ -66,7 +66,7 @@ def to_text(policy: Policy, cluster_name: str) -> str:
 
 def from_text(text: str, name: str, head: Policy) -> Policy:
     """The successor of ``head`` that a text describes. ``name`` is the file's, for errors. Raises InvalidInput."""
-    from .syntax import TREE_READERS  # noqa: PLC0415 - the parsers of YAML and the rest, which `show` needs not
+    from ..runtime.syntax import TREE_READERS  # noqa: PLC0415 - the parsers of YAML and the rest, which `show` needs not
 
     tree = TREE_READERS[".yaml"](text, name)
     reader = _Reader(name, text.splitlines(), tree)
@@ -79,7 +79,7 @@ def from_text(text: str, name: str, head: Policy) -> Policy:
 
 def from_bytes(data: bytes, name: str, head: Policy) -> Policy:
     """The same from a file's bytes. Raises LimitExceeded, too."""
-    from .syntax import decode_text  # noqa: PLC0415 - as above
+    from ..runtime.syntax import decode_text  # noqa: PLC0415 - as above
 
     if len(data) > VALUE_BYTES_MAX:
         raise LimitExceeded(f"{name} is larger than {VALUE_BYTES_MAX} bytes, the limit of a policy")

@@ -76,7 +76,7 @@ def default_type(argument: str, item: Item, *, is_sealing: bool) -> ValueType:
 
 def check_syntax(key: str, value_type: ValueType, content: bytes, *, is_told: bool) -> None:
     """Raises InvalidInput or LimitExceeded if `content` is not of its type; `is_told`: by whoever runs the command."""
-    from .syntax import parse_value  # noqa: PLC0415 - as above
+    from ..runtime.syntax import parse_value  # noqa: PLC0415 - as above
 
     try:
         parse_value(value_type, content)

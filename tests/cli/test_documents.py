@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from gossipconf.cli.documents import FILE_BYTES_MAX, load
-from gossipconf.cli.syntax import DEPTH_MAX
 from gossipconf.model.entry import ValueType
 from gossipconf.model.errors import InvalidInput, LimitExceeded
 from gossipconf.model.limits import ENTRIES_MAX, VALUE_BYTES_MAX
+from gossipconf.runtime.syntax import DEPTH_MAX
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 TEXT, JSON = ValueType.TEXT, ValueType.JSON

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipconf.cli.documents import Documents, load
-from gossipconf.cli.syntax import parse_value
 from gossipconf.model.entry import ValueType
 from gossipconf.model.errors import InvalidInput
+from gossipconf.runtime.syntax import parse_value
 
 TEXT, JSON = ValueType.TEXT, ValueType.JSON
 
