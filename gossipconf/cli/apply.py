@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from ..model import entry as entries
 from ..model.entry import Entry, ValueType
 from ..model.errors import InvalidInput
-from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
-from .output import acknowledged, before_after, count, note, print_step, say, value_in_line, version_in_line
+from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .expectation import IfVersionOption
+from .output import acknowledged, count, note, say
 from .passphrase import PassphraseFileOption
+from .reason import CommentOption, TicketOption, reason
 from .session import Item, Session, open_session
+from .steps import ask, print_plan, replaceable
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
@@ -36,7 +37,9 @@ def apply(
         bool, typer.Option("--prune", help="Delete keys under the same prefixes that the files do not have.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Publish without asking.")] = False,
+    if_version: IfVersionOption = None,
     comment: CommentOption = "",
+    ticket: TicketOption = None,
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
@@ -64,7 +67,7 @@ def apply(
     from .plan import plan  # noqa: PLC0415
 
     documents = load(path, prefix=None if prefix is None else prefix.removesuffix("/"))
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
+    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
@@ -86,14 +89,11 @@ def apply(
         if made.is_empty:
             say(f"nothing to do: {count(len(made.unchanged), 'key')} as in {path}")
             return
-        _print_plan(made, items, documents)
         changes = _entries_of(made, documents.entries)
+        print_plan(changes, items, len(made.unchanged))
         if not dry_run and not yes:
-            _ask(len(changes))
-        expected = frozenset(
-            version.id for entry in changes if entry.key in items for version in items[entry.key].versions
-        )
-        change = delivery.send(session, changes, signer, comment, expected)
+            ask(len(changes))
+        change = delivery.send(session, changes, signer, reason(comment, ticket), replaceable(items, changes))
         with acknowledged():
             delivery.tell(session, change, len(changes))
 
@@ -125,32 +125,3 @@ def _with_conflicts(made: Plan, items: Mapping[str, Item]) -> Plan:
 def _entries_of(made: Plan, wanted: Mapping[str, TypedValue]) -> Sequence[Entry]:
     puts = [entries.put(key, wanted[key][1], wanted[key][0]) for key in (*made.create, *made.update)]
     return [*puts, *(entries.delete(key) for key in made.delete)]
-
-
-def _print_plan(made: Plan, items: Mapping[str, Item], documents: Documents) -> None:
-    steps = [
-        *(("+", key) for key in made.create),
-        *(("~", key) for key in made.update),
-        *(("-", key) for key in made.delete),
-    ]
-    for sign, key in sorted(steps, key=lambda step: step[1]):
-        item = items.get(key)
-        before = version_in_line(item.default) if item is not None and item.default is not None else None
-        after = value_in_line(*documents.entries[key]) if sign != "-" else None
-        what = before or Text() if after is None else before_after(before, after)
-        if item is not None and item.is_conflict:
-            what.append("  (settles a conflict)", style="dim")
-        print_step(sign, key, what)
-    counts = [
-        f"{len(keys):,} to {verb}"
-        for keys, verb in ((made.create, "create"), (made.update, "update"), (made.delete, "delete"))
-        if keys
-    ]
-    say()
-    say(", ".join([*counts, f"{len(made.unchanged):,} unchanged"]))
-
-
-def _ask(number: int) -> None:
-    if not sys.stdin.isatty():
-        raise InvalidInput("not published: there is no terminal to ask on; add --yes to publish, or --dry-run to look")
-    typer.confirm(f"Publish {'this change' if number == 1 else f'these {number:,} changes'}?", abort=True)

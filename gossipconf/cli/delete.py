@@ -8,10 +8,12 @@ import typer
 from rich.text import Text
 
 from ..model import entry as entries
-from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
+from .expectation import IfVersionOption
 from .output import acknowledged, print_step, version_in_line
 from .passphrase import PassphraseFileOption
+from .reason import CommentOption, TicketOption, reason
 from .session import open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key
@@ -20,7 +22,9 @@ from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 def delete(
     keys: Annotated[list[str], typer.Argument(metavar="KEY", help="The keys to delete.")],
+    if_version: IfVersionOption = None,
     comment: CommentOption = "",
+    ticket: TicketOption = None,
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
@@ -43,7 +47,7 @@ def delete(
     for key in keys:
         check_own_key(key)
     keys = list(dict.fromkeys(keys))
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
+    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
@@ -51,7 +55,7 @@ def delete(
         missing = [item.key for item in items if item.default is None and not item.is_conflict]
         if missing:
             raise NotFound(f"nothing is deleted: no value at {', '.join(map(repr, missing))}")
-        change = delivery.send(session, [entries.delete(key) for key in keys], signer, comment)
+        change = delivery.send(session, [entries.delete(key) for key in keys], signer, reason(comment, ticket))
         with acknowledged():
             for item in items:
                 print_step("-", item.key, version_in_line(item.default) if item.default else Text())

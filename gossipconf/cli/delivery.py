@@ -21,11 +21,11 @@ from ..trust.keys import Signer
 from ..trust.proposal import check_proposal, save_proposal
 from . import exits
 from .board import finished, place_of, read_board
+from .expectation import check_names
 from .output import count, say, short
 from .session import Session
 from .wait import Wait
 
-CommentOption = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; kept with the change for ever.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only show what would be published; exit 2 if there is something.")
 ]
@@ -42,19 +42,21 @@ ProposeToOption = Annotated[
 class Delivery:
     """`propose`: under `_proposals/`; `path`: into that file; neither: published at once. `dry_run`: not at all.
 
-    `wait`: for whom, once it is published.
+    `wait`: for whom, once it is published. `if_version`: what must be live at each key (see ``expectation``).
     """
 
     dry_run: bool
     propose: bool
     path: Path | None
     wait: Wait | None = None
+    if_version: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.propose and self.path is not None:
             raise typer.BadParameter("either --propose or --propose-to FILE")
         if self.wait is not None and (self.propose or self.path is not None):
             raise typer.BadParameter("what is proposed has nobody to wait for; say --wait when you approve it")
+        check_names(self.if_version)
 
     def send(
         self,
@@ -66,9 +68,16 @@ class Delivery:
     ) -> Change:
         """Sign one change of `entries`, and do with it what is wanted. Raises as `Session.publish`."""
         if not self.propose and self.path is None:
-            published = session.publish(entries, signer, comment=comment, expected=expected, dry_run=self.dry_run)
+            published = session.publish(
+                entries,
+                signer,
+                comment=comment,
+                expected=expected,
+                if_version=self.if_version,
+                dry_run=self.dry_run,
+            )
             return published.change
-        change = session.propose(entries, signer, comment=comment, expected=expected).change
+        change = session.propose(entries, signer, comment=comment, expected=expected, if_version=self.if_version).change
         if not check_proposal(session.chain, change).missing:
             raise InvalidInput("nobody has to approve this: publish it, without --propose")
         if self.path is not None and not self.dry_run:

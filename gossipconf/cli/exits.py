@@ -11,6 +11,7 @@ DIFFERENCE: Final = 2
 NOT_FOUND: Final = 3
 UNREACHABLE: Final = 4
 INCOMPLETE: Final = 5
+KEY_CHANGED: Final = 6
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
 
@@ -21,6 +22,7 @@ MEANINGS: Final = {
     NOT_FOUND: "no such key, policy or proposal",
     UNREACHABLE: "no agent answers",
     INCOMPLETE: "`acks`, `--wait`: the time is over, and somebody has not applied it or not answered",
+    KEY_CHANGED: "a key is not at the version that `--if-version` names, or has changed since it was shown",
     INTERRUPTED: "ended by Ctrl-C",
 }
 
@@ -29,8 +31,14 @@ class NotFound(GossipconfError):
     """A key that has no value now, or a policy or proposal that is not there."""
 
 
+class KeyChanged(GossipconfError):
+    """A key is not what the publish was made for; nothing was published."""
+
+
 def code_of(error: GossipconfError) -> int:
     """The exit code that tells of `error`."""
     if isinstance(error, NotFound):
         return NOT_FOUND
+    if isinstance(error, KeyChanged):
+        return KEY_CHANGED
     return UNREACHABLE if isinstance(error, AgentUnreachable) else ERROR

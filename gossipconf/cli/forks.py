@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ..trust.keys import fingerprint
 from .output import count, json_time, moment, note, print_json, say, short
+from .reason import json_reason
 from .replies import Branch
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
@@ -72,10 +73,10 @@ def _in_json(session: Session, branches: Sequence[Branch]) -> dict[str, Any]:
             {
                 "change": branch.header.id.hex(),
                 "time": json_time(branch.header.header.time_ms),
-                "comment": branch.header.header.comment,
                 "keys": branch.header.header.count,
                 "live": branch.lives,
             }
+            | json_reason(branch.header.header.comment)
             for branch in branches
         ],
     }

@@ -44,7 +44,8 @@ from .output import abandon_output, escaped, note
 
 EPILOG = """\b
 Exit codes: 0 done; 1 error; 2 wrong usage, or a dry run with differences;
-3 no such key, policy or proposal; 4 no agent answers; 5 not all have applied it (acks, --wait)."""
+3 no such key, policy or proposal; 4 no agent answers; 5 not all have applied it (acks, --wait);
+6 a key is not at the version that --if-version names, or has changed since."""
 
 OUTPUT_FAILURES = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT})
 """What writing to a full or closed standard output raises; no file of ours fails without its name."""

@@ -25,6 +25,7 @@ from ..model.entry import MatchTerm, Operation, Slot, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
 from ..trust.sealed import Envelope
+from .reason import json_reason
 
 if TYPE_CHECKING:
     from .session import Past, Session
@@ -346,7 +347,7 @@ def json_version(session: Session, version: Version) -> dict[str, Any]:
         "time": json_time(header.time_ms),
         "activation": None if header.activation_ms is None else json_time(header.activation_ms),
         "expires": None if entry.expires_ms is None else json_time(entry.expires_ms),
-        "comment": header.comment,
+        **json_reason(header.comment),
         "change": version.change_id.hex(),
         "policy": header.policy,
     }

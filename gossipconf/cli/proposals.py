@@ -48,6 +48,7 @@ from .output import (
     version_in_line,
 )
 from .passphrase import PassphraseFileOption
+from .reason import json_reason
 from .session import Item, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
@@ -331,7 +332,7 @@ def _json_proposal(session: Session, one: Proposed, items: Mapping[str, Item]) -
         "id": one.change.id.hex(),
         "proposer": fingerprint(header.writer.key),
         "time": json_time(header.time_ms),
-        "comment": header.comment,
+        **json_reason(header.comment),
         "policy": header.policy,
         "signed": [fingerprint(key) for key in one.support.signed],
         "missing": one.support.missing,

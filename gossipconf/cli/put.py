@@ -14,10 +14,12 @@ from ..model import entry as entries
 from ..model.entry import ValueType
 from ..model.errors import InvalidInput
 from ..trust.sealed import Opened, Place
-from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .expectation import IfVersionOption, check_versions
 from .opener import is_sealed
 from .output import acknowledged, before_after, note, print_step, say, value_in_line, version_in_line
 from .passphrase import PassphraseFileOption
+from .reason import CommentOption, TicketOption, reason
 from .recipients import CaOption, SealToOption, recipients_named, sealed_value
 from .session import open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
@@ -39,7 +41,9 @@ def put(
     ] = None,
     seal_to: SealToOption = None,
     ca: CaOption = None,
+    if_version: IfVersionOption = None,
     comment: CommentOption = "",
+    ticket: TicketOption = None,
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
@@ -62,7 +66,8 @@ def put(
 
     \b
     Examples:
-      gossipconf put shop/checkout/timeout_ms 1200 --comment "OPS-17: slow bank"
+      gossipconf put shop/checkout/timeout_ms 1200 --ticket OPS-17 --comment "slow bank"
+      gossipconf put shop/checkout/timeout_ms 1300 --if-version 3f9a2c1b77
       gossipconf put shop/banner @banner.json
       gossipconf put shop/limit 20 --wait 95% --timeout 1m
       gossipconf put shop/offset -- -5
@@ -72,7 +77,7 @@ def put(
     check_own_key(key)
     chosen = None if type_name is None else type_named(type_name)
     content = read_value(value)
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
+    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
@@ -91,6 +96,7 @@ def put(
         else:
             check_syntax(key, value_type, content, is_told=chosen is not None)
         wanted = entries.put(key, content, value_type)
+        check_versions((wanted.slot,), item.versions, delivery.if_version)
         before = item.default
         if (
             not force
@@ -100,7 +106,7 @@ def put(
         ):
             say(f"{key} has this value already; nothing to publish")
             return
-        change = delivery.send(session, [wanted], signer, comment)
+        change = delivery.send(session, [wanted], signer, reason(comment, ticket))
         with acknowledged():
             print_step(
                 "+" if before is None else "~",

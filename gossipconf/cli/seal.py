@@ -21,11 +21,12 @@ from ..model.key import check_prefix, is_system_key
 from ..model.version import Version
 from ..trust.recipient import RecipientKey, recipient_id
 from ..trust.sealed import Place
-from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .opener import Opener, is_sealed, recipients_of
 from .output import acknowledged, before_after, count, note, print_step, say, slot_in_words, value_in_line
 from .passphrase import PassphraseFileOption
+from .reason import CommentOption, TicketOption, reason
 from .recipients import CaOption, OpenWithOption, SealToOption, recipients_named, sealed_value
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
@@ -60,6 +61,7 @@ def rotate(
     open_with: OpenWithOption = None,
     ca: CaOption = None,
     comment: CommentOption = "",
+    ticket: TicketOption = None,
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
@@ -100,7 +102,7 @@ def rotate(
             )
             return
         resealed = _resealed(due, Opener(session, open_with), session.chain.cluster_id, recipients)
-        change = delivery.send(session, resealed, signer, comment, frozenset(one.id for one in due))
+        change = delivery.send(session, resealed, signer, reason(comment, ticket), frozenset(one.id for one in due))
         with acknowledged():
             for version, entry in zip(due, resealed, strict=True):
                 after = value_in_line(entry.type, entry.value or b"")

@@ -31,6 +31,7 @@ from ..trust.policy import policy_changes
 from ..trust.signing import Reservation, compose
 from ..trust.snapshot import Statement, sign_snapshot
 from .client import Client
+from .expectation import check_shown, check_versions
 from .replies import Branch, Status, Tally, field_of, read_reader, read_status, read_tally
 from .target import Target
 
@@ -288,18 +289,20 @@ class Session:
         *,
         comment: str = "",
         expected: frozenset[bytes] | None = None,
+        if_version: Sequence[str] = (),
         dry_run: bool = False,
     ) -> Published:
         """Sign one change of `entries` over what is live now, and hand it to the agent.
 
-        `expected`: ids of the versions that may be replaced; anything else raises
-        Rejected, so that what was shown is what happens. With `dry_run` all is
-        done but the last step. Returns when the change is on the agent's disk.
+        `expected`: ids of the versions that may be replaced, so that what was shown is what happens; `if_version`:
+        beginnings of the ids of the changes that must be live there (see `expectation`). Anything else raises
+        KeyChanged. With `dry_run` all is done but the last step. Returns when the change is on the agent's disk.
         """
         slots = [entry.slot for entry in entries]
         for attempt in range(1, PUBLISH_ATTEMPTS + 1):
             change, replaced = self._compose(entries, slots, signer, comment)
-            _check_expected(replaced, expected)
+            check_versions(slots, replaced, if_version)
+            check_shown(replaced, expected)
             if not dry_run:
                 try:
                     self._client.request("publish", change=change.encode())
@@ -311,7 +314,13 @@ class Session:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def propose(
-        self, entries: Sequence[Entry], signer: Signer, *, comment: str = "", expected: frozenset[bytes] | None = None
+        self,
+        entries: Sequence[Entry],
+        signer: Signer,
+        *,
+        comment: str = "",
+        expected: frozenset[bytes] | None = None,
+        if_version: Sequence[str] = (),
     ) -> Published:
         """Sign what `publish` would, under a writer of its own, and hand it to nobody: others have to approve it first.
 
@@ -320,7 +329,8 @@ class Session:
         slots = [entry.slot for entry in entries]
         own = Reservation(os.urandom(INCARNATION_BYTES), 1)
         change, replaced = self._compose(entries, slots, signer, comment, own)
-        _check_expected(replaced, expected)
+        check_versions(slots, replaced, if_version)
+        check_shown(replaced, expected)
         return Published(change, replaced)
 
     def send(self, change: Change) -> None:
@@ -445,14 +455,3 @@ def _newest_first(one: Past) -> tuple[int, str, bytes]:
 def now_ms() -> int:
     """Milliseconds since 1970 by this machine's clock."""
     return time.time_ns() // 1_000_000
-
-
-def _check_expected(replaced: Sequence[Version], expected: frozenset[bytes] | None) -> None:
-    if expected is None:
-        return
-    changed = sorted({version.entry.key for version in replaced if version.id not in expected})
-    if changed:
-        raise Rejected(
-            f"{len(changed)} of the keys changed meanwhile, such as {changed[0]!r}; nothing was published: "
-            "run the command again to see the new plan"
-        )

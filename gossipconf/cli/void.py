@@ -13,7 +13,7 @@ from ..model.errors import InvalidInput
 from ..model.key import covers
 from ..model.version import Version
 from .change_id import begins
-from .delivery import CommentOption, Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .output import (
     acknowledged,
@@ -31,6 +31,7 @@ from .output import (
 )
 from .passphrase import PassphraseFileOption
 from .prefix import PrefixArgument, prefix_of
+from .reason import CommentOption, TicketOption, reason
 from .session import Past, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
@@ -88,6 +89,7 @@ def resign(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that is void here.")] = False,
     comment: CommentOption = "",
+    ticket: TicketOption = None,
     dry_run: DryRunOption = False,
     propose: ProposeOption = False,
     propose_to: ProposeToOption = None,
@@ -125,7 +127,7 @@ def resign(
             return
         entries = [_anew(one.entry) for one in due]
         expected = frozenset(version.id for one in due for version in live[one.slot])
-        change = delivery.send(session, entries, signer, comment, expected)
+        change = delivery.send(session, entries, signer, reason(comment, ticket), expected)
         with acknowledged():
             for one in due:
                 before = next((version_in_line(version) for version in live[one.slot]), None)

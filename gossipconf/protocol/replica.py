@@ -239,6 +239,7 @@ class Replica:
             raise Rejected("this change has as many signatures as it may have already")
         header = change.header
         if header.writer.incarnation == self._incarnation:
+            self._check_base(change)
             if header.seq <= self._published_seq:
                 raise StaleReservation(
                     f"number {header.seq} has been overtaken by {self._published_seq}; prepare and sign again"
@@ -249,6 +250,22 @@ class Replica:
             change.id, change.writer_id, header.seq
         ):
             raise StaleReservation("this writer's number is taken; prepare and sign again")
+
+    def _check_base(self, change: Change) -> None:
+        """Refuse what has not seen all that is live in its slots, or about to be: two publishes through one agent make
+        no conflict, and what a publisher has compared with is what it replaces.
+
+        Only of what is signed under this agent's own number: a proposal may complete late, and is a visible sibling.
+        """
+        is_early = self.is_publishing(version.slot for version in change.versions)
+        for version in change.versions:
+            if is_early or not all(map(version.supersedes, self.live.slot(version.slot))):
+                raise StaleReservation(f"{version.entry.key!r} has changed since its number was handed out; sign again")
+
+    def is_publishing(self, slots: Iterable[Slot]) -> bool:
+        """Whether a publish to one of ``slots`` is on its way to the disk, so that it does not live yet."""
+        publishing = {entry.slot for change in self._publishing.values() for _, entry in change.entries}
+        return not publishing.isdisjoint(slots)
 
     def _mint(self) -> None:
         self._incarnation = self._environment.rng.randbytes(INCARNATION_BYTES)

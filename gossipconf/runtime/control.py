@@ -454,6 +454,8 @@ class ControlServer:
         if not isinstance(signer, bytes) or len(signer) != PUBLIC_KEY_BYTES:
             raise InvalidInput("the request needs 'signer', a public key of 32 bytes")
         slots = slots_of(request)
+        if self._agent.node.replica.is_publishing(slots):
+            await self._agent.writer.flushed()  # what another command is publishing there now is to be replaced
         live = self._agent.node.replica.live
         replaced: dict[bytes, set[int]] = {}
         for slot in slots:

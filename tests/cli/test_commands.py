@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gossipconf.cli.exits import KeyChanged
 from gossipconf.cli.session import now_ms, open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.entry import ValueType, put
@@ -66,6 +69,71 @@ def test_the_same_value_is_not_published_again_unless_forced(cluster, run):
     assert run("put", "same/a", "1", "--force").code == 0
     assert len(document(run("history", "same/a", "--json"))) == 2
     assert "1 → 1" not in run("put", "same/a", "2").out
+
+
+def version_of(run, key):
+    return document(run("get", key, "--json"))["change"]
+
+
+def test_a_publish_can_depend_on_the_version_that_was_read(cluster, run, tmp_path):
+    assert run("put", "cas/a", "1", "--if-version", "none").code == 0
+    first = version_of(run, "cas/a")
+    again = run("put", "cas/a", "2", "--if-version", "none")
+    assert (again.code, again.err) == (
+        6,
+        f"error: 'cas/a' is at version {first[:10]}; nothing was published: see gossipconf get --all cas/a\n",
+    )
+    assert run("put", "cas/a", "2", "--if-version", first[:10]).code == 0
+    assert run("put", "cas/a", "2", "--if-version", first).code == 6, "also where there is nothing to publish"
+    assert run("delete", "cas/a", "--if-version", first).code == 6
+    (tmp_path / "cas.yaml").write_text("a: 3\nb: 3\n")
+    second = version_of(run, "cas/a")
+    assert run("apply", tmp_path / "cas.yaml", "--yes", "--if-version", second).code == 6, "cas/b has no value"
+    assert run("apply", tmp_path / "cas.yaml", "--yes", "--if-version", second, "--if-version", "none").code == 0
+    third = version_of(run, "cas/a")
+    assert run("delete", "cas/a", "cas/b", "--if-version", third).code == 0
+    assert run("put", "cas/a", "4", "--if-version", third).code == 6
+    assert run("put", "cas/a", "4", "--if-version", "none").code == 0, "a deleted key has no value"
+    assert run("put", "cas/a", "5", "--if-version", "latest").code == 2
+
+
+def test_of_many_at_once_who_have_read_the_same_version_one_publishes(cluster, run):
+    assert run("put", "cas/race", "0").code == 0
+    version = version_of(run, "cas/race")
+    signer = load_signer(cluster / "keys" / "admin")
+    start = threading.Barrier(8)
+
+    def publish(number: int) -> bool:
+        with open_session(Target.find(cluster)) as session:
+            start.wait()
+            try:
+                session.publish([put("cas/race", b"%d" % number)], signer, if_version=[version])
+            except KeyChanged:
+                return False
+            return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(publish, range(8))) == 1
+    assert document(run("get", "cas/race", "--json"))["conflict"] == []
+
+
+def test_a_key_in_conflict_is_at_no_single_version(cluster, run):
+    siblings(cluster, "cas/fight", "one", "two")
+    versions = [one["change"] for one in document(run("get", "--all", "cas/fight", "--json"))]
+    refused = run("put", "cas/fight", "3", "--if-version", versions[0])
+    assert refused.code == 6
+    assert "one of 2 in conflict" in refused.err
+    assert run("put", "cas/fight", "3", "--if-version", versions[0], "--if-version", versions[1]).code == 0
+
+
+def test_a_ticket_stands_before_the_comment_and_apart_in_json(cluster, run):
+    assert run("put", "reason/a", "1", "--ticket", "OPS-17", "--comment", "slow bank").code == 0
+    found = document(run("get", "reason/a", "--json"))
+    assert (found["ticket"], found["comment"]) == ("OPS-17", "slow bank")
+    assert "[OPS-17] slow bank" in run("history", "reason/a").out
+    refused = run("put", "reason/a", "2", "--ticket", "OPS 17")
+    assert refused.code == 1
+    assert "write its number" in refused.err
 
 
 def test_bytes_survive_stdin_and_stdout(cluster, run):
@@ -331,9 +399,9 @@ def test_apply_settles_a_conflict_even_if_the_winner_is_as_wanted(cluster, run, 
 def test_what_changed_since_the_plan_was_shown_is_not_overwritten(cluster, run, tmp_path, monkeypatch):
     (tmp_path / "raced.yaml").write_text("a: 1\nb: 1\n")
     monkeypatch.setattr(
-        "gossipconf.cli.apply._ask", lambda number: siblings(cluster, "raced/a", "another admin's value")
+        "gossipconf.cli.apply.ask", lambda number: siblings(cluster, "raced/a", "another admin's value")
     )
     result = run("apply", tmp_path / "raced.yaml")
-    assert result.code == 1
+    assert result.code == 6
     assert "1 of the keys changed meanwhile, such as 'raced/a'; nothing was published" in result.err
     assert run("get", "raced/b").code == 3

@@ -9,6 +9,7 @@ import msgpack
 import pytest
 
 from gossipconf.cli.client import REPLY_BYTES_MAX, Client
+from gossipconf.cli.exits import KeyChanged
 from gossipconf.cli.session import PUBLISH_ATTEMPTS, Session, open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.change import Change
@@ -18,7 +19,6 @@ from gossipconf.model.errors import (
     BadSignature,
     ControlError,
     NotAuthorised,
-    Rejected,
     StaleReservation,
     WrongCluster,
 )
@@ -299,11 +299,25 @@ def test_nothing_is_signed_over_what_does_not_verify(agent, session):
 def test_what_is_replaced_is_what_was_expected(agent, session):
     before = change_of("shop/a")
     agent.replies |= {"reserve": [reservation_reply(replaced=[before])], "publish": [{"ok": True}]}
-    with pytest.raises(Rejected, match="'shop/a'; nothing was published"):
+    with pytest.raises(KeyChanged, match="'shop/a'; nothing was published"):
         session.publish([put("shop/a", b"2")], ADMIN, expected=frozenset())
     published = session.publish([put("shop/a", b"2")], ADMIN, expected=frozenset([before.version_id(0)]))
     assert published.change.header.time_ms > before.header.time_ms
     assert [version.id for version in published.replaced] == [before.version_id(0)]
+
+
+def test_what_an_agent_says_is_live_is_compared_with_the_version_that_is_named(agent, session):
+    before = change_of("shop/a")
+    agent.replies |= {"reserve": [reservation_reply(replaced=[before])], "publish": [{"ok": True}]}
+    for names, told in ((["none"], "is at version"), (["0123456789"], "is at version")):
+        with pytest.raises(KeyChanged, match=told):
+            session.publish([put("shop/a", b"2")], ADMIN, if_version=names)
+    session.publish([put("shop/a", b"2")], ADMIN, if_version=["none", before.id.hex()[:6].upper()])
+    agent.replies["reserve"] = [reservation_reply(replaced=[])]
+    with pytest.raises(KeyChanged, match="'shop/a' has no value"):
+        session.publish([put("shop/a", b"2")], ADMIN, if_version=[before.id.hex()])
+    session.publish([put("shop/a", b"2")], ADMIN, if_version=["none"])
+    assert sum(one["op"] == "publish" for one in agent.requests) == 2
 
 
 # -- reaching -------------------------------------------------------------------------------------

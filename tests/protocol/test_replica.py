@@ -391,6 +391,25 @@ def test_a_number_that_was_overtaken_is_stale() -> None:
     assert isinstance(refusal(bench, newer), StaleReservation)
 
 
+def test_a_publish_that_has_not_seen_what_is_live_here_is_stale() -> None:
+    """Two commands at one agent that write one key at once: the later one is signed again, and makes no conflict."""
+    bench = Reading()
+    first, second = bench.compose("a", "1"), bench.compose("a", "2")
+    assert first.header.seq < second.header.seq
+    assert refusal(bench, first) is None
+    assert bench.node.replica.is_publishing([("a", "")])
+    assert isinstance(refusal(bench, second), StaleReservation), "the first is on its way to the disk"
+    bench.finish_all()
+    assert not bench.node.replica.is_publishing([("a", "")])
+    assert isinstance(refusal(bench, second), StaleReservation)
+    third = bench.compose("a", "3")
+    bench.receive(change("peer's", by="bob", key="a"))
+    assert isinstance(refusal(bench, third), StaleReservation), "what a peer has sent meanwhile counts too"
+    assert refusal(bench, bench.compose("a", "4")) is None
+    bench.finish_all()
+    assert [one.entry.value for one in bench.node.replica.live.slot(("a", ""))] == [b"4"]
+
+
 def test_numbers_that_were_not_handed_out_and_parts_are_refused() -> None:
     bench = Reading()
     incarnation, seq = reserve(bench)
