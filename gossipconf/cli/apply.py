@@ -18,7 +18,7 @@ from .output import acknowledged, count, note, say
 from .passphrase import PassphraseFileOption
 from .reason import CommentOption, TicketOption, reason
 from .session import Item, Session, open_session
-from .steps import ask, print_plan, replaceable
+from .steps import YesOption, ask, print_plan, replaceable
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
@@ -36,7 +36,7 @@ def apply(
     prune: Annotated[
         bool, typer.Option("--prune", help="Delete keys under the same prefixes that the files do not have.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Publish without asking.")] = False,
+    yes: YesOption = False,
     if_version: IfVersionOption = None,
     comment: CommentOption = "",
     ticket: TicketOption = None,

@@ -35,6 +35,7 @@ from . import (
     put,
     read,
     revoke,
+    rollback,
     seal,
     status,
     void,
@@ -66,6 +67,7 @@ app.add_typer(agent.app, name="agent")
 app.command()(put.put)
 app.command()(delete.delete)
 app.command()(apply.apply)
+app.command()(rollback.rollback)
 app.add_typer(seal.app, name="seal")
 app.command()(proposals.proposals)
 app.command()(proposals.approve)

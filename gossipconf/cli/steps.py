@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -20,6 +20,7 @@ from ..model.version import Version
 from .output import before_after, print_step, say, slot_in_words, value_in_line, version_in_line
 from .session import Item
 
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Publish without asking.")]
 VERBS: Final = {"+": "create", "~": "update", "-": "delete"}
 
 

@@ -280,3 +280,11 @@ class Agents:
             key,
             lambda item: bool(item.default if value is None else item.default and item.default.entry.value == value),
         )
+
+
+@pytest.fixture
+def agents(tmp_path, run):
+    """A cluster whose agents a test makes and stops itself; what still runs at the end is stopped."""
+    made = Agents(tmp_path / "shop")
+    yield made
+    made.stop_all()
