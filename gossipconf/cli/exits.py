@@ -18,8 +18,8 @@ INTERRUPTED: Final = 130
 MEANINGS: Final = {
     0: "done, or nothing to do",
     ERROR: "an error, told on stderr in one line that begins with `error:`",
-    DIFFERENCE: "wrong usage; with `--dry-run`: there is something to publish",
-    NOT_FOUND: "no such key, policy or proposal",
+    DIFFERENCE: "wrong usage; with `--dry-run`: there is something to publish; `diff`: something differs",
+    NOT_FOUND: "no such key, change, policy or proposal",
     UNREACHABLE: "no agent answers",
     INCOMPLETE: "`acks`, `--wait`: the time is over, and somebody has not applied it or not answered",
     KEY_CHANGED: "a key is not at the version that `--if-version` names, or has changed since it was shown",
@@ -28,7 +28,7 @@ MEANINGS: Final = {
 
 
 class NotFound(GossipconfError):
-    """A key that has no value now, or a policy or proposal that is not there."""
+    """A key that has no value now, or a change, policy or proposal that is not there."""
 
 
 class KeyChanged(GossipconfError):

@@ -22,13 +22,16 @@ from . import (
     agent,
     apply,
     beacon,
+    blame,
     checkpoint,
     delete,
+    diff,
     exits,
     forks,
     history,
     init,
     key,
+    log,
     pki,
     policy,
     proposals,
@@ -37,6 +40,7 @@ from . import (
     revoke,
     rollback,
     seal,
+    show,
     status,
     void,
 )
@@ -44,8 +48,8 @@ from .demo.command import demo
 from .output import abandon_output, escaped, note
 
 EPILOG = """\b
-Exit codes: 0 done; 1 error; 2 wrong usage, or a dry run with differences;
-3 no such key, policy or proposal; 4 no agent answers; 5 not all have applied it (acks, --wait);
+Exit codes: 0 done; 1 error; 2 wrong usage, or a dry run or diff with differences;
+3 no such key, change, policy or proposal; 4 no agent answers; 5 not all have applied it (acks, --wait);
 6 a key is not at the version that --if-version names, or has changed since."""
 
 OUTPUT_FAILURES = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT})
@@ -78,6 +82,10 @@ app.command()(read.get)
 app.command("list")(read.list_keys)
 app.command()(read.watch)
 app.command()(history.history)
+app.command()(log.log)
+app.command()(show.show)
+app.command()(diff.diff)
+app.command()(blame.blame)
 app.command()(read.conflicts)
 app.command()(forks.forks)
 app.add_typer(policy.app, name="policy")

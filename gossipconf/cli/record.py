@@ -156,7 +156,7 @@ def _record(session: Session, raw: Any, wanted: Wanted | None) -> Record:
         if fullest is None or len(change.approvals) > len(fullest.approvals):
             fullest = change
         past += [Past(version, retired_ms) for version in versions_of(change)]
-    if fullest is None or not all(wanted is None or wanted.takes(one.version) for one in past):
+    if fullest is None or not past or not all(wanted is None or wanted.takes(one.version) for one in past):
         raise ControlError("the agent's log has what was not asked for, or nothing; is it of another version?")
     past.sort(key=lambda one: (*one.version.slot, one.version.id))
     return Record(fullest, tuple(past), field_of(raw, "live", int), field_of(raw, "retired", int))

@@ -147,6 +147,24 @@ class Session:
             if not field_of(reply, "more", bool) or not items:
                 return
 
+    def ids(self, prefix: str) -> Iterator[tuple[str, list[bytes]]]:
+        """The keys that `prefix` covers and the ids of their live versions, by the agent's word: nothing is verified.
+
+        For comparing two agents: what one of them has otherwise is asked for with `get`.
+        """
+        after: str | None = None
+        while True:
+            reply = self._client.request("ids", prefix=prefix, after=after)
+            for raw in field_of(reply, "keys", list):
+                match raw:
+                    case [str(key), list(ids)] if (after is None or key > after) and covers(prefix, key):
+                        yield key, sorted(one for one in ids if isinstance(one, bytes))
+                        after = key
+                    case _:
+                        raise ControlError("the agent lists keys out of order; is it of another version?")
+            if not field_of(reply, "more", bool):
+                return
+
     def history(self, key: str | None, prefix: str | None, limit: int) -> Sequence[Past]:
         """At most `limit` past and live versions of one key or all under a prefix, newest first. Raises Rejected."""
         asked_ms = now_ms()

@@ -74,6 +74,11 @@ class Target:
         own = directory / SOCKET  # a node's directory has all that a reader needs
         return cls(directory, (own,) if own.exists() else _sockets_below(directory))
 
+    def other(self, agent: str) -> Target:
+        """The same for the one agent that is named: by the node of this cluster that it is, its socket or directory."""
+        node = home(self.directory) / NODES / agent
+        return Target(self.directory, (_socket_of(node if node.is_dir() else Path(agent)),))
+
     def cluster(self) -> Cluster:
         """The cluster file, verified. Raises KeyFileError."""
         return Cluster.load(self.directory / CLUSTER_FILE)

@@ -40,6 +40,8 @@ PAGE_BYTES_MAX: Final = 4 << 20
 """A reply of values of 1 MiB each ends here."""
 ANSWER_S: Final = 10.0
 """A question stands so much longer than its asker waits, so that it is the waiting that ends."""
+IDS_KEYS_MAX: Final = 5_000
+"""Keys in a reply that has only ids: a few milliseconds, and half a megabyte."""
 HISTORY_ROWS: Final = 100
 """Rows of history read at a time: at most as many MiB held for one asker."""
 
@@ -62,6 +64,7 @@ class ControlServer:
             "forks": self._forks,
             "get": self._get,
             "list": self._list,
+            "ids": self._ids,
             "history": self._history,
             "log": lambda request: logbook.page(agent, request),
             "change": lambda request: logbook.named(agent, request),
@@ -213,6 +216,15 @@ class ControlServer:
             size += sum(len(version["change"]) for version in versions)
             items.append({"key": key, "versions": versions})
         return {"items": items, "more": False}
+
+    async def _ids(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Keys and the ids of their live versions, and no more: for comparing two agents."""
+        prefix = check_prefix(text_of(request, "prefix"))
+        after = request.get("after")
+        reads = self._agent.reads
+        keys = list(islice(reads.keys(prefix, after if isinstance(after, str) else None), IDS_KEYS_MAX + 1))
+        listed = [[key, [version.id for version in reads.versions(key)]] for key in keys[:IDS_KEYS_MAX]]
+        return {"keys": listed, "more": len(keys) > IDS_KEYS_MAX}
 
     async def _history(self, request: dict[str, Any]) -> dict[str, Any]:
         """Retired versions, the last retired first; ``next`` is the ``skip`` of the following page, None at the end."""

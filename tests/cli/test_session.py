@@ -136,6 +136,18 @@ def test_a_list_that_goes_round_ends(agent, session):
         list(session.items("shop"))
 
 
+def test_ids_are_put_together_and_must_be_in_order(agent, session):
+    agent.replies["ids"] = [
+        {"ok": True, "keys": [["shop/a", [b"2", b"1"]]], "more": True},
+        {"ok": True, "keys": [["shop/b", []]], "more": False},
+    ]
+    assert list(session.ids("shop")) == [("shop/a", [b"1", b"2"]), ("shop/b", [])]
+    for keys in ([["shop/a", []], ["shop/a", []]], [["other", []]], [["shop/a"]], [5]):
+        agent.replies["ids"] = [{"ok": True, "keys": keys, "more": True}]
+        with pytest.raises(ControlError, match="out of order"):
+            list(session.ids("shop"))
+
+
 def past_of(*changes: Change, following: int | None = None) -> dict:
     items = [{"change": change.encode(), "index": 0, "retired_ms": 5_000} for change in changes]
     return {"ok": True, "items": items, "next": following}

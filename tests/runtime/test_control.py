@@ -31,6 +31,7 @@ from gossipconf.model.limits import (
 from gossipconf.model.merkle import SparseTree
 from gossipconf.protocol.node import Node
 from gossipconf.protocol.subject import AskedChange, Subject
+from gossipconf.runtime import control
 from gossipconf.runtime.boot import JOURNAL_FILE
 from gossipconf.runtime.control import HISTORY_ROWS, PAGE_BYTES_MAX, ControlServer
 from gossipconf.runtime.control_request import SKIP_MAX
@@ -340,6 +341,8 @@ async def test_the_largest_number_of_entries(site: Site, tmp_path: Path) -> None
         {"op": "list", "prefix": "/"},
         {"op": "list", "prefix": "", "limit": 0},
         {"op": "list", "prefix": "", "limit": "9"},
+        {"op": "ids"},
+        {"op": "ids", "prefix": "a//b"},
         {"op": "history"},
         {"op": "history", "key": "a", "limit": -1},
         {"op": "history", "key": "a", "skip": -1},
@@ -492,6 +495,19 @@ async def test_acks_of_a_change_that_has_died_and_of_one_that_nobody_knows(site:
         async with asking(agent) as asker:
             refused = await asker.ask("acks", wait_ms=1, change="0123456789")
             assert (refused["ok"], refused["error"]) == (False, "ControlError")
+
+
+async def test_ids_alone_come_in_pages(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "IDS_KEYS_MAX", 2)
+    async with desk_of(site, tmp_path) as desk:
+        published = [await publish(desk.agent, f"ids/{number}", b"1") for number in range(5)]
+        listed: list[Any] = []
+        more = True
+        while more:
+            reply = await desk.asker.ask("ids", prefix="ids", after=listed[-1][0] if listed else None)
+            assert len(reply["keys"]) <= 2
+            listed, more = listed + reply["keys"], reply["more"]
+        assert listed == [[f"ids/{number}", [change.version_id(0)]] for number, change in enumerate(published)]
 
 
 async def test_history_and_status(site: Site, tmp_path: Path) -> None:
