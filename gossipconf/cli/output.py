@@ -349,6 +349,9 @@ def json_version(session: Session, version: Version) -> dict[str, Any]:
         "expires": None if entry.expires_ms is None else json_time(entry.expires_ms),
         **json_reason(header.comment),
         "change": version.change_id.hex(),
+        "version": version.id.hex(),
+        "writer": version.writer_id.hex(),
+        "number": header.seq,
         "policy": header.policy,
     }
 

@@ -43,6 +43,7 @@ from .prefix import PrefixArgument, prefix_of
 from .recipients import OpenWithOption
 from .session import Item, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
+from .versions import print_versions
 
 
 def get(
@@ -223,7 +224,7 @@ def _show_versions(session: Session, item: Item, *, as_json: bool) -> None:
     if as_json:
         print_json([json_version(session, one.version) | json_outcome(one) for one in read.candidates])
     else:
-        _print_versions(session, item)
+        print_versions(session, read.candidates)
 
 
 def _print_versions(session: Session, item: Item) -> None:

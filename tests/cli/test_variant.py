@@ -37,27 +37,27 @@ def test_what_is_read_is_what_the_asked_agent_reads(cluster, run):
     found = json.loads(run("get", "v/a", "--json").out)
     assert (found["value"], found["variant"], found["rank"], found["outcome"]) == ("2", "mine", 7, "read")
     assert found["match"] == [{"kind": "one_of", "label": "node", "values": ["a", "z"]}]
-    lines = [line.split("  ") for line in run("get", "v/a", "--all").out.splitlines()]
-    shown = [[word.strip() for word in line if word.strip()] for line in lines]
-    assert [line[:-3] for line in shown[1:]] == [
-        ["default, behind a variant", "1", "text"],
-        ["mine", "node=a,z, rank 7", "read", "2", "text"],
-        ["others", "node=b, rank 9", "does not match", "3", "text"],
+    shown = run("get", "v/a", "--all").out
+    assert [part.splitlines()[0] for part in shown.split("\n\n")] == [
+        "default, behind a variant  1  (text)",
+        "read  2  (text)",
+        "does not match  3  (text)",
     ]
+    assert "  variant  mine, for node=a,z, rank 7\n" in shown
     assert run("list", "v").out.splitlines()[1].split()[:3] == ["v/a", "mine", "2"]
 
 
 def test_what_has_expired_is_said_to_have(cluster, run):
-    publish(cluster, put("gone/a", b"1", expires_ms=now_ms() - HOUR_MS), put("gone/b", b"2"))
-    publish(cluster, put("gone/b", b"3", variant="o", rank=1, expires_ms=now_ms() - 2 * HOUR_MS))
-    read = run("get", "gone/a")
+    publish(cluster, put("lapsed/a", b"1", expires_ms=now_ms() - HOUR_MS), put("lapsed/b", b"2"))
+    publish(cluster, put("lapsed/b", b"3", variant="o", rank=1, expires_ms=now_ms() - 2 * HOUR_MS))
+    read = run("get", "lapsed/a")
     assert read.code == 3
-    assert "'gone/a' has no value now: expired 60 min ago; see: gossipconf get --all gone/a" in read.err
-    assert run("get", "gone/a", "--default", "7").out == "7\n"
-    assert run("get", "gone/b").out == "2"
-    assert "1  (expired 60 min ago)" in run("list", "gone").out
-    assert "expired 2 h ago" in run("get", "gone/b", "--all").out
-    assert [one["outcome"] for one in json.loads(run("list", "gone", "--json").out)] == ["expired", "read"]
+    assert "'lapsed/a' has no value now: expired 60 min ago; see: gossipconf get --all lapsed/a" in read.err
+    assert run("get", "lapsed/a", "--default", "7").out == "7\n"
+    assert run("get", "lapsed/b").out == "2"
+    assert "1  (expired 60 min ago)" in run("list", "lapsed").out
+    assert "expired 2 h ago" in run("get", "lapsed/b", "--all").out
+    assert [one["outcome"] for one in json.loads(run("list", "lapsed", "--json").out)] == ["expired", "read"]
 
 
 def test_what_will_expire_is_said_to(cluster, run):

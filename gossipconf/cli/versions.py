@@ -1,0 +1,61 @@
+"""The live versions of a key, each with everything that is known of it: a paragraph for people.
+
+Knows how they look; which of them is read, `store.resolution` has decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from rich.text import Text
+
+from ..model.version import Version
+from ..store.resolution import Candidate, Verdict
+from .outcome import outcome_in_words, whom_in_words
+from .output import age, count, escaped, moment, say, short, version_in_line
+from .session import Session, now_ms
+
+LABEL_CHARACTERS: Final = 9
+INDENT: Final = "  "
+
+
+def print_versions(session: Session, candidates: Sequence[Candidate]) -> None:
+    """One paragraph each, in the order of `candidates`."""
+    for position, candidate in enumerate(candidates):
+        if position:
+            say()
+        say(_heading(candidate))
+        for label, text in _particulars(session, candidate.version, candidates):
+            say(Text.assemble(INDENT, (label.ljust(LABEL_CHARACTERS), "dim"), text))
+
+
+def _heading(candidate: Candidate) -> Text:
+    version = candidate.version
+    is_read = candidate.verdict is Verdict.READ
+    kind = f"  ({version.entry.type.name.lower()})" if version.entry.value is not None else ""
+    said = outcome_in_words(candidate, now_ms())
+    return Text.assemble((said, "bold green" if is_read else "yellow"), "  ", version_in_line(version), (kind, "dim"))
+
+
+def _particulars(session: Session, version: Version, candidates: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
+    header, entry = version.header, version.entry
+    role, fingerprint = session.signer_of(version)
+    said = age(header.time_ms, now_ms())
+    if entry.variant:
+        yield "variant", f"{entry.variant}, for {whom_in_words(version) or 'nobody'}"
+    yield "by", f"{escaped(role)} {fingerprint}"
+    yield "time", moment(header.time_ms) + ("" if "-" in said else f", {said} ago")
+    if header.activation_ms is not None:
+        yield "active", f"from {moment(header.activation_ms)}"
+    if entry.expires_ms is not None:
+        yield "expires", moment(entry.expires_ms)
+    if header.comment:
+        yield "comment", escaped(header.comment)
+    entries = count(header.count, "entry", "entries")
+    yield "change", f"{version.change_id.hex()}, of {entries}, under policy {header.policy}"
+    yield "writer", f"{version.writer_id.hex()}, number {header.seq:,}"
+    yield "version", version.id.hex()
+    siblings = [one.version for one in candidates if one.version.slot == version.slot and one.version is not version]
+    if siblings:
+        yield "siblings", "in conflict with " + ", ".join(f"change {short(one.change_id)}" for one in siblings)
