@@ -8,13 +8,16 @@ import typer
 from rich.text import Text
 
 from ..model import entry as entries
+from ..model.key import check_variant
+from .activation import removals
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
-from .output import acknowledged, print_step, version_in_line
+from .output import acknowledged, print_step, slot_in_words, version_in_line
 from .passphrase import PassphraseFileOption
+from .placement import tell_others
 from .reason import CommentOption, TicketOption, reason
-from .session import open_session
+from .session import now_ms, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
@@ -22,6 +25,9 @@ from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 def delete(
     keys: Annotated[list[str], typer.Argument(metavar="KEY", help="The keys to delete.")],
+    variant: Annotated[
+        str | None, typer.Option("--variant", metavar="NAME", help="Delete this variant of them, and nothing else.")
+    ] = None,
     if_version: IfVersionOption = None,
     comment: CommentOption = "",
     ticket: TicketOption = None,
@@ -37,26 +43,40 @@ def delete(
 ) -> None:
     """Delete keys, all in one change or none, or propose it.
 
-    The old values stay in the agents' history.
+    The old values stay in the agents' history. Variants are deleted by name: without
+    --variant they stay, and those for whom they are go on reading them.
 
     \b
     Examples:
       gossipconf delete shop/banner
       gossipconf delete shop/a shop/b --comment "moved to shop/c"
+      gossipconf delete shop/limit --variant canary
     """
     for key in keys:
         check_own_key(key)
     keys = list(dict.fromkeys(keys))
+    name = "" if variant is None else check_variant(variant)
     delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
         items = [session.get(key) for key in keys]
-        missing = [item.key for item in items if item.default is None and not item.is_conflict]
+        removed = {item.key: () if name else removals(item, now_ms()) for item in items}
+        missing = [
+            slot_in_words((item.key, name))
+            for item in items
+            if item.holds(name) is None and not item.is_conflict and not removed[item.key]
+        ]
         if missing:
             raise NotFound(f"nothing is deleted: no value at {', '.join(map(repr, missing))}")
-        change = delivery.send(session, [entries.delete(key) for key in keys], signer, reason(comment, ticket))
+        wanted = [entries.delete(key, variant=name) for key in keys]
+        changes = [*wanted, *(one for key in keys for one in removed[key])]
+        change = delivery.send(session, changes, signer, reason(comment, ticket))
         with acknowledged():
-            for item in items:
-                print_step("-", item.key, version_in_line(item.default) if item.default else Text())
+            for item, entry in zip(items, wanted, strict=True):
+                before = item.holds(name)
+                print_step("-", slot_in_words(entry.slot), version_in_line(before) if before else Text())
+                for other in removed[item.key]:
+                    print_step("-", slot_in_words(other.slot), "(its time had come)")
+                tell_others(session, item, entry, now_ms())
             delivery.tell(session, change, len(items))

@@ -20,10 +20,11 @@ from ..model.limits import VALUE_BYTES_MAX
 from ..trust.keys import Signer
 from ..trust.proposal import check_proposal, save_proposal
 from . import exits
+from .activation import check_none_waits
 from .board import finished, place_of, read_board
 from .expectation import check_names
 from .output import count, say, short
-from .session import Session
+from .session import Session, now_ms
 from .wait import Wait
 
 DryRunOption = Annotated[
@@ -43,6 +44,7 @@ class Delivery:
     """`propose`: under `_proposals/`; `path`: into that file; neither: published at once. `dry_run`: not at all.
 
     `wait`: for whom, once it is published. `if_version`: what must be live at each key (see ``expectation``).
+    `activation_ms`: from when on the change is in effect.
     """
 
     dry_run: bool
@@ -50,6 +52,7 @@ class Delivery:
     path: Path | None
     wait: Wait | None = None
     if_version: Sequence[str] = ()
+    activation_ms: int | None = None
 
     def __post_init__(self) -> None:
         if self.propose and self.path is not None:
@@ -67,6 +70,8 @@ class Delivery:
         expected: frozenset[bytes] | None = None,
     ) -> Change:
         """Sign one change of `entries`, and do with it what is wanted. Raises as `Session.publish`."""
+        if self.activation_ms is None:
+            check_none_waits(entries, now_ms())
         if not self.propose and self.path is None:
             published = session.publish(
                 entries,
@@ -74,10 +79,18 @@ class Delivery:
                 comment=comment,
                 expected=expected,
                 if_version=self.if_version,
+                activation_ms=self.activation_ms,
                 dry_run=self.dry_run,
             )
             return published.change
-        change = session.propose(entries, signer, comment=comment, expected=expected, if_version=self.if_version).change
+        change = session.propose(
+            entries,
+            signer,
+            comment=comment,
+            expected=expected,
+            if_version=self.if_version,
+            activation_ms=self.activation_ms,
+        ).change
         if not check_proposal(session.chain, change).missing:
             raise InvalidInput("nobody has to approve this: publish it, without --propose")
         if self.path is not None and not self.dry_run:

@@ -9,7 +9,7 @@ from ..model.errors import InvalidInput
 
 UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS: Final = 3_650 * UNITS_MS["d"]
-"""Ten years: what should last longer is no snapshot."""
+"""Ten years: what should last longer needs no end."""
 _TIME: Final = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 
 

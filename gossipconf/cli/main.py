@@ -42,6 +42,7 @@ from . import (
     seal,
     show,
     status,
+    variant,
     void,
 )
 from .demo.command import demo
@@ -71,6 +72,8 @@ app.add_typer(agent.app, name="agent")
 app.command()(put.put)
 app.command()(delete.delete)
 app.command()(apply.apply)
+app.command()(variant.promote)
+app.command()(variant.abort)
 app.command()(rollback.rollback)
 app.add_typer(seal.app, name="seal")
 app.command()(proposals.proposals)

@@ -60,7 +60,7 @@ def outcome_in_words(candidate: Candidate, now_ms: int) -> str:
         return f"expired {_ago(entry.expires_ms, now_ms)}"
     if verdict is Verdict.WAITING and header.activation_ms is not None:
         return f"active from {moment(header.activation_ms)}"
-    until = f", expires {_ahead(entry.expires_ms, now_ms)}" if entry.expires_ms is not None else ""
+    until = f", expires {duration_ahead(entry.expires_ms, now_ms)}" if entry.expires_ms is not None else ""
     return f"{verdict.value}{until}"
 
 
@@ -96,7 +96,8 @@ def _ago(time_ms: int, now_ms: int) -> str:
     return f"on {said}" if "-" in said else f"{said} ago"
 
 
-def _ahead(time_ms: int, now_ms: int) -> str:
+def duration_ahead(time_ms: int, now_ms: int) -> str:
+    """`in 2 h`, or the time itself if that is more than a day ahead."""
     left_ms = time_ms - now_ms
     return f"in {duration(left_ms)}" if 0 < left_ms < 86_400_000 else f"on {moment(time_ms)}"
 

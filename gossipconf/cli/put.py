@@ -10,18 +10,30 @@ from typing import Annotated
 
 import typer
 
-from ..model import entry as entries
 from ..model.entry import ValueType
 from ..model.errors import InvalidInput
 from ..trust.sealed import Opened, Place
+from .activation import ActivateAtOption, removals
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .expectation import IfVersionOption, check_versions
 from .opener import is_sealed
-from .output import acknowledged, before_after, note, print_step, say, value_in_line, version_in_line
+from .output import acknowledged, note, print_step, say, slot_in_words
 from .passphrase import PassphraseFileOption
+from .placement import is_same, print_put, replaced_by, tell_others
+from .reach import (
+    ForOption,
+    MatchOption,
+    PercentOption,
+    RankOption,
+    SaltOption,
+    TtlOption,
+    UntilOption,
+    VariantOption,
+    reach_of,
+)
 from .reason import CommentOption, TicketOption, reason
 from .recipients import CaOption, SealToOption, recipients_named, sealed_value
-from .session import open_session
+from .session import now_ms, open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key, check_secret, check_syntax, default_type, read_value, type_named
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
@@ -49,6 +61,15 @@ def put(
     propose_to: ProposeToOption = None,
     wait: WaitOption = None,
     timeout: TimeoutOption = TIMEOUT,
+    variant: VariantOption = None,
+    match: MatchOption = None,
+    percent: PercentOption = None,
+    salt: SaltOption = None,
+    rank: RankOption = None,
+    ttl: TtlOption = None,
+    until: UntilOption = None,
+    override: ForOption = None,
+    activate_at: ActivateAtOption = None,
     force: Annotated[bool, typer.Option("--force", help="Publish even if the value is the same.")] = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
@@ -64,6 +85,12 @@ def put(
     size. Give a secret by stdin or file: a command's words are seen by others on
     the machine, and kept by the shell.
 
+    With --variant it is for the agents that match, and the others go on reading
+    what they read; `promote` makes it everybody's, `abort` takes it back. A variant
+    that is there already keeps its conditions where none are given anew. A value
+    with --ttl or --until expires, and agents fall back to what is left; --for is an
+    override that does so. With --activate-at agents change over by their own clocks.
+
     \b
     Examples:
       gossipconf put shop/checkout/timeout_ms 1200 --ticket OPS-17 --comment "slow bank"
@@ -71,18 +98,34 @@ def put(
       gossipconf put shop/banner @banner.json
       gossipconf put shop/limit 20 --wait 95% --timeout 1m
       gossipconf put shop/offset -- -5
+      gossipconf put shop/limit 50 --variant canary --match zone=eu-* --percent 5
+      gossipconf put shop/limit 10 --for 2h --comment "OPS-18: queue is full"
+      gossipconf put shop/limit 30 --activate-at "2026-12-01 06:00"
       printf %s "$TEMPLATE" | gossipconf put shop/mail/template -
       gossipconf put shop/db/password @password --seal-to checkout-1 --seal-to me.pub
     """
     check_own_key(key)
     chosen = None if type_name is None else type_named(type_name)
     content = read_value(value)
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
+    reach = reach_of(
+        variant=variant,
+        match=match,
+        percent=percent,
+        salt=salt,
+        rank=rank,
+        ttl=ttl,
+        until=until,
+        override=override,
+        activate_at=activate_at,
+    )
+    delivery = Delivery(
+        dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or (), activation_ms=reach.activation_ms
+    )
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
         item = session.get(key)
-        value_type = default_type(value, item, is_sealing=bool(seal_to)) if chosen is None else chosen
+        value_type = default_type(value, item, reach.variant, is_sealing=bool(seal_to)) if chosen is None else chosen
         if value_type is ValueType.SEALED:
             raise InvalidInput(
                 f"{key!r} is a sealed value; seal the new one with --seal-to, or name its type with --type "
@@ -91,30 +134,26 @@ def put(
         if seal_to:
             check_secret(key, value_type, content)
             recipients = recipients_named(seal_to, target, ca, session.chain)
-            content = sealed_value(Opened(value_type, content), Place(session.chain.cluster_id, key), recipients)
+            place = Place(session.chain.cluster_id, key, reach.variant)
+            content = sealed_value(Opened(value_type, content), place, recipients)
             value_type = ValueType.SEALED
         else:
             check_syntax(key, value_type, content, is_told=chosen is not None)
-        wanted = entries.put(key, content, value_type)
+        wanted = reach.entry(item, content, value_type)
         check_versions((wanted.slot,), item.versions, delivery.if_version)
-        before = item.default
-        if (
-            not force
-            and not item.is_conflict
-            and before is not None
-            and (before.entry.type, before.entry.value) == (value_type, content)
-        ):
-            say(f"{key} has this value already; nothing to publish")
+        before = replaced_by(wanted, item, now_ms())
+        if not force and not item.is_conflict and before is not None and is_same(before.entry, wanted):
+            say(f"{slot_in_words(wanted.slot)} has this value already; nothing to publish")
             return
-        change = delivery.send(session, [wanted], signer, reason(comment, ticket))
+        removed = () if wanted.variant else removals(item, now_ms())
+        change = delivery.send(session, [wanted, *removed], signer, reason(comment, ticket))
         with acknowledged():
-            print_step(
-                "+" if before is None else "~",
-                key,
-                before_after(None if before is None else version_in_line(before), value_in_line(value_type, content)),
-            )
+            print_put(wanted, before, reach.activation_ms)
+            for entry in removed:
+                print_step("-", slot_in_words(entry.slot), "(its time had come; what is published now takes its place)")
             if seal_to and any(not is_sealed(one) and one.entry.value is not None for one in item.versions):
                 note(
                     "note: the value until now was not sealed, and histories keep it readable; change the secret itself"
                 )
+            tell_others(session, item, wanted, now_ms())
             delivery.tell(session, change, 1)

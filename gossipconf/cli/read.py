@@ -22,7 +22,7 @@ from ..store.resolution import Candidate, Verdict
 from ..trust.sealed import Opened
 from .exits import NotFound
 from .opener import Opener, is_sealed
-from .outcome import is_told, json_outcome, outcome_in_words, shown_of, whom_in_words, why_missing
+from .outcome import ABSENT, is_told, json_outcome, outcome_in_words, shown_of, whom_in_words, why_missing
 from .output import (
     age,
     count,
@@ -98,18 +98,24 @@ def get(
 def list_keys(
     prefix: PrefixArgument = "",
     deleted: Annotated[bool, typer.Option("--deleted", help="Show deleted keys too.")] = False,
+    variants: Annotated[
+        bool, typer.Option("--variants", help="Show keys that have variants, each with whom it is for.")
+    ] = False,
     as_json: JsonOption = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
 ) -> None:
     """List keys, their values, and who signed them when.
 
-    A ! marks a conflict. Long values are cut; `get` prints them whole.
+    Values are those that the asked agent reads: VARIANT says which variant that is,
+    if it is not the default. A ! marks a conflict. Long values are cut; `get`
+    prints them whole.
 
     \b
     Examples:
       gossipconf list
       gossipconf list shop/checkout
+      gossipconf list shop --variants
       gossipconf list --json | jq -r '.[].key'
     """
     with open_session(Target.find(cluster, agent)) as session:
@@ -118,7 +124,9 @@ def list_keys(
             for item in session.items(prefix_of(prefix))
             if deleted or item.is_conflict or any(version.entry.value is not None for version in item.versions)
         ]
-        if as_json:
+        if variants:
+            _show_variants(session, items, as_json=as_json)
+        elif as_json:
             print_json([_json_item(session, item) for item in items])
         elif items:
             _print_items(session, items)
@@ -284,6 +292,35 @@ def _print_items(session: Session, items: Sequence[Item]) -> None:
             )
         )
     print_table({"": "left", "KEY": "fold", "VARIANT": "left", "VALUE": "cut", "BY": "left", "AGE": "left"}, rows)
+
+
+def _show_variants(session: Session, items: Sequence[Item], *, as_json: bool) -> None:
+    now = now_ms()
+    found = [
+        candidate
+        for item in items
+        if any(version.entry.variant and version.entry.value is not None for version in item.versions)
+        for candidate in session.read(item).candidates
+        if candidate.verdict not in ABSENT
+    ]
+    if as_json:
+        print_json([json_version(session, one.version) | json_outcome(one) for one in found])
+        return
+    if not found:
+        note("no variants")
+    rows = [
+        (
+            one.version.entry.key,
+            one.version.entry.variant,
+            whom_in_words(one.version),
+            outcome_in_words(one, now),
+            version_in_line(one.version),
+            age(one.version.header.time_ms, now),
+        )
+        for one in found
+    ]
+    columns = {"KEY": "fold", "VARIANT": "left", "FOR": "left", "HERE": "left", "VALUE": "cut", "AGE": "left"}
+    print_table(columns, rows)
 
 
 def _value_here(shown: Candidate, now: int) -> Text:

@@ -308,6 +308,7 @@ class Session:
         comment: str = "",
         expected: frozenset[bytes] | None = None,
         if_version: Sequence[str] = (),
+        activation_ms: int | None = None,
         dry_run: bool = False,
     ) -> Published:
         """Sign one change of `entries` over what is live now, and hand it to the agent.
@@ -318,7 +319,7 @@ class Session:
         """
         slots = [entry.slot for entry in entries]
         for attempt in range(1, PUBLISH_ATTEMPTS + 1):
-            change, replaced = self._compose(entries, slots, signer, comment)
+            change, replaced = self._compose(entries, slots, signer, comment, activation_ms)
             check_versions(slots, replaced, if_version)
             check_shown(replaced, expected)
             if not dry_run:
@@ -339,6 +340,7 @@ class Session:
         comment: str = "",
         expected: frozenset[bytes] | None = None,
         if_version: Sequence[str] = (),
+        activation_ms: int | None = None,
     ) -> Published:
         """Sign what `publish` would, under a writer of its own, and hand it to nobody: others have to approve it first.
 
@@ -346,7 +348,7 @@ class Session:
         """
         slots = [entry.slot for entry in entries]
         own = Reservation(os.urandom(INCARNATION_BYTES), 1)
-        change, replaced = self._compose(entries, slots, signer, comment, own)
+        change, replaced = self._compose(entries, slots, signer, comment, activation_ms, own)
         check_versions(slots, replaced, if_version)
         check_shown(replaced, expected)
         return Published(change, replaced)
@@ -361,6 +363,7 @@ class Session:
         slots: Sequence[Slot],
         signer: Signer,
         comment: str,
+        activation_ms: int | None,
         own: Reservation | None = None,
     ) -> tuple[Change, tuple[Version, ...]]:
         reply = self._client.request("reserve", signer=signer.public, slots=[list(slot) for slot in slots])
@@ -374,6 +377,7 @@ class Session:
             reservation=own or Reservation(field_of(reply, "incarnation", bytes), field_of(reply, "seq", int)),
             now_ms=now_ms(),
             comment=comment,
+            activation_ms=activation_ms,
             is_proposed=own is not None,
         )
         wanted = set(slots)

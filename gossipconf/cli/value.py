@@ -67,10 +67,11 @@ def read_value(argument: str) -> bytes:
     return content
 
 
-def default_type(argument: str, item: Item, *, is_sealing: bool) -> ValueType:
-    """The type of a value whose type nobody names: that of the key's present value, else that of its file."""
-    if item.default is not None and not (is_sealing and is_sealed(item.default)):
-        return item.default.entry.type
+def default_type(argument: str, item: Item, variant: str = "", *, is_sealing: bool) -> ValueType:
+    """The type of a value whose type nobody names: that of the variant's or key's value, else that of its file."""
+    known = item.holds(variant) or item.default
+    if known is not None and not (is_sealing and is_sealed(known)):
+        return known.entry.type
     return SUFFIX_TYPES.get(PurePosixPath(argument).suffix, ValueType.TEXT) if argument[:1] == "@" else ValueType.TEXT
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from gossipconf.cli.activation import variant_at, whole_second
 from gossipconf.cli.session import now_ms, open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, put
@@ -75,3 +76,201 @@ def test_a_key_of_variants_for_others_has_no_value_here(cluster, run, variants):
     assert f"{len(variants)} variant" in read.err
     assert "none of which is for this agent" in read.err
     assert "1  (does not match)" in run("list", key).out
+
+
+# -- publishing -----------------------------------------------------------------------------------
+
+
+def value(run, key: str) -> str:
+    result = run("get", key)
+    assert result.code == 0, result.err
+    return result.out
+
+
+def test_a_canary_is_put_widened_and_promoted(cluster, run):
+    assert run("put", "canary/a", "1").code == 0
+    refused = run("put", "canary/a", "2", "--variant", "canary")
+    assert refused.code == 1
+    assert "add --match LABEL=VALUE or --percent N" in refused.err
+    made = run("put", "canary/a", "2", "--variant", "canary", "--match", "node=b", "--percent", "5")
+    assert made.out.startswith("+ canary/a [canary]  2  (for node=b, 5% by salt canary, rank 10000)\n")
+    assert value(run, "canary/a") == "1"
+    same = run("put", "canary/a", "2", "--variant", "canary")
+    assert same.out == "canary/a [canary] has this value already; nothing to publish\n"
+    wider = run("put", "canary/a", "2", "--variant", "canary", "--match", "node=a,b", "--percent", "100")
+    assert wider.out.startswith("~ canary/a [canary]  2 → 2  (for node=a,b, 100%")
+    assert value(run, "canary/a") == "2"
+    shadowed = run("put", "canary/a", "3")
+    assert "a goes on reading variant canary; take it back with: gossipconf abort canary/a" in shadowed.err
+    asked = run("promote", "canary", "--variant", "canary")
+    assert (asked.code, "there is no terminal to ask on" in asked.err) == (1, True)
+    plan = run("promote", "canary", "--variant", "canary", "--dry-run")
+    assert plan.code == 2
+    assert plan.out == (
+        "~ canary/a  3 → 2\n- canary/a [canary]  2\n\n1 to update, 1 to delete, 0 unchanged\n"
+        "dry run: nothing was published\n"
+    )
+    assert run("promote", "canary", "--variant", "canary", "--yes").code == 0
+    found = json.loads(run("get", "canary/a", "--json").out)
+    assert (found["value"], found["variant"], found["outcome"]) == ("2", "", "read")
+    with open_session(Target.find(cluster)) as session:
+        assert len({one.change_id for one in session.get("canary/a").versions}) == 1
+
+
+def test_a_variant_of_many_keys_is_aborted_in_one_change(cluster, run):
+    for number in range(3):
+        assert run("put", f"many/{number}", "1").code == 0
+        assert run("put", f"many/{number}", "2", "--variant", "blue", "--percent", "100").code == 0
+    assert run("put", "many/x", "1").code == 0
+    lines = run("list", "many", "--variants").out.splitlines()
+    assert len(lines) == 7
+    assert "many/0  blue     100% by salt blue, rank 10000  read" in lines[2]
+    assert len(json.loads(run("list", "many", "--variants", "--json").out)) == 6
+    plan = run("abort", "many", "--variant", "blue", "--dry-run")
+    assert plan.code == 2
+    assert "- many/2 [blue]  2\n" in plan.out
+    assert "published 3 keys" in run("abort", "many", "--variant", "blue", "--yes").out
+    assert value(run, "many/2") == "1"
+    assert run("list", "many", "--variants").err == "no variants\n"
+    for command in ("abort", "promote"):
+        missing = run(command, "many", "--variant", "blue", "--yes")
+        assert (missing.code, "no key at or under 'many' has a variant 'blue'" in missing.err) == (3, True)
+
+
+def test_a_variant_alone_is_deleted(cluster, run):
+    assert run("put", "alone/a", "1").code == 0
+    assert run("put", "alone/a", "2", "--variant", "v", "--match", "node=a").code == 0
+    assert "a goes on reading variant v" in run("delete", "alone/a").err
+    assert value(run, "alone/a") == "2"
+    assert run("delete", "alone/a", "--variant", "v").out.startswith("- alone/a [v]  2\n")
+    assert run("get", "alone/a").code == 3
+    again = run("delete", "alone/a", "--variant", "v")
+    assert (again.code, "no value at 'alone/a [v]'" in again.err) == (3, True)
+
+
+def test_a_new_value_of_a_variant_keeps_its_type(cluster, run):
+    assert run("put", "kept/a", "[1]", "--type", "json", "--variant", "v", "--match", "node=a").code == 0
+    assert run("put", "kept/a", "[", "--variant", "v").code == 1
+    assert run("put", "kept/a", "[2]", "--variant", "v").code == 0
+    assert json.loads(run("get", "kept/a", "--json").out)["value"] == [2]
+
+
+def test_a_sealed_variant_opens_for_its_variant_and_is_not_promoted(cluster, run):
+    sealed = ("--seal-to", "nodes/a/node.crt")
+    assert run("put", "sealed/a", "-", *sealed, "--variant", "v", "--match", "node=a", stdin=b"hush").code == 0
+    assert value(run, "sealed/a") == "hush"
+    refused = run("promote", "sealed/a", "--variant", "v", "--yes")
+    assert (refused.code, "sealed for this variant" in refused.err) == (1, True)
+
+
+def test_an_override_is_read_before_all_else_and_ends_by_itself(cluster, run):
+    assert run("put", "over/a", "1").code == 0
+    assert run("put", "over/a", "2", "--variant", "v", "--match", "node=a").code == 0
+    made = run("put", "over/a", "3", "--for", "2h")
+    assert made.out.startswith("+ over/a [override]  3  (for everybody, rank 1000000; until ")
+    assert value(run, "over/a") == "3"
+    assert "a goes on reading variant override until it expires in 119 min" in run("put", "over/a", "4").err
+    publish(cluster, put("over/a", b"3", variant="override", rank=1_000_000, expires_ms=now_ms() - 1))
+    assert value(run, "over/a") == "2"
+    assert run("put", "over/a", "3", "--for", "1h").out.startswith(
+        "+ over/a [override]"
+    )  # what has expired is no value
+
+
+def test_a_value_that_has_expired_is_put_again(cluster, run):
+    publish(cluster, put("again/a", b"1", expires_ms=now_ms() - 1))
+    assert run("put", "again/a", "1").out.startswith("+ again/a  1\n")
+    assert run("put", "again/a", "1", "--ttl", "2h").out.startswith("~ again/a  1 → 1  (until ")
+    assert run("put", "again/a", "1").out.startswith("~ again/a  1 → 1\n")
+
+
+# -- at a time ------------------------------------------------------------------------------------
+
+
+def activated_before(cluster, key: str, content: bytes, ago_ms: int) -> str:
+    """Publish what was activated a while ago; the name of its variant."""
+    at_ms = whole_second(now_ms()) - ago_ms
+    with open_session(Target.find(cluster)) as session:
+        entry = put(key, content, variant=variant_at(at_ms), rank=10)
+        session.publish([entry], load_signer(cluster / "keys" / "admin"), activation_ms=at_ms)
+    return variant_at(at_ms)
+
+
+def test_what_waits_for_its_time_leaves_the_present_value_alone(cluster, run):
+    assert run("put", "wait/a", "1").code == 0
+    made = run("put", "wait/a", "2", "--activate-at", "2100-01-01 12:00")
+    assert made.out.startswith("+ wait/a [at-21000101T120000Z]  2  (from 2100-01-01 12:00:00 UTC on)\n")
+    assert value(run, "wait/a") == "1"
+    assert "active from 2100-01-01 12:00:00 UTC" in run("get", "wait/a", "--all").out
+    assert "from 2100-01-01 12:00:00 UTC on agents read variant at-21000101T120000Z" in run("put", "wait/a", "3").err
+    assert run("put", "wait/a", "4", "--activate-at", "2100-01-01 12:00").out.startswith("~ wait/a [at-21")
+    assert run("abort", "wait/a", "--variant", "at-21000101T120000Z", "--yes").code == 0
+    assert run("put", "wait/a", "5").err == ""
+
+
+def test_what_was_activated_is_replaced_by_the_next_plain_put(cluster, run):
+    assert run("put", "then/a", "1").code == 0
+    name = activated_before(cluster, "then/a", b"2", 5_000)
+    assert value(run, "then/a") == "2"
+    assert run("put", "then/a", "2").out == "then/a has this value already; nothing to publish\n"
+    made = run("put", "then/a", "3").out.splitlines()
+    assert made[:2] == [
+        "~ then/a  2 → 3",
+        f"- then/a [{name}]  (its time had come; what is published now takes its place)",
+    ]
+    assert value(run, "then/a") == "3"
+    name = activated_before(cluster, "then/a", b"4", 5_000)
+    assert f"- then/a [{name}]  (its time had come)" in run("delete", "then/a").out
+    assert run("get", "then/a").code == 3
+
+
+def test_what_was_activated_is_promoted(cluster, run):
+    name = activated_before(cluster, "made/a", b"2", 5_000)
+    assert run("promote", "made/a", "--variant", name, "--yes").out.startswith(f"+ made/a  2\n- made/a [{name}]  2\n")
+    assert json.loads(run("get", "made/a", "--json").out)["variant"] == ""
+
+
+def test_what_waits_is_never_put_into_effect_by_another_command(cluster, run):
+    assert run("put", "early/a", "1").code == 0
+    name = "at-21000101T000000Z"
+    assert run("put", "early/a", "2", "--activate-at", "2100-01-01").code == 0
+    gone = run("abort", "early/a", "--variant", name, "--yes").out
+    undone = run("rollback", gone.rstrip().rpartition(" ")[2], "--yes")
+    assert undone.code == 1
+    assert f"early/a [{name}] waits for 2100-01-01 00:00:00 UTC, and this change would put it" in undone.err
+    assert value(run, "early/a") == "1"
+
+
+def test_files_are_applied_at_a_time_all_in_one_change(cluster, run, tmp_path):
+    file = tmp_path / "files.yaml"
+    file.write_text("a: one\nb: two\n")
+    assert run("put", "files/a", "1").code == 0
+    assert run("put", "files/c", "1").code == 0
+    at = ("--activate-at", "2100-01-01")
+    refused = run("apply", file, "--prune", "--yes", *at)
+    assert (refused.code, "only values can wait for their time" in refused.err) == (1, True)
+    assert "published 2 keys" in run("apply", file, "--yes", *at).out
+    assert value(run, "files/a") == "1"
+    assert run("get", "files/b").code == 3
+    with open_session(Target.find(cluster)) as session:
+        waiting = [session.get(key).versions[-1] for key in ("files/a", "files/b")]
+    assert {one.entry.variant for one in waiting} == {"at-21000101T000000Z"}
+    assert len({one.change_id for one in waiting}) == 1
+
+
+def test_files_replace_what_was_activated(cluster, run, tmp_path):
+    file = tmp_path / "plain.yaml"
+    file.write_text("a: one\nb: two\n")
+    assert run("apply", file, "--yes").code == 0
+    name = activated_before(cluster, "plain/a", b"other", 5_000)
+    activated_before(cluster, "plain/b", b"two", 5_000)
+    publish(cluster, put("plain/c", b"1", expires_ms=now_ms() + HOUR_MS))
+    applied = run("apply", file, "--yes")
+    assert applied.out.startswith(
+        f"~ plain/a  one → one\n- plain/a [{name}]  other\n\n1 to update, 1 to delete, 1 unchanged\npublished 1 key"
+    )
+    assert value(run, "plain/a") == "one"
+    assert "plain/a" not in run("list", "plain", "--variants").out
+    file.write_text("a: one\nb: two\nc: '1'\n")
+    assert "~ plain/c  1 → 1\n" in run("apply", file, "--yes").out  # files know no end: it expires no more
+    assert json.loads(run("get", "plain/c", "--json").out)["expires"] is None

@@ -1,0 +1,65 @@
+"""Placements: what a put does among the variants of its key, as people are told it.
+
+Knows a key's live versions and the entry that is put beside them, and asks no agent.
+"""
+
+from __future__ import annotations
+
+from ..model.entry import Entry
+from ..model.version import Version
+from ..store.resolution import resolve
+from .activation import is_activation, present, warn_of_waiting
+from .outcome import duration_ahead, match_in_words
+from .output import before_after, moment, note, print_step, slot_in_words, value_in_line, version_in_line
+from .session import Item, Session
+
+
+def replaced_by(wanted: Entry, item: Item, now_ms: int) -> Version | None:
+    """What people read, or would, in the place of `wanted`: None if nothing, or only what has expired."""
+    if not wanted.variant:
+        return present(item, now_ms)
+    before = item.holds(wanted.variant)
+    has_expired = before is not None and before.entry.expires_ms is not None and before.entry.expires_ms <= now_ms
+    return None if has_expired else before
+
+
+def is_same(before: Entry, wanted: Entry) -> bool:
+    """Whether a put would change nothing: neither the value, nor for whom it is and until when."""
+    same_reach = not wanted.variant or (before.match, before.rank) == (wanted.match, wanted.rank)
+    return same_reach and (before.type, before.value, before.expires_ms) == (
+        wanted.type,
+        wanted.value,
+        wanted.expires_ms,
+    )
+
+
+def print_put(wanted: Entry, before: Version | None, activation_ms: int | None) -> None:
+    """What is put, in one line: before and after, for whom, from when, until when."""
+    value = value_in_line(wanted.type, wanted.value or b"")
+    what = before_after(None if before is None else version_in_line(before), value)
+    said = []
+    if activation_ms is not None:
+        said.append(f"from {moment(activation_ms)} on")
+    elif wanted.variant:
+        said.append(f"for {match_in_words(wanted.match) or 'everybody'}, rank {wanted.rank}")
+    if wanted.expires_ms is not None:
+        said.append(f"until {moment(wanted.expires_ms)}")
+    if said:
+        what.append(f"  ({'; '.join(said)})", style="dim")
+    print_step("+" if before is None else "~", slot_in_words(wanted.slot), what)
+
+
+def tell_others(session: Session, item: Item, wanted: Entry, now_ms: int) -> None:
+    """Say who goes on reading another value than the one that is put for all, and who will."""
+    if wanted.variant:
+        return
+    warn_of_waiting(item, now_ms)
+    others = [version for version in item.versions if version.entry.variant and not is_activation(version)]
+    read = resolve(others, session.reader, now_ms).version
+    if read is not None:
+        name, expires_ms = read.entry.variant, read.entry.expires_ms
+        until = f" until it expires {duration_ahead(expires_ms, now_ms)}" if expires_ms is not None else ""
+        note(
+            f"note: {session.node} goes on reading variant {name}{until}; take it back with: "
+            f"gossipconf abort {item.key} --variant {name}"
+        )
