@@ -18,9 +18,11 @@ from .encoding import as_array, as_bytes, as_int, as_text, encode
 from .errors import FormatError, InvalidInput, LimitExceeded
 from .key import check_key, check_variant
 from .limits import (
+    HALT_VOTES_MAX,
     KEY_BYTES_MAX,
     MATCH_BYTES_MAX,
     MATCH_TERMS_MAX,
+    PACE_MS_MAX,
     RANK_MAX,
     TIME_MS_MAX,
     VALUE_BYTES_MAX,
@@ -63,6 +65,15 @@ class MatchKind(enum.IntEnum):
     GLOB = 1
     ONE_OF = 2
     PERCENT = 3
+    HALT = 4
+    PACE = 5
+
+
+_WITHOUT_LABEL = {
+    MatchKind.HALT: ("a limit of votes", HALT_VOTES_MAX),
+    MatchKind.PACE: ("the time in which a share grows, in ms,", PACE_MS_MAX),
+}
+"""Of each kind that speaks of the whole variant: what its number is, and how large it may be."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,7 +82,9 @@ class MatchTerm:
 
     ``EQUAL``, ``GLOB``: ``label`` and one operand, a value or a pattern.
     ``ONE_OF``: ``label`` and its values, ascending. ``PERCENT``: ``label`` is the
-    salt, the operand a number of basis points.
+    salt, the operand a number of basis points. The others have no label and hold for everybody:
+    ``HALT`` has the number of nodes whose votes hold the variant's change off, ``PACE`` the
+    milliseconds in which the percentages beside it grow from nothing to what they say.
     """
 
     kind: MatchKind
@@ -90,6 +103,11 @@ class MatchTerm:
         as_text(label, "a match label", MATCH_BYTES_MAX)
         if kind is MatchKind.PERCENT:
             return cls(kind, label, as_int(operand, "a match percentage", 0, BASIS_POINTS))
+        if kind in _WITHOUT_LABEL:
+            if label:
+                raise FormatError(f"a {kind.name} condition has no label")
+            what, high = _WITHOUT_LABEL[kind]
+            return cls(kind, label, as_int(operand, what, 1, high))
         operands = as_array(operand, "a match operand", length_max=MATCH_TERMS_MAX)
         for text in operands:
             as_text(text, "a match operand", MATCH_BYTES_MAX)
@@ -233,6 +251,11 @@ def _check_consistent(entry: Entry) -> None:
         raise FormatError(f"{entry.key!r}: a delete has no type, match, rank or expiry")
     if entry.variant == "" and (entry.match or entry.rank):
         raise FormatError(f"{entry.key!r}: the default variant has no match and no rank")
+    kinds = [term.kind for term in entry.match]
+    if any(kinds.count(kind) > 1 for kind in _WITHOUT_LABEL):
+        raise FormatError(f"{entry.key!r}: a match has one limit of votes and one pace at most")
+    if MatchKind.PACE in kinds and MatchKind.PERCENT not in kinds:
+        raise FormatError(f"{entry.key!r}: a pace needs a percentage that grows")
     if any(a.to_wire() >= b.to_wire() for a, b in pairwise(entry.match)):
         raise FormatError(f"{entry.key!r}: match conditions must be in strictly ascending order")
     if entry.value is not None and entry.type in _TEXTUAL:

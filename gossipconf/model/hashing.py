@@ -21,6 +21,8 @@ SEAL_TAG: Final = b"gossipconf/seal/1\0"
 SNAPSHOT_TAG: Final = b"gossipconf/snapshot/1\0"
 CONTENTS_TAG: Final = b"gossipconf/contents/1\0"
 SHARE_TAG: Final = b"gossipconf/share/1\0"
+STATEMENT_TAG: Final = b"gossipconf/statement/1\0"
+SAID_TAG: Final = b"gossipconf/said/1\0"
 
 
 def tagged_hash(tag: bytes, *parts: bytes) -> bytes:

@@ -49,6 +49,12 @@ MATCH_TERMS_MAX: Final = 16
 MATCH_BYTES_MAX: Final = 256
 """One label, pattern or alternative inside a match."""
 
+HALT_VOTES_MAX: Final = 1_000
+"""Votes that hold a variant off: a limit above what every node can keep would never be reached."""
+
+PACE_MS_MAX: Final = 366 * 86_400_000
+"""A share grows to what it says within a year: what takes longer is no rollout."""
+
 COMMENT_BYTES_MAX: Final = 1_024
 """A commit subject and a ticket number, not a document."""
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from ..model.errors import GossipconfError
 from ..model.version import Version
+from ..trust.statement import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,67 @@ class CertificateIssued:
     node_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """This node has said something of a subject, and it is on disk."""
+
+    kind: Kind
+    subject: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SayFailed:
+    """What this node was to say is not said."""
+
+    kind: Kind
+    subject: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRefused:
+    """A peer sent a node's statement that is not to be believed."""
+
+    node_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A node has signed both ack and nack about one subject: its key is in use twice, or it is hostile."""
+
+    node_id: str
+    subject: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    """A node has called a change unhealthy: ``votes`` count now, and ``limit`` hold it off."""
+
+    change_id: bytes
+    node_id: str
+    votes: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A change is held off from now on, by so many votes; of ``keys`` readers may read another value."""
+
+    change_id: bytes
+    keys: tuple[str, ...]
+    votes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A change is held off no longer: the policy has shut out nodes whose votes were needed, or its limit has gone."""
+
+    change_id: bytes
+    keys: tuple[str, ...]
+    votes: int
+
+
 Event: TypeAlias = (
     PeerUp
     | PeerDown
@@ -234,4 +296,11 @@ Event: TypeAlias = (
     | CertificateOffered
     | RenewalFailed
     | CertificateIssued
+    | Said
+    | SayFailed
+    | StatementRefused
+    | Contradiction
+    | Voted
+    | Halted
+    | Resumed
 )

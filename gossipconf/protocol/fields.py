@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from ..model.encoding import as_array, as_bytes, as_int, as_text
 from ..model.errors import FormatError
+from ..model.hashing import HASH_BYTES
 from ..model.key import check_node_id
 from ..model.limits import (
     FORM_BYTES_MAX,
@@ -20,7 +21,11 @@ from ..model.limits import (
     SNAPSHOT_BYTES_MAX,
 )
 from ..store.hash_tree import DEPTH_MAX, FANOUT, ITEM_BYTES, NODE_HASH_BYTES, Prefix
+from ..trust.statement import ITEM_BYTES as NAME_BYTES
+from ..trust.statement import Kind
 from .frontier import START_BYTES, Frontier, Lacks, check_frontier
+from .statement_book import DIGEST_BYTES as SAID_DIGEST_BYTES
+from .statement_book import NODES_MAX
 
 DIGEST_BYTES: Final = 8
 """How much tells a change that is news from others: ten thousand collide once in 400 billion runs, and a collision
@@ -122,6 +127,19 @@ def lacks(value: Any) -> Lacks:
         previous = as_int(place, "a place in a frontier", previous + 1, FRONTIER_WRITERS_MAX - 1)
         read.append((previous, as_int(behind, "how far behind", 1, SEQ_MAX)))
     return tuple(read)
+
+
+def said_subject(value: Any) -> tuple[bytes, bytes]:
+    subject, digest = record(value, "a subject of statements", 2)
+    return as_bytes(subject, "a subject", HASH_BYTES), as_bytes(digest, "a subject's digest", SAID_DIGEST_BYTES)
+
+
+def said_items(value: Any) -> bytes:
+    """Names of statements in one string."""
+    data = as_bytes(value, "names of statements", length_max=NAME_BYTES * NODES_MAX * len(Kind))
+    if len(data) % NAME_BYTES:
+        raise FormatError(f"names of statements must be a multiple of {NAME_BYTES} bytes")
+    return data
 
 
 def prefix(value: Any) -> Prefix:

@@ -26,10 +26,13 @@ from ..model.limits import (
     SYNC_BUDGET_BYTES,
 )
 from ..store.hash_tree import FANOUT, NODE_HASH_BYTES, Prefix
+from ..trust.statement import STATEMENT_BYTES_MAX
 from . import fields, sighting
 from .frames import FrameClass
 from .frontier import Frontier, Lacks
 from .sighting import Beats, Sighting, Suspicion
+from .statement_book import DIGEST_BYTES as SAID_DIGEST_BYTES
+from .statement_book import SUBJECTS_MAX
 from .subject import Subject
 from .tally import Tally
 from .zone import TAG_MAX, ZoneTag
@@ -88,6 +91,8 @@ REQUEST_BYTES_MAX: Final = 4_096
 """A request for a certificate: 250 bytes with a key of P-256, 1.7 KB with RSA of 4,096 bits and some names."""
 CERTIFICATE_BYTES_MAX: Final = 16_384
 """A certificate and three intermediates, in PEM: 1 to 4 KB each."""
+SAID_BATCH_MAX: Final = 1_024
+"""Statements in one batch: of the smallest kind a batch of the usual bytes has 400."""
 LEASE_MS_MAX: Final = 60_000
 """How long a question stands without its asker: one that has vanished costs nothing after a minute."""
 
@@ -649,6 +654,63 @@ class Beacon:
     READERS: ClassVar = (fields.snapshot_bytes,)
 
 
+@dataclass(frozen=True, slots=True)
+class SaidNews:
+    """What a node has said of a change, signed, with its certificates; passed on once over each link."""
+
+    statement: bytes
+    TYPE: ClassVar = 60
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.some_bytes(STATEMENT_BYTES_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class SaidDigest:
+    """Of the names of all statements that the sender holds; one that has another answers with `SaidSubjects`."""
+
+    digest: bytes
+    TYPE: ClassVar = 61
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.byte_string(SAID_DIGEST_BYTES),)
+
+
+@dataclass(frozen=True, slots=True)
+class SaidSubjects:
+    """The subjects of which the sender holds statements, each with a digest; `SaidItems` answers where they differ."""
+
+    subjects: tuple[tuple[bytes, bytes], ...]
+    TYPE: ClassVar = 62
+    CLASS: ClassVar = FrameClass.ACK
+    READERS: ClassVar = (fields.many(fields.said_subject, SUBJECTS_MAX),)
+
+
+@dataclass(frozen=True, slots=True)
+class SaidItems:
+    """The names of the statements that the sender holds about a subject, joined; a `SaidBatch` of others answers."""
+
+    subject: bytes
+    items: bytes
+    TYPE: ClassVar = 63
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (fields.byte_string(HASH_BYTES), fields.said_items)
+
+
+@dataclass(frozen=True, slots=True)
+class SaidBatch:
+    """Statements about a subject that the receiver lacks. ``more``: there are others, and it may ask again."""
+
+    subject: bytes
+    statements: tuple[bytes, ...]
+    more: bool
+    TYPE: ClassVar = 64
+    CLASS: ClassVar = FrameClass.SYNC
+    READERS: ClassVar = (
+        fields.byte_string(HASH_BYTES),
+        fields.many(fields.some_bytes(STATEMENT_BYTES_MAX), SAID_BATCH_MAX),
+        fields.flag,
+    )
+
+
 Message: TypeAlias = (
     Hello
     | Ping
@@ -685,6 +747,11 @@ Message: TypeAlias = (
     | WantCertificate
     | CertificateGiven
     | Beacon
+    | SaidNews
+    | SaidDigest
+    | SaidSubjects
+    | SaidItems
+    | SaidBatch
 )
 
 _TYPES: Final[dict[int, type[Any]]] = {
@@ -725,6 +792,11 @@ _TYPES: Final[dict[int, type[Any]]] = {
         WantCertificate,
         CertificateGiven,
         Beacon,
+        SaidNews,
+        SaidDigest,
+        SaidSubjects,
+        SaidItems,
+        SaidBatch,
     )
 }
 

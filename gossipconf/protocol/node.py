@@ -2,16 +2,17 @@
 
     inputs     start · connected · connect_failed · resolved · resolve_failed · disconnected ·
                received · dropped · timer · reserve · publish · persisted · recalled · merge ·
-               submit_beacon · view · ask · cancel · renew · renewed · stop;
+               submit_beacon · view · say · ask · cancel · renew · renewed · stop;
                each with `now`
     outputs    Send · Connect · Resolve · Disconnect · Persist · Show · Recall · Emit, and
                `next_timer_s`
 
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
 (what news has missed), `presence` (who is there), `acks` (who has applied what), `seeds`
-(the way in), `renewal` (certificates), `beacons` (how old the view may be), over one
-`replica`. The agent's shell and the simulator drive the same class. After each input take
-the outputs and carry them out in order.
+(the way in), `renewal` (certificates), `beacons` (how old the view may be), `statements`
+(what nodes say of changes) with `halts` (what their votes hold off), over one `replica`.
+The agent's shell and the simulator drive the same class. After each input take the
+outputs and carry them out in order.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from ..trust.chain import PolicyChain
 from ..trust.policy import Policy
 from ..trust.signing import Reservation
 from ..trust.snapshot import Snapshot
-from . import acks, beacons, broadcast, overlay, presence, renewal, sync
+from ..trust.statement import Kind, Notary
+from . import acks, beacons, broadcast, overlay, presence, renewal, statements, sync
 from .acks import Acks
 from .address_book import AddressBook
 from .beacons import FRESHNESS_LIMITS, Beacons, FreshnessLimits, View
@@ -40,6 +42,7 @@ from .decoders import Decoders
 from .eagerness import Eagerness
 from .environment import Environment, LinkId, Now, Output
 from .frames import FrameClass
+from .halts import Halts
 from .link import Identity, Link
 from .messages import Bundle, Checked, GoodbyeCode, Hinted, Hints, Message, Root
 from .overlay import Overlay
@@ -49,6 +52,7 @@ from .replica import Replica
 from .roster import Member, SavedMembers
 from .seeds import Seeds
 from .sighting import Labels
+from .statements import Statements
 from .subject import Subject
 from .sync import Sync
 from .tuning import LAN, Tuning
@@ -61,6 +65,7 @@ class Restored:
 
     checkpoint:   what an empty journal was just filled with: verified, and its policies are known to the node's chain
     comparisons:  if it was once filled so, how far that is confirmed
+    statements:   what nodes have said of changes, signed, by the row in which it stands
     """
 
     changes: tuple[Change, ...] = ()
@@ -72,6 +77,7 @@ class Restored:
     learned: Mapping[str, Eagerness] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     comparisons: Comparisons | None = None
+    statements: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class Node:
@@ -81,7 +87,8 @@ class Node:
     policy changes, which the node replicates like any other. ``rng`` is the only
     source of randomness. ``seeds`` are addresses that can be dialled as they are, and
     ``seed_names`` what must be resolved first. ``decoders`` lets a driver of many nodes
-    share what it decodes; ``tuning`` is this node's pace; ``freshness`` says how beacons are judged.
+    share what it decodes; ``tuning`` is this node's pace; ``freshness`` says how beacons are judged; ``notary``
+    signs and verifies what nodes say of changes: without one it says nothing and believes nobody.
     Raises what `PolicyChain.judge` raises if ``restored`` holds a change that the policy
     does not allow.
     """
@@ -100,6 +107,7 @@ class Node:
         tuning: Tuning = LAN,
         labels: Labels = (),
         freshness: FreshnessLimits = FRESHNESS_LIMITS,
+        notary: Notary | None = None,
     ) -> None:
         restored = restored or Restored()
         seeds = tuple(seeds)
@@ -153,6 +161,8 @@ class Node:
         self.acks = Acks(self.environment, self.replica, self.overlay)
         self.renewal = Renewal(self.environment, self.overlay, lambda: chain.head, self.presence.address_of)
         self.beacons = Beacons(self.environment, self.replica, self.overlay, freshness)
+        self.statements = Statements(self.environment, self.replica, self.overlay, notary)
+        self.halts = Halts(self.environment, self.replica, self.statements)
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
             Bundle: self._unbundle,
@@ -163,6 +173,7 @@ class Node:
             **dict.fromkeys(acks.MESSAGES, self.acks.handle),
             **dict.fromkeys(renewal.MESSAGES, self.renewal.handle),
             **dict.fromkeys(beacons.MESSAGES, self.beacons.handle),
+            **dict.fromkeys(statements.MESSAGES, self.statements.handle),
         }
         self._policies = tuple(policies)
         self._shown_root = b""
@@ -171,6 +182,8 @@ class Node:
         if restored.checkpoint is not None:
             self.replica.adopt(restored.checkpoint)
         self.replica.restore(restored.changes, restored.retired_headers, restored.accepted_policies)
+        self.statements.restore(restored.statements)
+        self.halts.restore()
 
     @property
     def identity(self) -> Identity:
@@ -266,9 +279,11 @@ class Node:
         elif link.ready and frame_class is FrameClass.ACK:
             self.presence.dropped(link)
             self.acks.dropped(link)
+            self.statements.dropped(link)
         elif link.ready:
             self.broadcast.dropped(link)
             self.sync.dropped(link)
+            self.statements.dropped(link)
         self._settle()
 
     def timer(self, now: Now) -> None:
@@ -318,6 +333,12 @@ class Node:
         """What a `Recall` has found: encoded changes."""
         self.environment.now = now
         self.replica.recalled(found)
+        self._settle()
+
+    def say(self, now: Now, kind: Kind, subject: bytes) -> None:
+        """Say something of a change, signed; `Said` or `SayFailed` follows. Raises what `Statements.say` raises."""
+        self.environment.now = now
+        self.statements.say(kind, subject)
         self._settle()
 
     def ask(self, now: Now, subject: Subject, lease_s: float) -> int:
@@ -377,6 +398,7 @@ class Node:
         self.acks.link_up(link)
         self.renewal.link_up(link)
         self.beacons.link_up(link)
+        self.statements.link_up(link)
 
     def _link_down(self, link: Link) -> None:
         self.sync.link_down(link)
@@ -386,6 +408,7 @@ class Node:
         self.acks.link_down(link)
         self.renewal.link_down(link)
         self.beacons.link_down(link)
+        self.statements.link_down(link)
 
     def _link_placed(self, link: Link) -> None:
         self.broadcast.link_placed(link)
@@ -415,6 +438,8 @@ class Node:
             self._policy = self.replica.chain.head
             self.broadcast.policy_arrived()
             self.beacons.policy_arrived()
+        self.statements.settle()
+        self.halts.settle()
         if self.replica.root != self._shown_root:
             self._shown_root = self.replica.root
             self.presence.state_changed()

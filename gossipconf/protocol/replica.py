@@ -57,11 +57,12 @@ RETIRED_HEADERS_RESTORED_MAX = 1_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Pending:
-    """A write under way, and the publish that it is the acknowledgement of, if any."""
+    """A write under way, and the publish that it is the acknowledgement of, or who else waits for it, if any."""
 
     ops: tuple[JournalOp, ...]
     reads: Reads
     publish: tuple[int, Change] | None
+    done: Callable[[str | None], None] | None = None
 
 
 class _Unwritten:
@@ -405,6 +406,8 @@ class Replica:
             self._publishing.pop(pending.publish[1].id, None)
         if error is not None:
             self._write_failed(pending, error)
+            if pending.done is not None:
+                pending.done(error)
             return None
         self._history.written(pending.ops)
         recovered = self.disk_error is not None
@@ -414,6 +417,8 @@ class Replica:
         change = None if pending.publish is None else self._acknowledge(*pending.publish)
         if recovered:
             self._write_missed()
+        if pending.done is not None:
+            pending.done(None)
         return change
 
     def _acknowledge(self, publish_token: int, change: Change) -> Change | None:
@@ -441,6 +446,13 @@ class Replica:
         """Write a small named state; while the disk refuses it is dropped, since it will be written again."""
         if self.disk_error is None:
             self._persist((op,), ())
+
+    def write_then(self, op: PutMeta, done: Callable[[str | None], None]) -> None:
+        """Write a small named state; ``done`` is called with None once it is on disk, or with why it never will be."""
+        if self.disk_error is not None:
+            done(self.disk_error)
+        else:
+            self._output(_Pending((op,), (), None, done))
 
     def _write_failed(self, pending: _Pending, error: str) -> None:
         if self.disk_error is None:

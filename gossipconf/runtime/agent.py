@@ -289,7 +289,7 @@ class Agent:
             bound = await transport.listen(*settings.listen)
             address = settings.advertise or format_address(*bound)
             try:
-                self._node = make_node(settings, cluster, chain, restored, address, path, self._rng)
+                self._node = make_node(settings, cluster, chain, restored, address, path, self._rng, identity.notary)
                 if self._renewer.can_issue:
                     self._node.issue_with(
                         lambda link, node_id, request: self._renewer.issue(self._links[link], node_id, request)

@@ -25,10 +25,12 @@ from ..protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_address
 from ..protocol.presence import SAVED_MEMBERS
 from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
 from ..protocol.roster import SavedMembers
+from ..protocol.statement_book import rows_of
 from ..store.checkpoint import Checkpoint
 from ..store.journal import Journal
 from ..trust.chain import PolicyChain
 from ..trust.cluster import Cluster
+from ..trust.statement import Notary
 from . import checkpoint_file
 from .address import needs_resolving
 from .settings import AgentSettings
@@ -76,6 +78,7 @@ def make_node(
     address: str,
     journal: Path,
     rng: random.Random,
+    notary: Notary,
 ) -> Node:
     """A node that goes on from ``restored``. Raises JournalCorrupt if that holds what the policy does not allow."""
     identity = Identity(settings.node, address, settings.zone, f"gossipconf/{__version__}")
@@ -93,6 +96,7 @@ def make_node(
             freshness=FreshnessLimits(
                 settings.clock_skew_s * 1000, settings.stale_after_s * 1000 if settings.stale_after_s else None
             ),
+            notary=notary,
         )
     except GossipconfError as error:
         raise JournalCorrupt(
@@ -134,6 +138,7 @@ def _restored(journal: Journal, cluster_id: bytes) -> Restored:
             members=SavedMembers.decode(journal.meta().get(SAVED_MEMBERS)),
             comparisons=Comparisons.decode(journal.meta().get(SAVED_CONFIRMATION)),
             accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
+            statements=rows_of(journal.meta()),
         )
     except JournalError:
         raise

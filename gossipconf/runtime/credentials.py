@@ -18,6 +18,7 @@ from ..model.errors import ConfigError, KeyFileError, TransportError
 from ..trust.recipient import RecipientKey
 from .link import failure_in_words
 from .node_files import NodeFiles
+from .notary import CertificateNotary
 from .pem import is_issued, read_certificates
 from .pki import PeerIdentity, client_context, load_identity, read_chain, server_context
 from .seal_key import load_seal_key
@@ -67,6 +68,7 @@ class Credentials:
     chain:     of the certificate above it that ends first, up to the CA
     version:   of the files, as they were before they were read
     recipient: opens what is sealed to this node; None: nothing does
+    notary:    signs and verifies what nodes say of changes
     """
 
     identity: PeerIdentity
@@ -76,6 +78,7 @@ class Credentials:
     client_context: ssl.SSLContext
     version: Version
     recipient: RecipientKey | None
+    notary: CertificateNotary
 
     @property
     def renewal_ms(self) -> int:
@@ -107,7 +110,8 @@ def load_credentials(files: NodeFiles, node_id: str, cluster_id: bytes) -> Crede
         )
     server, client = server_context(files), client_context(files)
     identity = _rehearse(files, server, client)
-    return Credentials(identity, *_lifetimes(files), server, client, version, load_seal_key(files, cluster_id))
+    notary = CertificateNotary.load(files, cluster_id)
+    return Credentials(identity, *_lifetimes(files), server, client, version, load_seal_key(files, cluster_id), notary)
 
 
 def _rehearse(files: NodeFiles, server: ssl.SSLContext, client: ssl.SSLContext) -> PeerIdentity:

@@ -7,6 +7,7 @@ written is in these lines: whoever prints them escapes it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -66,9 +67,10 @@ class EventLog:
             case ev.Applied():
                 source = event.source or "here"
                 log.debug("change %s from %s: %d new versions", event.change_id.hex()[:8], source, len(event.gained))
-            case ev.ChangeRejected():
+            case ev.ChangeRejected() | ev.StatementRefused():
+                what = "a change" if isinstance(event, ev.ChangeRejected) else "a node's statement"
                 level = self._rejected.level(f"{event.node_id}: {event.reason}", now_s)
-                log.log(level, "refused a change from %s: %s", event.node_id, event.reason)
+                log.log(level, "refused %s from %s: %s", what, event.node_id, event.reason)
             case ev.ForkFound():
                 branches = ", ".join(branch.hex()[:8] for branch in event.branches)
                 log.warning(
@@ -82,11 +84,11 @@ class EventLog:
                     event.version,
                 )
             case ev.Voided():
-                keys = dict.fromkeys(version.entry.key for version in event.versions)
+                keys = list(dict.fromkeys(version.entry.key for version in event.versions))
                 log.warning(
                     "%d versions are void by a policy: %s; see `gossipconf void list`",
                     len(event.versions),
-                    ", ".join(list(keys)[:KEYS_TOLD_MAX]) + (", …" if len(keys) > KEYS_TOLD_MAX else ""),
+                    _keys(keys),
                 )
             case ev.Synced():
                 log.debug(
@@ -121,8 +123,42 @@ class EventLog:
             case ev.DuplicateNode():
                 if self._duplicates.is_due(event.address, now_s):
                     log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")
+            case ev.Contradiction() | ev.SayFailed() | ev.Voted() | ev.Halted() | ev.Resumed():
+                _write_statement(event)
             case CertificateReloaded() | CertificateRefused() | CertificateEnding() | NodeRevoked():
                 _write_identity(event)
+
+
+def _write_statement(event: ev.Contradiction | ev.SayFailed | ev.Voted | ev.Halted | ev.Resumed) -> None:
+    match event:
+        case ev.Contradiction():
+            log.warning(
+                "node %s has signed both ack and nack about %s: its key is in use twice, or it is hostile",
+                event.node_id,
+                event.subject.hex()[:8],
+            )
+        case ev.SayFailed():
+            log.warning("%s about %s is not said: %s", event.kind.name, event.subject.hex()[:8], event.reason)
+        case ev.Voted():
+            log.warning(
+                "node %s calls change %s unhealthy: vote %d of %d",
+                event.node_id,
+                event.change_id.hex()[:8],
+                event.votes,
+                event.limit,
+            )
+        case ev.Halted():
+            log.warning("HALTED: change %s to %s, by %d votes", *_halt(event))
+        case ev.Resumed():
+            log.warning("change %s to %s is held off no longer: %d votes count", *_halt(event))
+
+
+def _halt(event: ev.Halted | ev.Resumed) -> tuple[str, str, int]:
+    return event.change_id.hex()[:8], _keys(event.keys), event.votes
+
+
+def _keys(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:KEYS_TOLD_MAX]) + (", …" if len(keys) > KEYS_TOLD_MAX else "")
 
 
 def _write_identity(event: IdentityEvent) -> None:

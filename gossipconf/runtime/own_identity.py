@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ..model.errors import GossipconfError
+from ..trust.statement import Notary, SignedStatement, Statement
 from .credentials import Credentials, Lifetime, Version, load_credentials, version_of
 from .node_files import NodeFiles
 
@@ -94,6 +95,17 @@ class OwnIdentity:
         self._told_s = {False: float("-inf"), True: float("-inf")}
         self._busy = trio.Lock()
         self.credentials = load_credentials(files, node_id, cluster_id)
+
+    @property
+    def notary(self) -> Notary:
+        """Signs and verifies by the credentials that are in use at the time."""
+        return Notary(self._sign, self._verify)
+
+    def _sign(self, statement: Statement) -> SignedStatement:
+        return self.credentials.notary.sign(statement)
+
+    def _verify(self, signed: SignedStatement) -> tuple[bytes, ...]:
+        return self.credentials.notary.verify(signed)
 
     async def run(self) -> None:
         """Look at the files and at the time, for ever."""

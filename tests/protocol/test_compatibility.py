@@ -30,6 +30,7 @@ from gossipconf.protocol.messages import (
     Report,
     Roster,
     RosterItems,
+    SaidSubjects,
     Signs,
     Walk,
     Walked,
@@ -39,9 +40,11 @@ from gossipconf.protocol.messages import (
 from gossipconf.protocol.node import Node
 from gossipconf.protocol.subject import Subject
 from gossipconf.protocol.tally import Tally
+from gossipconf.trust.statement import Kind
 from gossipconf_sim.conditions import HostConditions
 from gossipconf_sim.run.checkers import violations
 from gossipconf_sim.world.world import World
+from tests.protocol.speaking import canary
 from tests.protocol.wire import change
 from tests.strategies import cluster, signer
 
@@ -80,6 +83,7 @@ RECORDS: dict[int, dict[int, Callable[[Any], list[Any]]]] = {
     Walked.TYPE: {1: more_each},
     Ask.TYPE: {3: more_about},
     Report.TYPE: {2: more_counts},
+    SaidSubjects.TYPE: {0: more_each},
 }
 """By the type of a message: in which fields it has records, and how a newer node says more in these."""
 
@@ -192,7 +196,11 @@ def test_two_versions_live_in_one_cluster(seed: int) -> None:
     for name in ("o1", "n1"):
         told = [one for host, one in events_of(world, AckProgress) if host == name][-1]
         assert (told.applied, told.zones, told.complete) == (6, (("eu", 6, 6),), True)
+    variant = world.publish("o1", signer("alice"), [canary()])[1]
+    world.run(5.0)
     world.partition(old, new)
+    for name in ("o1", "n1"):
+        world.declare(name, Kind.UNHEALTHY, variant.id)
     publish(world, "o1", "apart", "old")
     publish(world, "n1", "apart", "new")
     lost = [change(str(seq), f"lost{seq}", seq=seq, incarnation=b"lost____") for seq in range(1, 40)]
@@ -207,6 +215,7 @@ def test_two_versions_live_in_one_cluster(seed: int) -> None:
     assert world.run_until(world.converged, 60.0)
     world.run(30.0)
     assert list(violations(world)) == []
+    assert {node.halts.votes(variant.id) for node in world.running()} == {("n1", "o1")}
     assert kinds >= {one for one in get_args(Message) if one.TYPE in RECORDS}, "all of which said more"
     assert events_of(world, ChangeRejected) == []
     reasons = [event.reason for _, event in events_of(world, PeerDown)]

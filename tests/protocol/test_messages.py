@@ -38,6 +38,7 @@ from gossipconf.protocol.messages import (
     LEASE_MS_MAX,
     PRESENCES_MAX,
     ROSTER_BUCKETS,
+    SAID_BATCH_MAX,
     SUSPICIONS_MAX,
     WALK_LEVELS_MAX,
     WALK_NODES_MAX,
@@ -72,6 +73,11 @@ from gossipconf.protocol.messages import (
     Roster,
     RosterDigest,
     RosterItems,
+    SaidBatch,
+    SaidDigest,
+    SaidItems,
+    SaidNews,
+    SaidSubjects,
     Signs,
     Told,
     Walk,
@@ -99,10 +105,12 @@ from gossipconf.protocol.sighting import (
     Suspicion,
     labels_of,
 )
+from gossipconf.protocol.statement_book import NODES_MAX, SUBJECTS_MAX
 from gossipconf.protocol.subject import AskedChange, Subject
 from gossipconf.protocol.tally import COUNT_MAX, Tally
 from gossipconf.protocol.zone import TAG_MAX
 from gossipconf.store.hash_tree import DEPTH_MAX, FANOUT, ITEM_BYTES
+from gossipconf.trust.statement import STATEMENT_BYTES_MAX
 
 # -- every message --------------------------------------------------------------------------------
 
@@ -110,6 +118,7 @@ numbers = st.integers(0, SEQ_MAX)
 policies = st.integers(0, (1 << 31) - 1)
 hashes = st.binary(min_size=16, max_size=16)
 nonces = st.binary(min_size=8, max_size=8)
+ids = st.binary(min_size=32, max_size=32)
 node_ids = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,9}[a-z0-9])?", fullmatch=True)
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=12)
 budgets = st.integers(0, SYNC_BUDGET_BYTES)
@@ -246,6 +255,11 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     WantCertificate: st.builds(WantCertificate, bodies),
     CertificateGiven: st.builds(CertificateGiven, bodies, names),
     Beacon: st.builds(Beacon, st.binary(max_size=300)),
+    SaidNews: st.builds(SaidNews, bodies),
+    SaidDigest: st.builds(SaidDigest, nonces),
+    SaidSubjects: st.builds(SaidSubjects, tuples(st.tuples(ids, nonces))),
+    SaidItems: st.builds(SaidItems, ids, st.lists(nonces, max_size=4).map(b"".join)),
+    SaidBatch: st.builds(SaidBatch, ids, tuples(bodies), st.booleans()),
 }
 any_message = st.one_of(*MESSAGES.values())
 
@@ -347,6 +361,14 @@ def seen(**fields: Any) -> Sighting:
         (Graft((0,) * (GRAFT_ZONES_MAX + 1)), "zones"),
         (Prune((TAG_MAX + 1,)), "zones"),
         (ZoneTold(TAG_MAX + 1), "zone"),
+        (SaidNews(bytes(STATEMENT_BYTES_MAX + 1)), "statement"),
+        (SaidDigest(bytes(7)), "digest"),
+        (SaidSubjects(((bytes(32), bytes(8)),) * (SUBJECTS_MAX + 1)), "subjects"),
+        (SaidSubjects(((bytes(31), bytes(8)),)), "subjects"),
+        (SaidItems(bytes(32), bytes(7)), "items"),
+        (SaidItems(bytes(32), bytes(8 * (3 * NODES_MAX + 1))), "items"),
+        (SaidBatch(bytes(32), (b"",) * (SAID_BATCH_MAX + 1), False), "statements"),
+        (SaidBatch(bytes(32), (bytes(STATEMENT_BYTES_MAX + 1),), False), "statements"),
         (WantAddresses(-1), "zone"),
         (Root(bytes(15), 1), "root"),
         (Root(HASH, 1 << 31), "policy"),

@@ -24,6 +24,7 @@ from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.policy import Policy, Role
 from gossipconf.trust.signing import Reservation
+from gossipconf.trust.statement import Notary
 from gossipconf_sim.conditions import HostConditions, NetworkConditions
 from gossipconf_sim.world.host import Disk, Host
 from gossipconf_sim.world.twin import Twin
@@ -64,6 +65,7 @@ class Bench:
         zone: str = "",
         decoders: Decoders | None = None,
         freshness: FreshnessLimits = FRESHNESS_LIMITS,
+        notary: Notary | None = None,
     ) -> None:
         self.cluster = of or cluster()
         self.now_s = 0.0
@@ -81,6 +83,7 @@ class Bench:
             restored=restored,
             decoders=decoders,
             freshness=freshness,
+            notary=notary,
         )
         self.node.start(self.now())
         self.write()

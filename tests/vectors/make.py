@@ -219,6 +219,17 @@ ENTRIES: Sequence[Entry] = (
         rank=10,
         expires_ms=gen.NOW_MS,
     ),
+    Entry(
+        "shop/rate",
+        b'{"rate": 6}',
+        ValueType.JSON,
+        variant="slow",
+        match=(
+            MatchTerm(MatchKind.PERCENT, "salt", 500),
+            MatchTerm(MatchKind.HALT, "", 3),
+            MatchTerm(MatchKind.PACE, "", 1_800_000),
+        ),
+    ),
 )
 
 

@@ -39,6 +39,7 @@ class Input(enum.IntEnum):
     ASK = 13
     CANCEL = 14
     RECALLED = 15
+    SAY = 16
 
 
 class Trace:

@@ -19,7 +19,7 @@ INPUTS: Final = frozenset(
     (
         *("start", "connected", "connect_failed", "resolved", "resolve_failed"),
         *("disconnected", "received", "dropped"),
-        *("timer", "reserve", "publish", "persisted", "recalled", "ask", "cancel", "stop"),
+        *("timer", "reserve", "publish", "persisted", "recalled", "ask", "cancel", "say", "stop"),
     )
 )
 DIFFERENCES_MAX: Final = 10

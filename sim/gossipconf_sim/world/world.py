@@ -31,10 +31,12 @@ from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_zone
 from gossipconf.protocol.presence import SAVED_MEMBERS
 from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
+from gossipconf.protocol.statement_book import rows_of
 from gossipconf.protocol.subject import Subject
 from gossipconf.trust.cluster import Cluster
 from gossipconf.trust.keys import Signer
 from gossipconf.trust.signing import compose
+from gossipconf.trust.statement import Kind
 
 from ..conditions import HostConditions, NetworkConditions
 from ..network.cut import Cut, sides_of
@@ -44,6 +46,7 @@ from ..network.zones import PairDelays
 from .adversary import Adversary
 from .host import Disk, Host
 from .interning import Interning
+from .notary import Registry
 from .schedule import Schedule
 from .trace import Input, Trace
 from .twin import Twin
@@ -102,6 +105,7 @@ class World:
         self.seed = seed
         self.schedule = Schedule()
         self.interning = Interning()
+        self.registry = Registry(seed, self.verify)
         self.trace = Trace()
         self.hosts: dict[str, Host] = {}
         self.conditions = hosts or HostConditions()
@@ -241,6 +245,7 @@ class World:
             restored=restored,
             decoders=self.interning.decoders,
             tuning=self._tuning,
+            notary=self.registry.notary(host.name),
         )
 
     def _restored(self, host: Host) -> Restored:
@@ -254,6 +259,7 @@ class World:
             addresses=self.interning.addresses(disk.meta.get(SAVED_ADDRESSES)),
             zone=decode_saved_zone(disk.meta.get(SAVED_ZONE)),
             learned=decode_learned(disk.meta.get(SAVED_LEARNED)),
+            statements=rows_of(disk.meta),
         )
 
     def _retired_headers(self, disk: Disk) -> Iterator[Change]:
@@ -435,6 +441,13 @@ class World:
         self._note(Input.ASK, host, encode(subject.to_wire()), question)
         self._settle(host)
         return question
+
+    def declare(self, name: str, kind: Kind, subject: bytes) -> None:
+        """Let a host's node say something of a change, signed. Raises what `Node.say` raises."""
+        host = self.hosts[name]
+        self._note(Input.SAY, host, bytes([kind]) + subject)
+        host.running.say(self._clock(host), kind, subject)
+        self._settle(host)
 
     def cancel(self, name: str, question: int) -> None:
         """End a question of a host that runs."""
