@@ -295,7 +295,7 @@ class Agent:
                         lambda link, node_id, request: self._renewer.issue(self._links[link], node_id, request)
                     )
                 self._take_membership()
-                self._reads = ReadView(self._node.replica.live.slots())
+                self._reads = ReadView(self._node.replica.live.slots(), self.reader)
                 self._writer = JournalWriter(journal, self._written)
                 log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
                 with one_error():
@@ -505,6 +505,8 @@ class Agent:
                 self.tell(event)
                 if isinstance(event, ev.PolicyAccepted):
                     self._take_membership()
+                elif isinstance(event, ev.Halted | ev.Resumed):
+                    self.reads.held_off(event.keys)
 
 
 def _refused(remote: str, reason: str) -> None:

@@ -13,22 +13,23 @@ from typing import Final
 import trio
 
 from ..model.version import Version
-from ..store.resolution import moments
+from ..store.resolution import Reader, moments
 
 LOOK_S: Final = 30.0
 """The wall clock is looked at so often while a moment is ahead or behind: machines sleep, and clocks are set."""
 
 
 class Moments:
-    """The moments of the live versions, each with its key, in order of time."""
+    """The moments of the live versions for ``reader``, each with its key, in order of time."""
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader | None = None) -> None:
+        self._reader = reader
         self._all: list[tuple[int, str]] = []
         self._changed = trio.Event()
 
     def replace(self, key: str, before: Sequence[Version], versions: Sequence[Version]) -> None:
         """A slot of ``key`` holds ``versions`` now, and held ``before``."""
-        gone, new = _of(key, before), _of(key, versions)
+        gone, new = self._of(key, before), self._of(key, versions)
         for one in gone:
             del self._all[bisect_left(self._all, one)]
         for one in new:
@@ -67,9 +68,8 @@ class Moments:
         following = self.after(now_ms)
         return LOOK_S if following is None else min(LOOK_S, (following - now_ms) / 1000)
 
-
-def _of(key: str, versions: Iterable[Version]) -> list[tuple[int, str]]:
-    return [(moment, key) for version in versions for moment in moments(version)]
+    def _of(self, key: str, versions: Iterable[Version]) -> list[tuple[int, str]]:
+        return [(moment, key) for version in versions for moment in moments(version, self._reader)]
 
 
 def _time_of(one: tuple[int, str]) -> int:

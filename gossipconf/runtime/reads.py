@@ -6,7 +6,7 @@ Which of a key's versions a reader gets is `store.resolution`'s to say; here onl
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import trio
 
@@ -14,6 +14,7 @@ from ..model.entry import Slot
 from ..model.key import SYSTEM_PREFIX, covers, is_system_key
 from ..model.version import Version
 from ..protocol.environment import Reads
+from ..store.resolution import Reader
 from .moments import Moments
 
 
@@ -43,16 +44,16 @@ class Watcher:
 
 
 class ReadView:
-    """Slots with their live versions, the winner first."""
+    """Slots with their live versions, the winner first. ``reader``: by whom they are read."""
 
-    def __init__(self, slots: Mapping[Slot, tuple[Version, ...]]) -> None:
+    def __init__(self, slots: Mapping[Slot, tuple[Version, ...]], reader: Reader | None = None) -> None:
         self._slots = dict(slots)
         self._keys = sorted({key for key, _ in self._slots})
         self._variants: dict[str, dict[str, None]] = {}
         for key, variant in sorted(self._slots):
             self._variants.setdefault(key, {})[variant] = None
         self._watchers: list[Watcher] = []
-        self.moments = Moments()
+        self.moments = Moments(reader)
         for slot, versions in self._slots.items():
             self.moments.replace(slot[0], (), versions)
 
@@ -72,6 +73,11 @@ class ReadView:
     def clock_moved(self, before_ms: int, now_ms: int) -> None:
         """Tell the watchers of what time alone has changed, forwards or back."""
         for key in self.moments.between(before_ms, now_ms):
+            self._notify(key)
+
+    def held_off(self, keys: Iterable[str]) -> None:
+        """Tell the watchers of ``keys`` of which something is held off now, or is no longer."""
+        for key in keys:
             self._notify(key)
 
     def _notify(self, key: str) -> None:

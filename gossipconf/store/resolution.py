@@ -107,7 +107,7 @@ def resolve(
             decided.add(entry.variant)
             if entry.operation is Operation.DELETE:
                 verdict = Verdict.DELETED
-            elif not matches(entry.match, reader):
+            elif not matches(entry.match, reader, _age_ms(version, now_ms)):
                 verdict = Verdict.NO_MATCH
             else:
                 eligible.append(version)
@@ -126,19 +126,28 @@ def in_order(versions: Iterable[Version]) -> list[Version]:
     return sorted(falling, key=lambda version: version.entry.variant)
 
 
-def matches(terms: Iterable[MatchTerm], reader: Reader) -> bool:
-    """Whether all ``terms`` hold for ``reader``; none at all hold for everybody."""
-    return all(holds(term, reader) for term in terms)
+def matches(terms: Iterable[MatchTerm], reader: Reader, age_ms: int | None = None) -> bool:
+    """Whether all ``terms`` hold for ``reader``; none at all hold for everybody.
+
+    ``age_ms``: for how long they have been in effect, so that a share that grows is as large as it is then; None for
+    what it comes to.
+    """
+    terms = tuple(terms)
+    if not all(holds(term, reader) for term in terms):
+        return False
+    joins_ms = _joins_ms(terms, reader)
+    return age_ms is None or joins_ms is None or age_ms >= joins_ms
 
 
 def holds(term: MatchTerm, reader: Reader) -> bool:
-    """Whether one condition holds. A label that the reader does not have fits no value and no pattern, not even `*`.
+    """Whether one condition holds, of a share that grows as large as it comes to; what speaks of the whole variant
+    always does. A label that the reader does not have fits no value and no pattern, not even `*`.
 
     Patterns are shell patterns as `fnmatch` reads them, upper and lower case apart: `*`, `?`, `[abc]`, `[!a-c]`; a
     `*` goes over slashes. It never tries a part of a pattern twice, so that no pattern makes a reader slow.
     """
     if isinstance(term.operand, int):
-        return share_of(term.label, reader.node_id) < term.operand
+        return term.kind is not MatchKind.PERCENT or share_of(term.label, reader.node_id) < term.operand
     value = reader.labels.get(term.label)
     if value is None:
         return False
@@ -155,15 +164,46 @@ def share_of(salt: str, node_id: str) -> int:
     return int.from_bytes(digest[:SHARE_BYTES], "big") * BASIS_POINTS >> 8 * SHARE_BYTES
 
 
-def next_moment(versions: Iterable[Version], now_ms: int) -> int | None:
-    """The next wall-clock time after ``now_ms`` at which the outcome may change by itself, or None."""
-    return min((moment for version in versions for moment in moments(version) if moment > now_ms), default=None)
+def next_moment(versions: Iterable[Version], now_ms: int, reader: Reader | None = None) -> int | None:
+    """The next wall-clock time after ``now_ms`` at which the outcome may change by itself, or None. See `moments`."""
+    found = (moment for version in versions for moment in moments(version, reader) if moment > now_ms)
+    return min(found, default=None)
 
 
-def moments(version: Version) -> Sequence[int]:
-    """The wall-clock times at which ``version`` comes into effect and leaves it: none for nearly all."""
-    both = (version.header.activation_ms, version.entry.expires_ms)
-    return [moment for moment in both if moment is not None]
+def moments(version: Version, reader: Reader | None = None) -> Sequence[int]:
+    """The wall-clock times at which ``version`` comes into effect and leaves it, and at which ``reader`` joins a share
+    of it that grows: none for nearly all."""
+    joins_ms = None if reader is None else _joins_ms(version.entry.match, reader)
+    joining_ms = None if joins_ms is None else _begins_ms(version) + joins_ms
+    every = (version.header.activation_ms, joining_ms, version.entry.expires_ms)
+    return [moment for moment in every if moment is not None]
+
+
+def _joins_ms(terms: Sequence[MatchTerm], reader: Reader) -> int | None:
+    """After how long a reader for whom ``terms`` come to hold is in all shares that grow; None if none does.
+
+    In a share of p that grows over a time t a node at place q, below p, is in once more than q / p of t has passed: as
+    the share at each moment is p times the part of t that has passed, so many are in.
+    """
+    paces = [term.operand for term in terms if term.kind is MatchKind.PACE and isinstance(term.operand, int)]
+    if not paces:
+        return None
+    joins = [
+        share_of(term.label, reader.node_id) * paces[0] // term.operand + 1
+        for term in terms
+        if term.kind is MatchKind.PERCENT and isinstance(term.operand, int) and term.operand
+    ]
+    return max(joins, default=None)
+
+
+def _begins_ms(version: Version) -> int:
+    """From when on its shares grow: its activation, or when it was signed."""
+    activation_ms = version.header.activation_ms
+    return version.header.time_ms if activation_ms is None else activation_ms
+
+
+def _age_ms(version: Version, now_ms: int) -> int:
+    return now_ms - _begins_ms(version)
 
 
 def _out_of_effect(version: Version, now_ms: int, halted: Set[bytes]) -> Verdict | None:

@@ -256,3 +256,56 @@ def test_places_are_spread_evenly():
     for _ in range(10_000):
         tenths[share_of("s", f"{random.getrandbits(64):x}") * 10 // BASIS_POINTS] += 1
     assert all(850 < count < 1_150 for count in tenths)
+
+
+# -- shares that grow -----------------------------------------------------------------------------
+
+HALF_HOUR_MS = 1_800_000
+SLOW = (
+    MatchTerm(MatchKind.PERCENT, "salt", 500),
+    MatchTerm(MatchKind.HALT, "", 3),
+    MatchTerm(MatchKind.PACE, "", HALF_HOUR_MS),
+)
+FLEET = [Reader.of(f"n{number}", "", {}) for number in range(2_000)]
+
+
+def in_after(age_ms: int, match=SLOW, **fields) -> list[str]:
+    """Who of FLEET reads the variant so long after it has begun."""
+    canary = version(variant="canary", match=match, time_ms=1_000, **fields)
+    begins_ms = 1_000 if canary.header.activation_ms is None else canary.header.activation_ms
+    found = [reader.node_id for reader in FLEET if resolve([canary], reader, begins_ms + age_ms).version is not None]
+    assert found == [reader.node_id for reader in FLEET if matches(match, reader, age_ms)]
+    return found
+
+
+def test_a_share_with_a_pace_grows_evenly_and_only_grows():
+    ages_ms = [HALF_HOUR_MS * part // 10 for part in range(11)]
+    shares = [in_after(age_ms) for age_ms in ages_ms]
+    assert shares[0] == []
+    assert shares[-1] == in_after(0, SLOW[:1]) == in_after(10 * HALF_HOUR_MS)
+    for fewer, more in pairwise(shares):
+        assert set(fewer) <= set(more)
+    for part, share in enumerate(shares):
+        expected = len(FLEET) * 0.05 * part / 10
+        assert abs(len(share) - expected) <= 3 * math.sqrt(expected) + 1e-9
+
+
+def test_a_share_grows_from_its_activation_where_it_has_one():
+    assert in_after(HALF_HOUR_MS // 2, activation_ms=10 * HALF_HOUR_MS) == in_after(HALF_HOUR_MS // 2)
+    assert in_after(-1, activation_ms=10 * HALF_HOUR_MS) == []
+
+
+def test_whoever_joins_is_told_when():
+    canary = version(variant="canary", match=SLOW, time_ms=1_000)
+    for reader in FLEET[:300]:
+        joins = moments(canary, reader)
+        if matches(SLOW, reader):
+            (at_ms,) = joins
+            assert next_moment([canary], 1_000, reader) == at_ms
+            assert [resolve([canary], reader, at).version for at in (at_ms - 1, at_ms)] == [None, canary]
+        assert moments(canary) == []
+
+
+def test_a_limit_of_votes_holds_for_everybody():
+    assert all(holds(SLOW[1], reader) for reader in FLEET[:10])
+    assert verdicts(version(variant="canary", match=SLOW[1:2])) == [Verdict.READ]
