@@ -23,6 +23,10 @@ CONTENTS_TAG: Final = b"gossipconf/contents/1\0"
 SHARE_TAG: Final = b"gossipconf/share/1\0"
 STATEMENT_TAG: Final = b"gossipconf/statement/1\0"
 SAID_TAG: Final = b"gossipconf/said/1\0"
+EPOCH_TAG: Final = b"gossipconf/epoch/1\0"
+EPOCH_CONTENTS_TAG: Final = b"gossipconf/epoch-contents/1\0"
+REMOVAL_TAG: Final = b"gossipconf/removal/1\0"
+COMMITTED_TAG: Final = b"gossipconf/committed/1\0"
 
 
 def tagged_hash(tag: bytes, *parts: bytes) -> bytes:

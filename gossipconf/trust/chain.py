@@ -19,6 +19,7 @@ from ..model.key import covers, is_system_key
 from .floor import Floors
 from .keys import fingerprint, verify
 from .policy import POLICY_PREFIX, Genesis, Policy, carried, carries_policy, policy_key, proposals_of
+from .strict import StageKey, is_stage_key, strict_over, strict_prefixes
 
 Verify = Callable[[bytes, bytes, bytes], None]
 """verify(public key, signature, message): raises BadSignature. An argument so that a simulation may remember
@@ -226,6 +227,13 @@ class PolicyChain:
     def _check_entry(self, policy: Policy, change: Change, entry: Entry, signers: frozenset[bytes]) -> None:
         if covers(POLICY_PREFIX, entry.key):
             self._check_policy_entry(policy, change, entry, signers)
+        elif is_stage_key(entry.key):
+            _check_stage_entry(policy, change, entry, signers)
+        elif (strict := _strict_over(policy, entry.key)) is not None:
+            raise NotAuthorised(
+                f"{entry.key!r}: policy {policy.version} calls {strict!r} strict, where values change in epochs and an "
+                "ordinary publish is void; see: gossipconf stage prepare"
+            )
         elif not _may_propose(policy, change, entry) and not any(
             change.header.writer.key in role.keys and role.allows(entry, signers) for role in policy.roles
         ):
@@ -275,6 +283,43 @@ def _check_settlement(branches: tuple[Policy, ...], change: Change, signers: fro
     for signer in signers:
         if not any(signer in branch.roots for branch in branches):
             raise NotAuthorised(f"the change is signed by {fingerprint(signer)}, which is no root")
+
+
+def _strict_over(policy: Policy, key: str) -> str | None:
+    """The strict prefix over ``key`` by ``policy``."""
+    return strict_over(strict_prefixes(policy.parameters), key) if policy.parameters else None
+
+
+def _check_stage_entry(policy: Policy, change: Change, entry: Entry, signers: frozenset[bytes]) -> None:
+    """A stage, or what asks for its end, needs the operation `stage` for its prefix; a first epoch the roots."""
+    named = StageKey.parse(entry.key)
+    if named is None or entry.slot[1]:
+        raise NotAuthorised(
+            f"{entry.key!r} names no stage: its keys are _stages/<prefix>/<number>/<id>, and no variants"
+        )
+    if named.prefix not in strict_prefixes(policy.parameters):
+        raise NotAuthorised(
+            f"policy {policy.version} does not call {named.prefix!r} strict, so it has no stages; a policy with the "
+            f"parameter strict/{named.prefix} = 1 would"
+        )
+    if _signed(policy, signers) >= policy.threshold:
+        return
+    if named.number == 1 and not named.is_abort:
+        raise _too_few(
+            f"the first epoch of {named.prefix!r}, which says whose agreement counts from then on,", policy, signers
+        )
+    writer = change.header.writer.key
+    if not any(
+        writer in role.keys
+        and "stage" in role.operations
+        and any(covers(prefix, named.prefix) for prefix in role.prefixes)
+        and sum(key in signers for key in role.keys) >= role.approvals
+        for role in policy.roles
+    ):
+        raise NotAuthorised(
+            f"policy {policy.version} does not let {fingerprint(writer)} stage {named.prefix!r}; a role with that "
+            "prefix and the operation 'stage' would"
+        )
 
 
 def _may_propose(policy: Policy, change: Change, entry: Entry) -> bool:

@@ -24,6 +24,7 @@ from ..model.hashing import HASH_BYTES
 from ..model.key import check_prefix, covers
 from ..model.limits import ENTRIES_MAX, KEY_BYTES_MAX
 from ..model.version import Version
+from .strict import staged_prefix
 
 FLOORS_MAX: Final = 64
 """Floors of one policy: a stolen key is one, a narrowed role one for each key and prefix that it loses."""
@@ -46,7 +47,8 @@ class Floor:
     """One statement of what is void.
 
     signer:      32 bytes, the key of the writers in its scope; empty: any
-    prefix:      of the keys in its scope, by whole segments; empty: all, system entries too
+    prefix:      of the keys in its scope, by whole segments, and of the prefixes that are staged; empty: all, system
+                 entries too
     policy_max:  the newest policy that a change in its scope names
     kept:        what of the scope is not void, ascending by change id
     """
@@ -80,7 +82,7 @@ class Floor:
             policy <= self.policy_max
             and self.signer in (b"", writer_key)
             and not covers(POLICY_ROOT, key)
-            and (not self.prefix or covers(self.prefix, key))
+            and (not self.prefix or covers(self.prefix, key) or covers(self.prefix, staged_prefix(key)))
         )
 
     def is_about_all_of(self, writer_key: bytes, policy: int) -> bool:
