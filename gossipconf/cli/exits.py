@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..model.errors import AgentUnreachable, GossipconfError
+from ..model.errors import AgentUnreachable, GossipconfError, InvalidValue
 
 ERROR: Final = 1
 DIFFERENCE: Final = 2
@@ -12,6 +12,7 @@ NOT_FOUND: Final = 3
 UNREACHABLE: Final = 4
 INCOMPLETE: Final = 5
 KEY_CHANGED: Final = 6
+INVALID_VALUE: Final = 7
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
 
@@ -23,6 +24,7 @@ MEANINGS: Final = {
     UNREACHABLE: "no agent answers",
     INCOMPLETE: "`acks`, `--wait`: the time is over, and somebody has not applied it or not answered",
     KEY_CHANGED: "a key is not at the version that `--if-version` names, or has changed since it was shown",
+    INVALID_VALUE: "a value is not what a schema says, or not of its type; nothing was published",
     INTERRUPTED: "ended by Ctrl-C",
 }
 
@@ -41,4 +43,6 @@ def code_of(error: GossipconfError) -> int:
         return NOT_FOUND
     if isinstance(error, KeyChanged):
         return KEY_CHANGED
+    if isinstance(error, InvalidValue):
+        return INVALID_VALUE
     return UNREACHABLE if isinstance(error, AgentUnreachable) else ERROR

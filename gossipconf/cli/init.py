@@ -11,6 +11,7 @@ import typer
 from ..model.errors import InvalidInput
 from ..model.key import check_prefix
 from ..model.limits import COMMENT_BYTES_MAX
+from ..runtime.schema_set import schema_key
 from ..trust.cluster import found_cluster
 from ..trust.keys import Signer
 from ..trust.policy import Role
@@ -30,7 +31,7 @@ def init(
         typer.Option(
             "--prefix",
             metavar="PREFIX",
-            help="A prefix that the admin key may write; may be repeated. Default: all keys.",
+            help="A prefix that the admin key may write, and set schemas for; may be repeated. Default: all keys.",
         ),
     ] = None,
     root_key: Annotated[
@@ -84,7 +85,7 @@ def init(
     cluster = found_cluster(
         name,
         [root or new_root],
-        [Role("admins", (admin or new_admin.public,), allowed)],
+        [Role("admins", (admin or new_admin.public,), tuple(sorted({*allowed, *map(schema_key, allowed)})))],
         threshold=1,
         now_ms=now_ms(),
         salt=os.urandom(16),

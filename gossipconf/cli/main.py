@@ -39,6 +39,7 @@ from . import (
     read,
     revoke,
     rollback,
+    schema,
     seal,
     show,
     status,
@@ -76,6 +77,7 @@ app.command()(variant.promote)
 app.command()(variant.abort)
 app.command()(rollback.rollback)
 app.add_typer(seal.app, name="seal")
+app.add_typer(schema.app, name="schema")
 app.command()(proposals.proposals)
 app.command()(proposals.approve)
 app.command()(proposals.withdraw)

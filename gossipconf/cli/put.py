@@ -133,6 +133,7 @@ def put(
             )
         if seal_to:
             check_secret(key, value_type, content)
+            session.check_secret(reach.entry(item, content, value_type))
             recipients = recipients_named(seal_to, target, ca, session.chain)
             place = Place(session.chain.cluster_id, key, reach.variant)
             content = sealed_value(Opened(value_type, content), place, recipients)

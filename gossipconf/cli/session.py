@@ -20,9 +20,18 @@ from typing import Any, Final
 
 from ..model.change import INCARNATION_BYTES, Change
 from ..model.entry import Entry, Operation, Slot
-from ..model.errors import ControlError, InvalidInput, Rejected, StaleReservation, UnknownPolicy, WrongCluster
+from ..model.errors import (
+    ControlError,
+    InvalidInput,
+    InvalidValue,
+    Rejected,
+    StaleReservation,
+    UnknownPolicy,
+    WrongCluster,
+)
 from ..model.key import covers
 from ..model.version import Version, versions_of
+from ..runtime.schema_set import SCHEMA_PREFIX, SchemaSet
 from ..store.resolution import Resolution, in_order, resolve
 from ..trust.chain import PolicyChain
 from ..trust.cluster import Cluster
@@ -317,6 +326,7 @@ class Session:
         beginnings of the ids of the changes that must be live there (see `expectation`). Anything else raises
         KeyChanged. With `dry_run` all is done but the last step. Returns when the change is on the agent's disk.
         """
+        self.check(entries)
         slots = [entry.slot for entry in entries]
         for attempt in range(1, PUBLISH_ATTEMPTS + 1):
             change, replaced = self._compose(entries, slots, signer, comment, activation_ms)
@@ -332,6 +342,25 @@ class Session:
             return Published(change, replaced)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def schemas(self) -> SchemaSet:
+        """The schemas that are published: of each the version that readers see."""
+        return SchemaSet.of(item.versions[0].entry for item in self.items(SCHEMA_PREFIX))
+
+    def check(self, entries: Sequence[Entry]) -> None:
+        """Raise InvalidValue or SchemaUnusable unless all values are of their types and as the schemas say."""
+        has_schemas = bool(self.info.get("schemas"))  # an agent of an earlier release says nothing of them
+        (self.schemas() if has_schemas else SchemaSet({})).check(entries)
+
+    def check_secret(self, entry: Entry) -> None:
+        """As `check`, before the value of `entry` is sealed: in words that say nothing of it."""
+        try:
+            self.check([entry])
+        except InvalidValue:
+            raise InvalidValue(
+                f"{entry.key!r}: the value is not what a schema says (see `gossipconf schema show`); where it is wrong "
+                "is not told, because it is to be sealed"
+            ) from None
+
     def propose(
         self,
         entries: Sequence[Entry],
@@ -346,6 +375,7 @@ class Session:
 
         It is published when other numbers have been used by then, so it must not take one of the agent's.
         """
+        self.check(entries)
         slots = [entry.slot for entry in entries]
         own = Reservation(os.urandom(INCARNATION_BYTES), 1)
         change, replaced = self._compose(entries, slots, signer, comment, activation_ms, own)

@@ -20,6 +20,14 @@ class LimitExceeded(InvalidInput):
     """A length, count or depth is above its named limit (see ``model.limits``)."""
 
 
+class InvalidValue(InvalidInput):
+    """A value that is not of its type, or not what a schema of its key says."""
+
+
+class SchemaUnusable(InvalidInput):
+    """A schema that is none, or asks for what is not supported, or for too much work."""
+
+
 class FormatError(InvalidInput):
     """Bytes that are not the one canonical encoding of anything we know."""
 

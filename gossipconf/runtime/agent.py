@@ -47,6 +47,7 @@ from .credentials import Credentials
 from .discovery import Discovery, LookUp, check_extra
 from .error_group import one_error
 from .event_log import EventLog
+from .inspector import Inspector
 from .issuing import Issuing
 from .link import Link
 from .own_identity import IdentityEvent, NodeRevoked, OwnIdentity
@@ -94,6 +95,7 @@ class Agent:
         self.reader = Reader.of(settings.node, settings.zone, dict(settings.labels))
         self._node: Node | None = None
         self._reads: ReadView | None = None
+        self._inspector: Inspector | None = None
         self._transport: Transport | None = None
         self._nursery: trio.Nursery | None = None
         self._writer: JournalWriter | None = None
@@ -126,6 +128,13 @@ class Agent:
         if self._reads is None:
             raise RuntimeError("the agent has not started")
         return self._reads
+
+    @property
+    def inspector(self) -> Inspector:
+        """What looks at values before they are published here."""
+        if self._inspector is None:
+            raise RuntimeError("the agent has not started")
+        return self._inspector
 
     @property
     def writer(self) -> JournalWriter:
@@ -171,8 +180,11 @@ class Agent:
     async def publish(self, change: Change) -> None:
         """Publish a signed change; returns once it is on disk. Raises what refused it.
 
+        Its values are checked first, see `Inspector.check`.
+
         Raises ControlError once the agent stops; whether it is on disk then shows at the next start.
         """
+        await self.inspector.check(change)
         if self._stop.is_set():
             raise ControlError(STOPPING)
         token = next(self._tokens)
@@ -296,6 +308,7 @@ class Agent:
                     )
                 self._take_membership()
                 self._reads = ReadView(self._node.replica.live.slots(), self.reader)
+                self._inspector = Inspector(self._reads)
                 self._writer = JournalWriter(journal, self._written)
                 log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
                 with one_error():

@@ -173,6 +173,7 @@ class ControlServer:
             "keys": agent.reads.value_count,
             "versions": len(node.replica.live),
             "conflicts": len(agent.reads.conflicts()),
+            "schemas": len(agent.inspector.schemas.texts),
             "forks": len(node.replica.live.forks()),
             "links": links,
             "disk_error": node.replica.disk_error,

@@ -125,7 +125,7 @@ def test_init_makes_a_cluster_with_the_asked_prefixes(run, tmp_path):
         "test",
         "admins",
         (admin.public,),
-        ("a", "shop"),
+        ("_schemas/a", "_schemas/shop", "a", "shop"),
     )
     for secret in ("keys/root", "keys/admin", "ca/ca.key"):
         assert stat.S_IMODE((directory / secret).stat().st_mode) == 0o600
@@ -278,7 +278,7 @@ def test_a_second_ca_does_not_replace_the_first(founded, run):
 def test_show(founded, run, tmp_path):
     assert "kind         public key" not in run("pki", "show", "cluster.gossipconf").out
     facts = json.loads(run("pki", "show", "cluster.gossipconf", "--json").out)
-    assert (facts["name"], facts["policy"], facts["roles"][0]["prefixes"]) == ("c", 1, ["(all keys)"])
+    assert (facts["name"], facts["policy"], facts["roles"][0]["prefixes"]) == ("c", 1, ["(all keys)", "_schemas"])
     assert facts["roles"][0]["keys"][0] in run("pki", "show", "keys/admin.pub").out
     assert "certificate authority" in run("pki", "show", "ca/ca.crt").out
     for path, part in (
