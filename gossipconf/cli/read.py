@@ -308,6 +308,7 @@ def _show_variants(session: Session, items: Sequence[Item], *, as_json: bool) ->
         return
     if not found:
         note("no variants")
+        return
     rows = [
         (
             one.version.entry.key,
