@@ -16,7 +16,7 @@ import typer
 from ..model.change import Change
 from ..model.entry import Entry, ValueType, delete, put
 from ..model.errors import InvalidInput, LimitExceeded
-from ..model.limits import VALUE_BYTES_MAX
+from ..model.limits import CHANGE_BYTES_MAX, ENTRIES_MAX, VALUE_BYTES_MAX
 from ..trust.keys import Signer
 from ..trust.proposal import check_proposal, save_proposal
 from . import exits
@@ -72,6 +72,7 @@ class Delivery:
         """Sign one change of `entries`, and do with it what is wanted. Raises as `Session.publish`."""
         if self.activation_ms is None:
             check_none_waits(entries, now_ms())
+        _check_fits(entries)
         if not self.propose and self.path is None:
             published = session.publish(
                 entries,
@@ -113,6 +114,18 @@ class Delivery:
         what = str(self.path) if self.path is not None else short(change.id)
         say(f"proposed {count(number, 'key')}, change {short(change.id)}; {count(missing, 'approval')} missing")
         say(f"next, by whoever may: gossipconf approve {what}")
+
+
+def _check_fits(entries: Sequence[Entry]) -> None:
+    """Raises LimitExceeded that says how to split what is more than one change may hold."""
+    size = sum(entry.leaf()[0] for entry in entries)
+    parts = max(-(-len(entries) // ENTRIES_MAX), -(-size // CHANGE_BYTES_MAX))
+    if parts > 1:
+        raise LimitExceeded(
+            f"{len(entries):,} entries of {size:,} bytes are more than one change may have ({ENTRIES_MAX:,} entries, "
+            f"{CHANGE_BYTES_MAX:,} bytes); publish them in {parts} parts or more, each a change: one file, directory "
+            "or prefix at a time"
+        )
 
 
 def post(session: Session, signer: Signer, form: Change) -> None:

@@ -16,7 +16,9 @@ Values
     A string is ``text``, verbatim. A number, a boolean, null, a list or an
     empty mapping is ``json``, in one canonical spelling. A list is one value:
     merged by index, two people's edits would make a list that neither wrote.
-    A date of TOML is text in RFC 3339; everything in ``.properties`` is text.
+    A date of TOML is text in RFC 3339; everything in ``.properties`` is text. In YAML a tag
+    says another type, and that the text is to be published as it is: `!json '{"a": 1}'`,
+    `!yaml |`, `!toml |`, and `!bytes` with base64.
 
 Files
     Each must hold a mapping; one that holds nothing, or only comments, gives
@@ -41,13 +43,15 @@ from ..model.entry import ValueType
 from ..model.errors import InvalidInput, LimitExceeded
 from ..model.key import check_key, check_prefix, covers, is_system_key
 from ..model.limits import CHANGE_BYTES_MAX, ENTRIES_MAX, VALUE_BYTES_MAX
-from ..runtime.syntax import DEPTH_MAX, TREE_READERS, decode_text, plain
+from ..runtime.syntax import DEPTH_MAX, TREE_READERS, Verbatim, decode_text, parse_value, plain
+from ..runtime.yaml_syntax import read_yaml
 from .properties import SUFFIXES, Leaf, read_properties
+from .value import TypedValue
+
+YAML_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 FILE_BYTES_MAX: Final = 2 * CHANGE_BYTES_MAX
 """One file is at most one change; as much again for its comments and indentation."""
-
-TypedValue = tuple[ValueType, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +93,7 @@ def load(path: Path, *, prefix: str | None = None) -> Documents:
         if place:
             _checked_key(place, name)
         for leaf in _leaves_of_file(name, base / relative):
-            key = _key(place, leaf)
-            if key in sources:
-                raise InvalidInput(f"{leaf.source}: key {key!r} is set already at {sources[key]}; keep one of the two")
-            if len(entries) == ENTRIES_MAX:
-                raise LimitExceeded(f"{path}: more than {ENTRIES_MAX} entries; apply it in parts")
-            entries[key], sources[key] = _typed(leaf, key), leaf.source
+            _add(entries, sources, place, leaf)
     _check_no_scalar_above(sources)
     ordered = sorted(entries)
     places = [prefix] if prefix is not None else list(placed.values())
@@ -144,6 +143,31 @@ def _walk(directory: Path) -> tuple[list[str], tuple[str, ...]]:
     return sorted(files), tuple(sorted(skipped))
 
 
+def entries_in(content: bytes, name: str, suffix: str, place: str) -> dict[str, TypedValue]:
+    """The entries of one text, which is read as a file with that suffix, below the key `place`; "": at the top.
+
+    Raises InvalidInput or LimitExceeded.
+    """
+    entries: dict[str, TypedValue] = {}
+    sources: dict[str, str] = {}
+    for leaf in _leaves_of_text(name, suffix, content):
+        _add(entries, sources, place, leaf)
+    _check_no_scalar_above(sources)
+    return entries
+
+
+def _add(entries: dict[str, TypedValue], sources: dict[str, str], place: str, leaf: Leaf) -> None:
+    key = _key(place, leaf)
+    if key in sources:
+        raise InvalidInput(f"{leaf.source}: key {key!r} is set already at {sources[key]}; keep one of the two")
+    if len(entries) == ENTRIES_MAX:
+        raise LimitExceeded(
+            f"{leaf.source}: more than {ENTRIES_MAX:,} entries, the limit of one change; apply a part at a time, "
+            "each a change: one file or directory, with --prefix for where it belongs"
+        )
+    entries[key], sources[key] = _typed(leaf, key), leaf.source
+
+
 def _leaves_of_file(name: str, path: Path) -> Iterator[Leaf]:
     if not path.is_file():  # a pipe or a device would block or never end
         raise InvalidInput(f"{name}: not a regular file")
@@ -154,11 +178,15 @@ def _leaves_of_file(name: str, path: Path) -> Iterator[Leaf]:
         raise InvalidInput(f"{name}: cannot be read: {error.strerror}") from None
     if len(content) > FILE_BYTES_MAX:
         raise LimitExceeded(f"{name}: larger than {FILE_BYTES_MAX} bytes; split it")
+    return _leaves_of_text(name, _suffix(name), content)
+
+
+def _leaves_of_text(name: str, suffix: str, content: bytes) -> Iterator[Leaf]:
     text = decode_text(content, name)
-    if _suffix(name) == ".properties":
+    if suffix == ".properties":
         return read_properties(text, name)
-    tree = TREE_READERS[_suffix(name)](text, name)
-    if tree.root is None and _suffix(name) != ".json":  # a YAML file of nothing but comments
+    tree = read_yaml(text, name, has_types=True) if suffix in YAML_SUFFIXES else TREE_READERS[suffix](text, name)
+    if tree.root is None and suffix in YAML_SUFFIXES:  # a YAML file of nothing but comments
         return iter(())
     if not isinstance(tree.root, dict):
         raise InvalidInput(f"{name}: the file must hold a mapping of keys to values, not a list or a single value")
@@ -208,6 +236,8 @@ def _checked_key(key: str, source: str) -> str:
 
 def _typed(leaf: Leaf, key: str) -> TypedValue:
     where = f"{leaf.source}: key {key!r}"
+    if isinstance(leaf.value, Verbatim):
+        return _verbatim(leaf.value, where)
     value = plain(leaf.value, len(leaf.path), where)
     try:
         if isinstance(value, str):
@@ -222,6 +252,17 @@ def _typed(leaf: Leaf, key: str) -> TypedValue:
     if len(encoded) > VALUE_BYTES_MAX:
         raise LimitExceeded(f"{where}: the value has {len(encoded)} bytes, the limit is {VALUE_BYTES_MAX}")
     return value_type, encoded
+
+
+def _verbatim(value: Verbatim, where: str) -> TypedValue:
+    """A value with its type and just these bytes, once they are of that type."""
+    if len(value.content) > VALUE_BYTES_MAX:
+        raise LimitExceeded(f"{where}: the value has {len(value.content)} bytes, the limit is {VALUE_BYTES_MAX}")
+    try:
+        parse_value(value.type, value.content)
+    except InvalidInput as error:
+        raise type(error)(f"{where}: {error}") from None
+    return value.type, value.content
 
 
 def _check_no_scalar_above(sources: Mapping[str, str]) -> None:

@@ -27,8 +27,10 @@ from . import (
     delete,
     diff,
     exits,
+    export,
     forks,
     history,
+    importing,
     init,
     key,
     log,
@@ -75,6 +77,8 @@ app.command()(delete.delete)
 app.command()(apply.apply)
 app.command()(variant.promote)
 app.command()(variant.abort)
+app.command()(export.export)
+app.command("import")(importing.import_file)
 app.command()(rollback.rollback)
 app.add_typer(seal.app, name="seal")
 app.add_typer(schema.app, name="schema")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..model.key import check_prefix, covers, is_system_key
-from .documents import TypedValue
+from .value import TypedValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from ..model.limits import VALUE_BYTES_MAX
 from .opener import is_sealed
 from .session import Item
 
+TypedValue = tuple[ValueType, bytes]
+
 SUFFIX_TYPES: Final = {
     ".json": ValueType.JSON,
     ".yaml": ValueType.YAML,

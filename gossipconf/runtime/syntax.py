@@ -38,6 +38,14 @@ class Tree:
     lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A value that a document gives a type and just these bytes: `!json`, `!yaml`, `!toml` or `!bytes` in YAML."""
+
+    type: ValueType
+    content: bytes
+
+
 class ParserMissing(Exception):
     """The library that reads a format is not installed; the text is its name. An agent goes on without."""
 
@@ -74,6 +82,8 @@ def plain(value: object, depth: int, where: str) -> object:
         return {key: plain(item, depth + 1, where) for key, item in value.items()}
     if isinstance(value, list):
         return [plain(item, depth + 1, where) for item in value]
+    if isinstance(value, Verbatim):
+        raise InvalidInput(f"{where}: !{value.type.name.lower()} gives the type of a whole value, not of a part of one")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidInput(f"{where}: NaN, infinity or beyond a 64-bit float; quote it to publish it as text")
     if isinstance(value, datetime | date | time):

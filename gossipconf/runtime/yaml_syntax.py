@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass, field
 from typing import Final
 
 import yaml
 
+from ..model.entry import ValueType
 from ..model.errors import InvalidInput, LimitExceeded
-from .syntax import DEPTH_MAX, Tree
+from .syntax import DEPTH_MAX, Tree, Verbatim
 
 REPEATED_CHARACTERS_MAX: Final = 1 << 20
 """What YAML aliases may repeat in one file: as much as one value. Nine lines of them can ask for gigabytes."""
 
 
-def read_yaml(text: str, name: str) -> Tree:
-    """The tree of one document. Raises InvalidInput or LimitExceeded that begins with `name` and the line."""
-    return _YamlReader(name).read(text)
+def read_yaml(text: str, name: str, *, has_types: bool = False) -> Tree:
+    """The tree of one document; ``has_types``: a tag may give a value its type (see `Verbatim`).
+
+    Raises InvalidInput or LimitExceeded that begins with `name` and the line."""
+    return _YamlReader(name, has_types).read(text)
 
 
 class _CoreLoader(yaml.SafeLoader):
@@ -50,11 +55,18 @@ for _kind, _pattern, _first in (
     _CoreLoader.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
+TYPE_TAGS: Final = {
+    f"!{one.name.lower()}": one for one in (ValueType.JSON, ValueType.YAML, ValueType.TOML, ValueType.BYTES)
+}
+"""Tags that give a value its type, where a document may."""
+
+
 @dataclass(slots=True)
 class _YamlReader:
     """Nodes to values, with what PyYAML's constructor leaves out: duplicates, recursion, the cost of aliases."""
 
     name: str
+    has_types: bool
     lines: dict[tuple[str, ...], int] = field(default_factory=dict)
     open_nodes: set[int] = field(default_factory=set)
     read_nodes: set[int] = field(default_factory=set)
@@ -144,6 +156,8 @@ class _YamlReader:
 
     def _scalar(self, node: yaml.ScalarNode) -> object:
         text: str = node.value
+        if self.has_types and node.tag in TYPE_TAGS:
+            return self._verbatim(node, TYPE_TAGS[node.tag])
         match node.tag.removeprefix(_TAG):
             case "str" | "merge":
                 return text
@@ -161,3 +175,24 @@ class _YamlReader:
         raise self._wrong(
             node, f"tag {node.tag.replace(_TAG, '!!')} does not fit its value, or is not of YAML's core schema"
         )
+
+    def _verbatim(self, node: yaml.ScalarNode, value_type: ValueType) -> Verbatim:
+        text: str = node.value
+        if value_type is not ValueType.BYTES:
+            try:
+                return Verbatim(value_type, text.encode())
+            except UnicodeEncodeError:
+                raise self._wrong(node, "half of a surrogate pair, which is not a character") from None
+        try:
+            return Verbatim(value_type, base64.b64decode("".join(text.split()), validate=True))
+        except (binascii.Error, ValueError):
+            raise self._wrong(node, "what follows !bytes is not base64") from None
+
+
+def implicit_tag(text: str) -> str | None:
+    """What ``text`` means where it stands unquoted: null, bool, int, float or merge; None if it is itself."""
+    resolvers = _CoreLoader.yaml_implicit_resolvers
+    for tag, pattern in resolvers.get(text[:1], ()):
+        if pattern.match(text):
+            return tag.removeprefix(_TAG)
+    return None

@@ -243,7 +243,7 @@ LONG_KEY = f"k: &k {{{'k' * 900}: 1}}\nl: [{', '.join(['*k'] * 2000)}]"
         ("f.json", json.dumps({"a": "x" * (VALUE_BYTES_MAX + 1)}), "'f/a': the value has 1048577 bytes"),
         ("f.json", json.dumps({"a": ["x" * VALUE_BYTES_MAX]}), "'f/a': the value has"),
         ("f.json", json.dumps({"a" * 511: 1}), "limit is 512"),
-        ("f.properties", "".join(f"k{n}=\n" for n in range(ENTRIES_MAX + 1)), f"more than {ENTRIES_MAX} entries"),
+        ("f.properties", "".join(f"k{n}=\n" for n in range(ENTRIES_MAX + 1)), f"more than {ENTRIES_MAX:,} entries"),
         ("f.yaml", b"#" * (FILE_BYTES_MAX + 1), "larger than"),
     ],
     ids=lambda value: str(value)[:16],

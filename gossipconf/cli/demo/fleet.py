@@ -29,9 +29,9 @@ from ...trust.cluster import Cluster
 from ...trust.keys import load_signer
 from .. import init, pki
 from ..client import Client
-from ..documents import TypedValue
 from ..session import Item, Session
 from ..target import ADMIN_KEY, CLUSTER_FILE, NODES, SOCKET
+from ..value import TypedValue
 from .relay import Place
 from .report import ClaimFailed
 from .sight import Looker, Sight

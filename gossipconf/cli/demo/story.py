@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 import trio
 
-from ..documents import TypedValue
 from ..output import count
 from ..session import Item
+from ..value import TypedValue
 from . import shop
 from .fleet import Fleet, Sights
 from .relay import Place, Relay
