@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ..model.entry import MatchKind, MatchTerm
+from ..model.entry import Entry, MatchKind, MatchTerm
 from ..model.version import Version
 from ..store.resolution import Candidate, Resolution, Verdict
 from .output import age, count, duration, moment
@@ -51,6 +51,18 @@ def whom_in_words(version: Version) -> str:
     if not entry.variant or entry.value is None:
         return ""
     return f"{match_in_words(entry.match) or 'everybody'}, rank {entry.rank}"
+
+
+def reach_in_words(entry: Entry, activation_ms: int | None = None) -> str:
+    """For whom a value is that is put, from when and until when; nothing if for everybody, at once and for ever."""
+    said = []
+    if activation_ms is not None:
+        said.append(f"from {moment(activation_ms)} on")
+    elif entry.variant:
+        said.append(f"for {match_in_words(entry.match) or 'everybody'}, rank {entry.rank}")
+    if entry.expires_ms is not None:
+        said.append(f"until {moment(entry.expires_ms)}")
+    return "; ".join(said)
 
 
 def outcome_in_words(candidate: Candidate, now_ms: int) -> str:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..model.entry import MatchTerm, Operation, Slot, ValueType
+from ..model.entry import Entry, MatchTerm, Operation, Slot, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
 from ..trust.sealed import Envelope
@@ -337,8 +337,7 @@ def json_version(session: Session, version: Version) -> dict[str, Any]:
     return {
         "key": entry.key,
         "variant": entry.variant,
-        "match": list(map(_json_term, entry.match)),
-        "rank": entry.rank,
+        **json_reach(entry),
         "operation": entry.operation.name.lower(),
         "type": entry.type.name.lower() if entry.value is not None else None,
         "value": json_value(entry.type, entry.value),
@@ -346,13 +345,21 @@ def json_version(session: Session, version: Version) -> dict[str, Any]:
         "signer": fingerprint,
         "time": json_time(header.time_ms),
         "activation": None if header.activation_ms is None else json_time(header.activation_ms),
-        "expires": None if entry.expires_ms is None else json_time(entry.expires_ms),
         **json_reason(header.comment),
         "change": version.change_id.hex(),
         "version": version.id.hex(),
         "writer": version.writer_id.hex(),
         "number": header.seq,
         "policy": header.policy,
+    }
+
+
+def json_reach(entry: Entry) -> dict[str, Any]:
+    """For whom an entry is, and until when."""
+    return {
+        "match": list(map(_json_term, entry.match)),
+        "rank": entry.rank,
+        "expires": None if entry.expires_ms is None else json_time(entry.expires_ms),
     }
 
 

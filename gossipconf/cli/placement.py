@@ -9,8 +9,8 @@ from ..model.entry import Entry
 from ..model.version import Version
 from ..store.resolution import resolve
 from .activation import is_activation, present, warn_of_waiting
-from .outcome import duration_ahead, match_in_words
-from .output import before_after, moment, note, print_step, slot_in_words, value_in_line, version_in_line
+from .outcome import duration_ahead, reach_in_words
+from .output import before_after, note, print_step, slot_in_words, value_in_line, version_in_line
 from .session import Item, Session
 
 
@@ -37,15 +37,8 @@ def print_put(wanted: Entry, before: Version | None, activation_ms: int | None) 
     """What is put, in one line: before and after, for whom, from when, until when."""
     value = value_in_line(wanted.type, wanted.value or b"")
     what = before_after(None if before is None else version_in_line(before), value)
-    said = []
-    if activation_ms is not None:
-        said.append(f"from {moment(activation_ms)} on")
-    elif wanted.variant:
-        said.append(f"for {match_in_words(wanted.match) or 'everybody'}, rank {wanted.rank}")
-    if wanted.expires_ms is not None:
-        said.append(f"until {moment(wanted.expires_ms)}")
-    if said:
-        what.append(f"  ({'; '.join(said)})", style="dim")
+    if reach := reach_in_words(wanted, activation_ms):
+        what.append(f"  ({reach})", style="dim")
     print_step("+" if before is None else "~", slot_in_words(wanted.slot), what)
 
 

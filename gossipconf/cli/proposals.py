@@ -27,12 +27,14 @@ from .board import Proposed, finished, is_published, moved, place_of, read_board
 from .change_id import is_beginning
 from .delivery import post
 from .exits import NotFound
+from .outcome import reach_in_words
 from .output import (
     acknowledged,
     age,
     before_after,
     count,
     escaped,
+    json_reach,
     json_time,
     json_value,
     moment,
@@ -253,7 +255,10 @@ def _show(session: Session, change: Change, support: Support) -> bool:
             print_step("-", name, version_in_line(before) if before else "")
         else:
             after = value_in_line(entry.type, entry.value)
-            print_step("~" if before else "+", name, before_after(version_in_line(before) if before else None, after))
+            what = before_after(version_in_line(before) if before else None, after)
+            if reach := reach_in_words(entry, header.activation_ms):
+                what.append(f"  ({reach})", style="dim")
+            print_step("~" if before else "+", name, what)
     for key in support.signed:
         say(f"  signed by {fingerprint(key)}")
     if header.policy != session.chain.head.version:
@@ -333,6 +338,7 @@ def _json_proposal(session: Session, one: Proposed, items: Mapping[str, Item]) -
         "proposer": fingerprint(header.writer.key),
         "time": json_time(header.time_ms),
         **json_reason(header.comment),
+        "activation": None if header.activation_ms is None else json_time(header.activation_ms),
         "policy": header.policy,
         "signed": [fingerprint(key) for key in one.support.signed],
         "missing": one.support.missing,
@@ -343,6 +349,7 @@ def _json_proposal(session: Session, one: Proposed, items: Mapping[str, Item]) -
             {
                 "key": entry.key,
                 "variant": entry.variant,
+                **json_reach(entry),
                 "operation": entry.operation.name.lower(),
                 "type": entry.type.name.lower() if entry.value is not None else None,
                 "value": json_value(entry.type, entry.value),

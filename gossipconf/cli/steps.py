@@ -17,6 +17,7 @@ from rich.text import Text
 from ..model.entry import Entry, Operation
 from ..model.errors import InvalidInput
 from ..model.version import Version
+from .outcome import reach_in_words
 from .output import before_after, print_step, say, slot_in_words, value_in_line, version_in_line
 from .session import Item
 
@@ -45,6 +46,8 @@ def print_plan(entries: Sequence[Entry], items: Mapping[str, Item], unchanged: i
         counts[sign] += 1
         was = version_in_line(before) if before is not None else None
         what = before_after(was, value_in_line(entry.type, entry.value)) if entry.value is not None else was or Text()
+        if entry.value is not None and (reach := reach_in_words(entry)):
+            what.append(f"  ({reach})", style="dim")
         if len(versions) > 1:
             what.append("  (settles a conflict)", style="dim")
         print_step(sign, slot_in_words(entry.slot), what)

@@ -92,6 +92,18 @@ def test_a_proposal_takes_effect_with_the_last_signature_only(quorum, run):
     assert identity not in {one["id"] for one in listed(run, "--all")}
 
 
+def test_an_approver_is_told_for_whom_and_when(quorum, run):
+    canary = proposed(run, "pay/canary", "1", "dave", "--variant", "canary", "--percent", "5", "--until", "2100-01-01")
+    (one,) = [one for one in listed(run) if one["id"] == canary]
+    assert one["entries"][0]["match"] == [{"kind": "percent", "salt": "canary", "percent": 5.0}]
+    shown = run("approve", canary[:8], *as_key("erin")).out
+    assert "+ pay/canary [canary]  1  (for 5% by salt canary, rank 10000; until 2100-01-01 00:00:00 UTC)\n" in shown
+    waiting = proposed(run, "pay/canary", "2", "dave", "--activate-at", "2100-01-01")
+    assert [one["activation"] for one in listed(run) if one["id"] == waiting] == ["2100-01-01T00:00:00.000Z"]
+    shown = run("approve", waiting[:8], *as_key("erin")).out
+    assert "+ pay/canary [at-21000101T000000Z]  2  (from 2100-01-01 00:00:00 UTC on)\n" in shown
+
+
 def test_the_board_is_the_same_at_every_agent(quorum, run):
     identity = proposed(run, "pay/two", "1")
     place = f"{proposals_of(load_public(quorum / 'keys' / 'dave.pub'))}/{identity}"

@@ -107,7 +107,9 @@ def test_a_variant_comes_back_with_whom_it_is_for(cluster, run):
     with open_session(Target.find(cluster)) as session:
         session.publish([put("var/a", b"1"), put("var/a", b"canary", variant="canary", match=match)], signer)
         changed = session.publish([put("var/a", b"other", variant="canary")], signer).change
-    assert run("rollback", changed.id.hex(), "--yes").out.startswith("~ var/a [canary]  other → canary\n")
+    assert run("rollback", changed.id.hex(), "--yes").out.startswith(
+        "~ var/a [canary]  other → canary  (for zone=eu, rank 0)\n"
+    )
     with open_session(Target.find(cluster)) as session:
         (variant,) = [one for one in session.get("var/a").versions if one.entry.variant]
     assert (variant.entry.value, variant.entry.match) == (b"canary", match)
