@@ -4,19 +4,19 @@
 
 The checks are those of `Change.decode`, made on columns of a batch and not field by
 field: all keys are searched for unprintable characters as one text, all times are one
-`min` and `max`. A batch in which anything is odd goes the long way, change by change,
-which finds what it is and says so. Ids and versions, which cost the rest, are computed
-on the way and remembered in the changes.
+`min` and `max`. Where a batch is odd, the changes that look odd go the long way, one by
+one; if that was not all, the whole batch does, which finds what it is and says so. Ids
+and versions, which cost the rest, are computed on the way and remembered in the changes.
 
 Knows shapes and hashes; verifies no signature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from itertools import chain, compress
-from typing import Any, Final, TypeAlias
+from itertools import chain, compress, islice, repeat
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgpack
 
@@ -49,8 +49,11 @@ from .limits import (
 from .merkle import SparseTree, Subtree, leaf_of
 from .version import Version
 
-BATCH_BYTES: Final = 1 << 20
-"""Changes checked together: enough that a batch costs nothing, little enough that an odd one costs little."""
+BATCH_BYTES: Final = 1 << 18
+"""Changes checked together: enough that a batch costs nothing, little enough that an odd one costs little and that
+its columns stay in the processor's cache."""
+
+T = TypeVar("T")
 
 FIELDS: Final = 14
 ENTRY_FIELDS: Final = 9
@@ -59,7 +62,6 @@ _OPERATIONS: Final = {int(one): one for one in Operation}
 _TYPES: Final = {int(one): one for one in ValueType}
 _TEXTUAL: Final = frozenset({ValueType.TEXT, ValueType.JSON, ValueType.YAML, ValueType.TOML})
 
-_FIRST_INDEX: Final = (0).to_bytes(4, "big")
 _DIGEST_BYTES: Final = encoded_bytes(HASH_BYTES)
 
 Row: TypeAlias = tuple[Any, ...]
@@ -73,7 +75,7 @@ def read(data: bytes, cluster: bytes) -> Iterator[tuple[Change, bytes]]:
     """
     reader = _Reader(cluster)
     for rows, pieces in _batches(data):
-        yield from reader.changes(rows, pieces)
+        yield from zip(reader.changes(rows, pieces), pieces, strict=True)
 
 
 def unpack_all(data: bytes) -> int:
@@ -122,94 +124,141 @@ class _Reader:
         self._writers: dict[tuple[bytes, bytes], tuple[Writer, bytes]] = {}
         self._pack = msgpack.Packer(use_bin_type=True).pack  # one buffer for all: making one takes as long as using it
 
-    def changes(self, rows: Sequence[Any], pieces: Sequence[bytes]) -> Iterator[tuple[Change, bytes]]:
-        """The changes of one batch: plain ones by the short way, the others one by one."""
+    def changes(self, rows: Sequence[Any], pieces: Sequence[bytes]) -> list[Change]:
+        """The changes of one batch: plain ones by the short way, the others one by one. Nearly always all are plain,
+        and are not asked."""
+        changes = self._plain_changes(rows, pieces)
+        if changes is not None:
+            return changes
         plain = list(map(_is_plain, rows))
-        is_short = self._are_valid(list(compress(rows, plain)), list(compress(pieces, plain)))
-        for row, piece, is_plain in zip(rows, pieces, plain, strict=True):
-            yield (self._change(row) if is_plain and is_short else Change.decode(piece, self._cluster)), piece
+        changes = self._plain_changes(list(compress(rows, plain)), list(compress(pieces, plain)))
+        if changes is None:
+            return [Change.decode(piece, self._cluster) for piece in pieces]
+        rest = iter(changes)
+        return [
+            next(rest) if is_plain else Change.decode(piece, self._cluster)
+            for is_plain, piece in zip(plain, pieces, strict=True)
+        ]
 
-    def _are_valid(self, rows: Sequence[Row], pieces: Sequence[bytes]) -> bool:
-        """Whether every check of `Change.decode` that can be made on columns holds for all of these plain rows."""
+    def _plain_changes(self, rows: Sequence[Any], pieces: Sequence[bytes]) -> list[Change] | None:
+        """The changes of these rows; None unless all are plain and every check of `Change.decode` that can be made on
+        columns holds for them."""
+        if not rows:
+            return []
         try:
-            return (
-                bool(rows)
-                and max(map(len, pieces)) <= FORM_BYTES_MAX
-                and self._pack(rows).endswith(b"".join(pieces))  # in canonical form
-                and _are_headers(list(zip(*rows, strict=True)), self._cluster)
-                and _are_entries(list(chain.from_iterable([row[12] for row in rows])))
-            )
+            if max(map(len, pieces)) > FORM_BYTES_MAX or not self._pack(rows).endswith(b"".join(pieces)):
+                return None  # too large, or not in canonical form
+            columns = list(zip(*rows, strict=True))
+            if not _are_headers(columns, self._cluster):
+                return None
+            fields = list(zip(*chain.from_iterable(columns[12]), strict=True))
+            if not _are_entries(fields):
+                return None
         except (TypeError, ValueError, InvalidInput):
-            return False  # a field of another type than a check expects
+            return None  # a field of another type than a check expects
+        return self._made(columns, fields)
 
-    def _change(self, row: Row) -> Change:
-        """The change of a valid plain row."""
-        _, policy, key, incarnation, seq, time_ms, activation, comment, signature, _, count, _, wires, _ = row
-        known = self._writers.get((key, incarnation))
-        if known is None:
-            writer = Writer(key, incarnation)
-            known = self._writers[key, incarnation] = (writer, writer.id)
-        writer, writer_id = known
-        cluster = self._cluster
-        size, root = self._leaf(wires[0]) if count == 1 else self._tree(wires)
-        signed = (cluster, policy, key, incarnation, seq, time_ms, activation, comment, count, size, root)
-        change_id = sha256(CHANGE_TAG + self._pack(signed)).digest()
-        header: Any = _Header(cluster, policy, writer, seq, time_ms, count, size, root, comment, activation)
-        header.__class__ = Header
-        start = VERSION_TAG + change_id
-        entries = []
-        versions = []
-        has_seen = False
-        for index, (entry_key, variant, match, rank, operation, kind, value, seen, expires) in enumerate(wires):
-            slot = (entry_key, variant)
-            entry: Any = _Entry(
-                entry_key, value, _TYPES[kind], seen, _OPERATIONS[operation], variant, match, rank, expires, slot
-            )
-            entry.__class__ = Entry
-            version_id = sha256(start + (_FIRST_INDEX if index == 0 else index.to_bytes(4, "big"))).digest()
-            version: Any = _Version(version_id, change_id, index, header, writer_id, entry)
-            version.__class__ = Version
-            has_seen = has_seen or bool(seen)
-            entries.append((index, entry))
-            versions.append(version)
-        change = Change.__new__(Change)
-        change.__dict__.update(
-            {
-                "header": header,
-                "signature": signature,
-                "entries": tuple(entries),
-                "proof": (),
-                "approvals": (),
-                "id": change_id,
-                "writer_id": writer_id,
-                "place": (seq, change_id),
-                "versions": tuple(versions),
-            }
+    def _made(self, columns: Sequence[Sequence[Any]], fields: Sequence[Sequence[Any]]) -> list[Change]:
+        """The changes with these valid columns, whose entries have the columns ``fields``."""
+        _, policies, keys, incarnations, seqs, times, activations, comments, signatures, _, counts, _, _, _ = columns
+        sizes, roots = zip(*_trees(self._leaves(fields), counts), strict=True)
+        ids = self._ids((policies, keys, incarnations, seqs, times, activations, comments, counts, sizes, roots))
+        writers, writer_ids = zip(*self._known(list(zip(keys, incarnations, strict=True))), strict=True)
+        cluster = repeat(self._cluster)
+        headers = _frozen(
+            map(_Header, cluster, policies, writers, seqs, times, counts, sizes, roots, comments, activations), Header
         )
-        if has_seen:
-            check_vectors(change)
-        return change
+        entries = _entries(fields)
+        indices = list(chain.from_iterable(map(range, counts)))
+        owners = _spread(ids, counts), indices, _spread(headers, counts), _spread(writer_ids, counts)
+        versions = _frozen(map(_Version, _version_ids(*owners[:2]), *owners, entries), Version)
+        pairs = _gathered(zip(indices, entries, strict=True), counts)
+        places = zip(seqs, ids, strict=True)
+        changes = _frozen(
+            map(_Change, headers, signatures, pairs, ids, writer_ids, places, _gathered(versions, counts)), Change
+        )
+        if any(fields[7]):
+            for change in changes:
+                check_vectors(change)
+        return changes
 
-    def _tree(self, wires: Sequence[Row]) -> Subtree:
-        """Size and root of a change of several entries."""
-        tree = SparseTree(len(wires), dict(enumerate(map(self._leaf, wires))), ())
-        check_size(tree.size)
-        return tree.size, tree.root
+    def _ids(self, columns: Sequence[Sequence[Any]]) -> list[bytes]:
+        """The ids of changes with these columns of what `Header.encode` signs besides the cluster."""
+        signed = map(self._pack, zip(repeat(self._cluster), *columns))
+        return [sha256(CHANGE_TAG + data).digest() for data in signed]
 
-    def _leaf(self, wire: Row) -> Subtree:
-        """`Entry.leaf` of an entry as it travels."""
-        key, variant, match, rank, operation, kind, value, seen, expires = wire
-        if value is None:
-            data = self._pack(wire)
-            return leaf_of(len(data), data)
-        data = self._pack((key, variant, match, rank, operation, kind, sha256(value).digest(), seen, expires))
-        return leaf_of(len(data) - _DIGEST_BYTES + encoded_bytes(len(value)), data)
+    def _leaves(self, fields: Sequence[Sequence[Any]]) -> list[Subtree]:
+        """`Entry.leaf` of each entry."""
+        values = fields[6]
+        digests = [None if value is None else sha256(value).digest() for value in values]
+        hashed = map(self._pack, zip(*fields[:6], digests, *fields[7:], strict=True))
+        return [
+            leaf_of(len(data) if value is None else len(data) - _DIGEST_BYTES + encoded_bytes(len(value)), data)
+            for data, value in zip(hashed, values, strict=True)
+        ]
+
+    def _known(self, pairs: Sequence[tuple[bytes, bytes]]) -> list[tuple[Writer, bytes]]:
+        """The writers with these keys and incarnations, and their ids."""
+        known = self._writers
+        for pair in set(pairs) - known.keys():
+            writer = Writer(*pair)
+            known[pair] = (writer, writer.id)
+        return [known[pair] for pair in pairs]
+
+
+def _trees(leaves: Iterable[Subtree], counts: Iterable[int]) -> Iterator[Subtree]:
+    """Size and root of each change's tree, of which ``counts`` says how many of the leaves are its own."""
+    rest = iter(leaves)
+    for count in counts:
+        if count == 1:
+            yield next(rest)
+        else:
+            tree = SparseTree(count, dict(enumerate(islice(rest, count))), ())
+            check_size(tree.size)
+            yield tree.size, tree.root
+
+
+def _version_ids(change_ids: Iterable[bytes], indices: Iterable[int]) -> list[bytes]:
+    """`version_id` of many."""
+    return [
+        sha256(VERSION_TAG + change_id + index.to_bytes(4, "big")).digest()
+        for change_id, index in zip(change_ids, indices, strict=True)
+    ]
+
+
+def _entries(fields: Sequence[Sequence[Any]]) -> list[Entry]:
+    """The entries with these valid columns."""
+    keys, variants, matches, ranks, operations, kinds, values, seens, expiries = fields
+    types, slots = map(_TYPES.__getitem__, kinds), zip(keys, variants, strict=True)
+    does = map(_OPERATIONS.__getitem__, operations)
+    return _frozen(map(_Entry, keys, values, types, seens, does, variants, matches, ranks, expiries, slots), Entry)
+
+
+def _spread(column: Sequence[T], counts: Sequence[int]) -> Sequence[T]:
+    """What each change has, once for each of its entries."""
+    return column if max(counts) == 1 else list(chain.from_iterable(map(repeat, column, counts)))
+
+
+def _gathered(column: Iterable[T], counts: Sequence[int]) -> list[tuple[T, ...]]:
+    """What each entry has, together for each change."""
+    if max(counts) == 1:
+        return list(zip(column))
+    rest = iter(column)
+    return [tuple(islice(rest, count)) for count in counts]
 
 
 # -- records in the making ------------------------------------------------------------------------
 
 # A frozen record takes three times as long to make as one that is not, and is most of the work here. So each is made
 # as its unfrozen twin, of the same slots, and frozen by changing its class.
+
+
+def _frozen(twins: Iterable[Any], kind: type[T]) -> list[T]:
+    """Make records of the class ``kind`` of their twins."""
+    records = list(twins)
+    for record in records:
+        record.__class__ = kind
+    return records
 
 
 class _Header:
@@ -280,6 +329,28 @@ class _Version:
         self.entry = entry
 
 
+class _Change:
+    def __init__(
+        self,
+        header: Header,
+        signature: bytes,
+        entries: tuple[tuple[int, Entry], ...],
+        id: bytes,
+        writer_id: bytes,
+        place: tuple[int, bytes],
+        versions: tuple[Version, ...],
+    ) -> None:
+        self.header = header
+        self.signature = signature
+        self.entries = entries
+        self.proof = ()
+        self.approvals = ()
+        self.id = id
+        self.writer_id = writer_id
+        self.place = place
+        self.versions = versions
+
+
 # -- checks on columns ----------------------------------------------------------------------------
 
 
@@ -320,16 +391,14 @@ def _are_headers(columns: Sequence[Sequence[Any]], cluster: bytes) -> bool:
     )
 
 
-def _are_entries(entries: Sequence[Any]) -> bool:
-    if set(map(type, entries)) != {tuple}:
-        return False
-    columns = list(zip(*entries, strict=True))
+def _are_entries(columns: Sequence[Sequence[Any]]) -> bool:
+    # What has columns is an array: a string's characters are no default variants, and bytes no keys.
     if len(columns) != ENTRY_FIELDS:
         return False
     keys, variants, matches, ranks, operations, kinds, values, seens, expiries = columns
     given = [value for value in values if value is not None]
-    deletes = [entry for entry in entries if entry[6] is None]
-    textual = [entry[6] for entry in entries if entry[5] in _TEXTUAL and entry[6] is not None]
+    deletes = [fields for fields in zip(operations, kinds, values, expiries, strict=True) if fields[2] is None]
+    textual = [value for kind, value in zip(kinds, values, strict=True) if kind in _TEXTUAL and value is not None]
     return (
         set(map(type, keys)) == {str}
         and are_keys(keys)
@@ -338,7 +407,7 @@ def _are_entries(entries: Sequence[Any]) -> bool:
         and _are_integers(ranks, 0, 0)
         and _are_integers(operations, 0, max(Operation))
         and sum(operations) == len(deletes)
-        and all(entry[4:] == (Operation.DELETE, ValueType.TEXT, None, entry[7], None) for entry in deletes)
+        and set(deletes) <= {(Operation.DELETE, ValueType.TEXT, None, None)}
         and _are_integers(kinds, 0, max(ValueType))
         and set(map(type, given)) <= {bytes}
         and max(map(len, given), default=0) <= VALUE_BYTES_MAX

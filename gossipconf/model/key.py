@@ -60,7 +60,10 @@ def are_keys(keys: Collection[str]) -> bool:
     return (
         not _UNPRINTABLE.search(joined)
         and not any(wrong in joined for wrong in ("//", "/./", "/../", "/ ", " /"))
-        and all(len(key) <= KEY_BYTES_MAX // UTF8_BYTES_MAX or len(key.encode()) <= KEY_BYTES_MAX for key in keys)
+        and (
+            max(map(len, keys), default=0) <= KEY_BYTES_MAX // UTF8_BYTES_MAX
+            or all(len(key.encode()) <= KEY_BYTES_MAX for key in keys)
+        )
     )
 
 

@@ -24,14 +24,11 @@ from ..trust.chain import PolicyChain
 def read(path: Path) -> Sealed:
     """Take a file apart; nothing in it is verified yet. Raises CheckpointError that names it."""
     try:
-        with path.open("rb") as file:
-            with _named(path):
-                check_size(path.stat().st_size)
-            data = file.read()
+        with path.open("rb") as file, _named(path):
+            check_size(path.stat().st_size)
+            return Sealed.read(file)
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from None
-    with _named(path):
-        return Sealed.decode(data)
 
 
 def open_file(path: Path, chain: PolicyChain, now_ms: int, skew_ms: int) -> Checkpoint:

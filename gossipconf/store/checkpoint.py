@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from io import BytesIO
+from typing import BinaryIO, Final, TypeAlias
 
 from ..model import bulk
 from ..model.change import Change
@@ -58,17 +59,24 @@ class Sealed:
 
     @classmethod
     def decode(cls, data: bytes) -> Sealed:
-        """Take a file apart. Raises FormatError or LimitExceeded."""
+        """Take a file's bytes apart. Raises FormatError or LimitExceeded."""
         check_size(len(data))
-        if not data.startswith(MAGIC):
+        return cls.read(BytesIO(data))
+
+    @classmethod
+    def read(cls, file: BinaryIO) -> Sealed:
+        """Read a checkpoint, of a permitted size, in pieces: cutting so many bytes apart would copy them. Raises
+        FormatError or LimitExceeded."""
+        start = file.read(len(MAGIC) + _LENGTH_BYTES)
+        if not start.startswith(MAGIC):
             raise FormatError("it does not begin as a checkpoint of this release does")
-        begin = len(MAGIC) + _LENGTH_BYTES
-        length = int.from_bytes(data[len(MAGIC) : begin], "big")
+        length = int.from_bytes(start[len(MAGIC) :], "big")
         if length > SNAPSHOT_BYTES_MAX:
             raise LimitExceeded(f"its snapshot claims {length} bytes, the limit is {SNAPSHOT_BYTES_MAX}")
-        if len(data) < begin + length:
+        snapshot = file.read(length)
+        if len(start) < len(MAGIC) + _LENGTH_BYTES or len(snapshot) < length:
             raise FormatError("it is cut off within its snapshot; copy it again")
-        return cls(Snapshot.decode(data[begin : begin + length]), data[begin + length :])
+        return cls(Snapshot.decode(snapshot), file.read())
 
     def open(self, chain: PolicyChain, now_ms: int, skew_ms: int) -> Checkpoint:
         """Verify everything, and teach ``chain`` the policies.
@@ -103,7 +111,7 @@ class Sealed:
         )
         if live.root != statement.root:
             raise Rejected("its contents have another fingerprint than the one that was signed")
-        if len({change.id for change, _ in parts}) < len(parts) or not _is_bare(live, parts):
+        if not _is_bare(live, parts):
             raise Rejected("its contents have a change twice, or what was replaced long ago")
         _check_policies(live, chain, statement.policy)
         _check_floors(live, floors)
@@ -163,8 +171,8 @@ def check_size(size_bytes: int) -> None:
 
 
 def _is_bare(live: LiveSet, parts: list[Part]) -> bool:
-    """Whether ``parts`` have nothing besides what lives and the headers of forks."""
-    return sum([len(part.entries) for part, _ in parts]) == len(live)
+    """Whether ``parts`` have nothing besides what lives and the headers of forks, and each change once."""
+    return len(parts) == live.part_count and sum([len(part.entries) for part, _ in parts]) == len(live)
 
 
 def _place(part: Change, in_force: Container[bytes]) -> tuple[bool, int, bool, bytes]:

@@ -30,8 +30,9 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 from ..model.change import Change
@@ -142,6 +143,11 @@ class LiveSet:
         """What is replicated of a change: its live entries, or the bare header of a fork's branch, or None."""
         kept = self._kept.get(change_id)
         return self._branches.get(change_id) if kept is None else self._living(kept)
+
+    @property
+    def part_count(self) -> int:
+        """Of how many changes something is replicated."""
+        return len(self._kept.keys() | self._branches.keys()) if self._branches else len(self._kept)
 
     def has_live_part(self, change_id: bytes) -> bool:
         """Whether anything of a change lives."""
@@ -356,33 +362,21 @@ class LiveSet:
         """
         live = cls()
         live._highest.update(frontier)
-        kept, slots, alive, places = live._kept, live._slots, live._live, live._places
-        signer_items = live._signer_items
-        numbers: dict[bytes, set[int]] = {}  # writer -> those met: two parts with one are a fork
+        kept, slots, signer_items = live._kept, live._slots, live._signer_items
+        parts = list(parts)
+        places, rivals = _places_of(parts)
         crowded = []
         for part in parts:
-            writer, seq, versions = part.writer_id, part.header.seq, part.versions
-            met = numbers.get(writer)
-            if met is None:
-                met = numbers[writer] = set()
-            if seq in met or not _are_alone(versions, slots) or (is_branch_void and is_branch_void(part)):
+            if part.id in rivals or (is_branch_void and is_branch_void(part)) or not _take_slots(slots, part.versions):
                 crowded.append(part)
                 continue
-            met.add(seq)
             kept[part.id] = part
-            if writer in places:
-                places[writer].append(part.place)
-            else:
-                places[writer] = [part.place]
-            for version in versions:
-                alive[version.id] = version
-                # A change's only version is a tuple that is there already, and shared.
-                slots[version.entry.slot] = versions if len(versions) == 1 else (version,)
-            for key, _ in part.approvals:
-                signer_items[signer_item(part.id, key)] = part.id
-        live.tree = HashTree.of(itertools.chain(alive, signer_items))
-        for writer, found in places.items():
-            found.sort()
+            if part.approvals:
+                signer_items.update((signer_item(part.id, key), part.id) for key, _ in part.approvals)
+        live._live = {version.id: version for part in kept.values() for version in part.versions}
+        live.tree = HashTree.of([*live._live, *signer_items])
+        live._places = _places_of(kept.values())[0] if crowded else places
+        for writer, found in live._places.items():
             live._highest[writer] = max(live._highest.get(writer, 0), found[-1][0])
         for part in crowded:
             live.add(part, is_branch=is_branch_void is None or not is_branch_void(part))
@@ -618,12 +612,27 @@ def _bare(change: Change) -> Change:
     return Change(change.header, change.signature, (), (), change.approvals)
 
 
-def _are_alone(versions: Sequence[Version], slots: Container[Slot]) -> bool:
-    """Whether there are versions, each in a slot of its own that is not among ``slots``."""
-    if len(versions) == 1:
-        return versions[0].entry.slot not in slots
-    own = {version.entry.slot for version in versions}
-    return 0 < len(own) == len(versions) and not any(slot in slots for slot in own)
+def _places_of(parts: Iterable[Change]) -> tuple[dict[bytes, list[tuple[int, bytes]]], set[bytes]]:
+    """The places of ``parts`` by writer, ascending; and the ids of parts whose number an earlier part has."""
+    places: dict[bytes, list[tuple[int, bytes]]] = {}
+    for part in parts:
+        places.setdefault(part.writer_id, []).append(part.place)
+    rivals: set[bytes] = set()
+    for found in places.values():
+        found.sort(key=itemgetter(0))  # ids need no order where there are no rivals
+        rivals.update(two[1] for one, two in itertools.pairwise(found) if one[0] == two[0])
+    return places, rivals
+
+
+def _take_slots(slots: dict[Slot, tuple[Version, ...]], versions: tuple[Version, ...]) -> bool:
+    """Put ``versions`` into ``slots`` if each has one to itself. False, and nothing is done, if not, or without any."""
+    if len(versions) == 1:  # a tuple that is there already, and shared
+        return slots.setdefault(versions[0].entry.slot, versions) is versions
+    own = {version.entry.slot: (version,) for version in versions}
+    if not versions or len(own) < len(versions) or not slots.keys().isdisjoint(own):
+        return False
+    slots.update(own)
+    return True
 
 
 def fork_item(change_id: bytes) -> bytes:

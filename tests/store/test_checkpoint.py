@@ -150,6 +150,12 @@ def test_a_change_that_comes_twice_is_seen_although_the_set_is_the_same():
     assert "a change twice" in refusal(resigned(SEALED.contents + FIRST.encode()), Rejected)
 
 
+def test_the_bare_header_of_no_fork_is_not_carried_along():
+    """It changes no fingerprint, and would lie in journals for ever."""
+    header = STRAY.restrict(())
+    assert "replaced long ago" in refusal(resigned(SEALED.contents + header.encode()), Rejected)
+
+
 def test_a_policy_that_the_roots_have_not_signed_does_not_pass_under_a_good_signature():
     """Held: the snapshot key. Policies are verified each."""
     forged = dataclasses.replace(CLUSTER.policies[0], signature=bytes(64))
