@@ -23,6 +23,7 @@ from ..model.limits import VALUE_BYTES_MAX
 from ..trust.floor import Floor
 from ..trust.keys import fingerprint, public_line
 from ..trust.membership import FINGERPRINT_BYTES, is_membership
+from ..trust.parameter import fault, meaning_of
 from ..trust.policy import OPERATIONS, Policy, Role
 from .output import count, short
 
@@ -33,6 +34,8 @@ PARTS: Final = ("roots", "roles", "parameters")
 ROOT_FIELDS: Final = ("threshold", "keys")
 ROLE_FIELDS: Final = ("keys", "prefixes", "operations", "approvals")
 
+UNKNOWN_PARAMETER: Final = "unknown to this release"
+
 CERTIFICATE_SIGN: Final = "SHA256:"
 """Before the 64 hexadecimal digits of a certificate's fingerprint."""
 
@@ -42,6 +45,7 @@ HELP: Final = """\
 #         (put, delete, stage, snapshot; default put and delete), approvals: signatures needed (default 1).
 #         _revoked: prefixes _nodes/NAME, and as keys the fingerprints of certificates that `pki show` prints.
 #         _issuers: prefixes _nodes/NAME.
+# parameters:  value_bytes_max: bytes of a value at most; strict/PREFIX: 1: values there change in epochs.
 """
 
 
@@ -60,7 +64,10 @@ def to_text(policy: Policy, cluster_name: str) -> str:
             f"    approvals: {role.approvals}",
         ]
     lines += ["", "parameters:" if policy.parameters else "parameters: {}"]
-    lines += [f"  {json.dumps(name, ensure_ascii=False)}: {number}" for name, number in policy.parameters]
+    lines += [
+        f"  {json.dumps(name, ensure_ascii=False)}: {number} # {meaning_of(name) or UNKNOWN_PARAMETER}"
+        for name, number in policy.parameters
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -105,6 +112,7 @@ def to_json(policy: Policy) -> dict[str, Any]:
             for role in policy.roles
         ],
         "parameters": dict(policy.parameters),
+        "unknown_parameters": [name for name, _ in policy.parameters if meaning_of(name) is None],
     }
 
 
@@ -226,13 +234,19 @@ class _Reader:
             roots=keys,
             threshold=threshold,
             roles=tuple(self._role(name, role) for name, role in roles.items()),
-            parameters=tuple(
-                (name, self._number(number, ("parameters", name), 0, None))
-                for name, number in sorted(parameters.items())
-            ),
+            parameters=tuple(self._parameter(name, number, head) for name, number in sorted(parameters.items())),
             settles=(),
             floors=(),  # they belong to the policy that brought them, which stays in the chain
         )
+
+    def _parameter(self, name: str, value: object, head: Policy) -> tuple[str, int]:
+        """A parameter that this release knows, or that stays as it is: a later release may have set it."""
+        path = ("parameters", name)
+        number = self._number(value, path, 0, None)
+        problem = None if (name, number) in head.parameters else fault(name, number)
+        if problem:
+            raise self._wrong(path, problem)
+        return name, number
 
     def _role(self, name: str, value: object) -> Role:
         path = ("roles", name)

@@ -18,6 +18,7 @@ from ..model.errors import InvalidInput, NotAuthorised, Rejected, UnknownPolicy,
 from ..model.key import covers, is_system_key
 from .floor import Floors
 from .keys import fingerprint, verify
+from .parameter import VALUE_BYTES
 from .policy import POLICY_PREFIX, Genesis, Policy, carried, carries_policy, policy_key, proposals_of
 from .strict import StageKey, is_stage_key, strict_over, strict_prefixes
 
@@ -242,6 +243,8 @@ class PolicyChain:
                 f"policy {policy.version} does not let {fingerprint(change.header.writer.key)} {operation} "
                 f"{entry.key!r}" + _nearest_permission(policy, change.header.writer.key, entry)
             )
+        elif entry.value is not None and policy.parameters:
+            _check_size(policy, entry, len(entry.value))
 
     def _check_policy_entry(self, policy: Policy, change: Change, entry: Entry, signers: frozenset[bytes]) -> None:
         if entry.key != policy_key(policy.version + 1) or entry.slot[1] or entry.value is None or entry.seen:
@@ -288,6 +291,17 @@ def _check_settlement(branches: tuple[Policy, ...], change: Change, signers: fro
 def _strict_over(policy: Policy, key: str) -> str | None:
     """The strict prefix over ``key`` by ``policy``."""
     return strict_over(strict_prefixes(policy.parameters), key) if policy.parameters else None
+
+
+def _check_size(policy: Policy, entry: Entry, size_bytes: int) -> None:
+    """An ordinary value is no larger than the policy permits. System entries have the format's limit alone: a proposal
+    contains a whole change."""
+    limit = VALUE_BYTES.of(policy.parameters)
+    if size_bytes > limit and not is_system_key(entry.key):
+        raise NotAuthorised(
+            f"the value of {entry.key!r} has {size_bytes} bytes, policy {policy.version} permits {limit} "
+            f"(its parameter {VALUE_BYTES.name})"
+        )
 
 
 def _check_stage_entry(policy: Policy, change: Change, entry: Entry, signers: frozenset[bytes]) -> None:

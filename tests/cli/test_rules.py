@@ -82,6 +82,12 @@ LINE = public_line(gen.signer("dave").public)
         (f"    - {LINE}", f"    - {LINE}\n      - {LINE} x", LINE, "twice"),
         ('"days": 30', '"days": x', '"days": x', "whole number, 0 or more"),
         ("approvals: 2", "approvals: 2\n    approvals: 2", "approvals: 2", "twice"),
+        ('"days": 30', "value_byte_max: 9", "value_byte_max", "did you mean value_bytes_max?"),
+        ('"days": 30', "strikt/shop: 1", "strikt/shop", "did you mean strict/PREFIX?"),
+        ('"days": 30', '"days": 31', '"days": 31', "there are value_bytes_max, strict/PREFIX"),
+        ('"days": 30', "value_bytes_max: 0", "value_bytes_max", "must be 1 to 1048576, not 0"),
+        ('"days": 30', "strict/shop: 2", "strict/shop", "must be 1; leave it out"),
+        ('"days": 30', "strict/_nodes: 1", "strict/_nodes", "cannot be strict"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(old, new, line, part):
@@ -128,6 +134,16 @@ def test_what_differs_is_told_with_who_loses_a_right():
         ("~", "parameter 'days' 30 → 31", False),
         ("~", "parameter 'max: #' 0 → (none)", False),
     ]
+
+
+def test_a_parameter_that_is_unknown_here_is_marked_and_may_stay_as_it_is():
+    assert '"days": 30 # unknown to this release' in TEXT
+    assert to_json(HEAD)["unknown_parameters"] == ["days", "max: #"]
+    known = Policy(5, ROOTS, 2, parameters=(("strict/shop", 1), ("value_bytes_max", 4096)))
+    text = to_text(known, "shop")
+    assert "unknown" not in text
+    assert from_text(text, "f", Policy(4, ROOTS, 2)).parameters == known.parameters
+    assert from_text(TEXT, "f", HEAD).parameters == HEAD.parameters
 
 
 def test_roles_about_nodes_name_certificates_by_their_fingerprints_and_let_nobody_write():
