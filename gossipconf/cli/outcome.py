@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..model.entry import Entry, MatchKind, MatchTerm
 from ..model.version import Version
-from ..store.resolution import Candidate, Resolution, Verdict
+from ..store.resolution import Candidate, Reader, Resolution, Verdict, moments
 from .output import age, count, duration, moment
 from .session import Item
 
@@ -25,6 +25,12 @@ def shown_of(resolution: Resolution) -> Candidate:
         if candidate.verdict is Verdict.READ:
             return candidate
     return next((one for one in candidates if one.verdict not in ABSENT), candidates[0])
+
+
+def since_ms(resolution: Resolution, reader: Reader, now_ms: int) -> int:
+    """When what ``reader`` reads was signed, or since when time has made it that."""
+    passed = [at for one in resolution.candidates for at in moments(one.version, reader) if at <= now_ms]
+    return max([shown_of(resolution).version.header.time_ms, *passed])
 
 
 def match_in_words(terms: Iterable[MatchTerm]) -> str:

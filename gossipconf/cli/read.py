@@ -22,7 +22,7 @@ from ..store.resolution import Candidate, Verdict
 from ..trust.sealed import Opened
 from .exits import NotFound
 from .opener import Opener, is_sealed
-from .outcome import ABSENT, is_told, json_outcome, outcome_in_words, shown_of, whom_in_words, why_missing
+from .outcome import ABSENT, is_told, json_outcome, outcome_in_words, shown_of, since_ms, whom_in_words, why_missing
 from .output import (
     age,
     count,
@@ -144,6 +144,8 @@ def watch(
     agent: AgentOption = None,
 ) -> None:
     """Print changes as they arrive at the agent, one line each.
+
+    A value that expires, or whose time comes, is a change too.
 
     \b
     Examples:
@@ -336,10 +338,12 @@ def _value_here(shown: Candidate, now: int) -> Text:
 def _change_line(session: Session, item: Item) -> Text:
     if not item.versions:
         return Text.assemble(item.key, ("  (gone)", "dim"))
-    shown = shown_of(session.read(item))
+    read = session.read(item)
+    shown = shown_of(read)
     version = shown.version
-    what = slot_in_words(version.slot)
-    line = Text.assemble((moment(version.header.time_ms)[11:19], "dim"), "  ", what, "  ", _value_here(shown, now_ms()))
+    now, what = now_ms(), slot_in_words(version.slot)
+    since = moment(since_ms(read, session.reader, now))[11:19]
+    line = Text.assemble((since, "dim"), "  ", what, "  ", _value_here(shown, now))
     comment = escaped(version.header.comment)
     line.append(f"  ({signer_in_words(session, version)}{': ' + comment if comment else ''})", style="dim")
     if item.is_conflict:

@@ -107,7 +107,7 @@ def resolve(
             decided.add(entry.variant)
             if entry.operation is Operation.DELETE:
                 verdict = Verdict.DELETED
-            elif not matches(entry.match, reader, _age_ms(version, now_ms)):
+            elif entry.match and not matches(entry.match, reader, _age_ms(version, now_ms)):
                 verdict = Verdict.NO_MATCH
             else:
                 eligible.append(version)
@@ -122,8 +122,11 @@ def resolve(
 
 def in_order(versions: Iterable[Version]) -> list[Version]:
     """Versions of one key by variant, the default first, and those of a slot by precedence, the winner first."""
-    falling = sorted(versions, key=lambda version: version.precedence, reverse=True)
-    return sorted(falling, key=lambda version: version.entry.variant)
+    ordered = list(versions)
+    if len(ordered) > 1:  # nearly always there is one
+        ordered.sort(key=lambda version: version.precedence, reverse=True)
+        ordered.sort(key=lambda version: version.entry.variant)
+    return ordered
 
 
 def matches(terms: Iterable[MatchTerm], reader: Reader, age_ms: int | None = None) -> bool:
