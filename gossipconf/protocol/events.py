@@ -272,6 +272,52 @@ class Resumed:
     votes: int
 
 
+@dataclass(frozen=True, slots=True)
+class StageAnswered:
+    """This node has acked or nacked a stage, on disk. From an ack on a member is fenced: its readers get nothing."""
+
+    prefix: str
+    number: int
+    stage_id: bytes
+    is_ack: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EpochCommitted:
+    """A stage in which this node took part is committed; a member serves its epoch from now on."""
+
+    prefix: str
+    number: int
+    stage_id: bytes
+    is_member: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageAborted:
+    """A stage that this node had acked is over; a member serves the epoch before it again."""
+
+    prefix: str
+    number: int
+    stage_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StageInvalid:
+    """An authorised entry under `_stages/` is no document of a stage, and nobody acts on it."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMissing:
+    """A stage asks this node, which was here before and has no memory of it: it says nothing. Its disk was lost, and it
+    needs a new node id."""
+
+    prefix: str
+    number: int
+
+
 Event: TypeAlias = (
     PeerUp
     | PeerDown
@@ -303,4 +349,9 @@ Event: TypeAlias = (
     | Voted
     | Halted
     | Resumed
+    | StageAnswered
+    | EpochCommitted
+    | StageAborted
+    | StageInvalid
+    | MemoryMissing
 )

@@ -10,7 +10,8 @@
 One node is composed of small machines: `overlay` (links), `broadcast` (news), `sync`
 (what news has missed), `presence` (who is there), `acks` (who has applied what), `seeds`
 (the way in), `renewal` (certificates), `beacons` (how old the view may be), `statements`
-(what nodes say of changes) with `halts` (what their votes hold off), over one `replica`.
+(what nodes say of changes) with `halts` (what their votes hold off) and `stages` (epochs of
+strict prefixes), over one `replica`.
 The agent's shell and the simulator drive the same class. After each input take the
 outputs and carry them out in order.
 """
@@ -47,11 +48,13 @@ from .link import Identity, Link
 from .messages import Bundle, Checked, GoodbyeCode, Hinted, Hints, Message, Root
 from .overlay import Overlay
 from .presence import PresenceBoard
+from .record import Record
 from .renewal import Issue, Renewal
 from .replica import Replica
 from .roster import Member, SavedMembers
 from .seeds import Seeds
 from .sighting import Labels
+from .stages import Stages
 from .statements import Statements
 from .subject import Subject
 from .sync import Sync
@@ -66,6 +69,7 @@ class Restored:
     checkpoint:   what an empty journal was just filled with: verified, and its policies are known to the node's chain
     comparisons:  if it was once filled so, how far that is confirmed
     statements:   what nodes have said of changes, signed, by the row in which it stands
+    epochs:       what this node has promised and serves of strict prefixes, by prefix
     """
 
     changes: tuple[Change, ...] = ()
@@ -78,6 +82,7 @@ class Restored:
     checkpoint: Checkpoint | None = None
     comparisons: Comparisons | None = None
     statements: Mapping[int, bytes] = field(default_factory=dict)
+    epochs: Mapping[str, Record] = field(default_factory=dict)
 
 
 class Node:
@@ -163,6 +168,7 @@ class Node:
         self.beacons = Beacons(self.environment, self.replica, self.overlay, freshness)
         self.statements = Statements(self.environment, self.replica, self.overlay, notary)
         self.halts = Halts(self.environment, self.replica, self.statements)
+        self.stages = Stages(self.environment, self.replica, self.statements, identity.node_id)
         self._decode_message = decoders.message
         self._takers: dict[type[Any], Callable[[Link, Any], None]] = {
             Bundle: self._unbundle,
@@ -182,6 +188,7 @@ class Node:
         if restored.checkpoint is not None:
             self.replica.adopt(restored.checkpoint)
         self.replica.restore(restored.changes, restored.retired_headers, restored.accepted_policies)
+        self.stages.restore(restored.epochs)
         self.statements.restore(restored.statements)
         self.halts.restore()
 
@@ -438,6 +445,7 @@ class Node:
             self._policy = self.replica.chain.head
             self.broadcast.policy_arrived()
             self.beacons.policy_arrived()
+        self.stages.settle()
         self.statements.settle()
         self.halts.settle()
         if self.replica.root != self._shown_root:

@@ -36,6 +36,7 @@ from typing import Final, TypeAlias
 
 from .certificate import Heard, Nodes, Outcome, is_asked, outcome_of, removals
 from .epoch import Epoch, Stage, committed_subject, removal_subject
+from .record import Record
 
 HORIZON: Final = 8
 """Epochs back to which answers are remembered and repeated: a participant that was away for longer and was no
@@ -46,33 +47,6 @@ them, and forgetting one would break a promise."""
 
 Word: TypeAlias = tuple[bytes, bool]
 """A subject, and whether it is acked or nacked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a participant has on disk.
-
-    position:  the last epoch that it knows committed and took part in; None if there was none
-    promise:   the stage that it has acked and whose outcome it does not know: it is fenced
-    answers:   (number of the epoch, id of the stage, acked or nacked), in the order in which they were given
-    gave_up:   of ``promise``, whom it has called removed, each time
-    past:      the epochs before ``position`` that it took part in, without their contents, within the horizon
-    """
-
-    position: Stage | None = None
-    promise: Stage | None = None
-    answers: tuple[tuple[int, bytes, bool], ...] = ()
-    gave_up: tuple[frozenset[str], ...] = ()
-    past: tuple[Stage, ...] = ()
-
-    @property
-    def committed(self) -> tuple[Stage, ...]:
-        """The epochs that it knows committed, within the horizon, ascending."""
-        return self.past if self.position is None else (*self.past, self.position)
-
-    def answer_to(self, stage_id: bytes) -> bool | None:
-        """What was said to a stage; None: nothing yet."""
-        return next((is_ack for _, answered, is_ack in self.answers if answered == stage_id), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +179,9 @@ def answer(node_id: str, record: Record, stage: Stage, view: View) -> bool | Non
     """Whether to ack or nack a stage that was not answered yet; None: not yet, or never."""
     epoch, before, position = stage.epoch, stage.before, record.position
     number = 0 if position is None else position.epoch.number
-    if epoch.number <= number - HORIZON:
-        return None  # what was said of it is forgotten
+    if epoch.number <= number - HORIZON or is_memory_lost(node_id, record, stage, view.heard):
+        return None
     was_member = before is not None and node_id in before.members
-    if was_member and position is None and record.answer_to(epoch.before) is None:
-        return None  # this node's memory was lost, and its word may be out
     if any(one.id == stage.id for one in view.ending):
         return False
     if record.promise is not None:
@@ -223,6 +195,17 @@ def answer(node_id: str, record: Record, stage: Stage, view: View) -> bool | Non
     if was_member or (position is not None and node_id in position.epoch.members):
         return position is not None and position.id == epoch.before
     return follows(before, position)
+
+
+def is_memory_lost(node_id: str, record: Record, stage: Stage, heard: Heard) -> bool:
+    """Whether this node has been here before and knows nothing of it: what it said then may be anything.
+
+    It was a member of the epoch before, of which it has no memory; or a word of its own comes back to it.
+    """
+    before = stage.before
+    if before is not None and record.position is None and node_id in before.members:
+        return record.answer_to(before.id) is None
+    return node_id in heard.acks(stage.id) or node_id in heard.nacks(stage.id)
 
 
 def follows(before: Epoch | None, position: Stage | None) -> bool:

@@ -26,6 +26,7 @@ from ..store.live_set import LiveSet, Outcome
 from ..trust.chain import PolicyChain
 from ..trust.policy import POLICY_PREFIX, carries_policy, policy_changes, policy_key
 from ..trust.signing import Reservation
+from ..trust.strict import STAGES_ROOT, is_stage_key
 from .environment import Environment, Persist, Reads, Show
 from .events import (
     Applied,
@@ -118,6 +119,8 @@ class Replica:
         self._left_names: dict[bytes, None] = {}
         self._excused: dict[bytes, None] = {}
         self._recallable: list[bytes] = []
+        self.stage_slots: dict[Slot, None] = {}
+        """Slots under `_stages/` that ever held something here: to look through all for them would take long."""
 
     @property
     def root(self) -> bytes:
@@ -168,6 +171,7 @@ class Replica:
         """Begin with what a verified checkpoint holds, and a journal by now. Before all else; the chain knows its
         policies."""
         self.live = checkpoint.live
+        self.stage_slots = dict.fromkeys(self.live.under(STAGES_ROOT))
         self.revision += 1
 
     def merge(self, parts: Iterable[tuple[Change, bytes]]) -> int:
@@ -365,7 +369,11 @@ class Replica:
                 return
 
     def _add(self, change: Change) -> Outcome:
-        return self.live.add(change, is_branch=self._void.is_branch(change))
+        outcome = self.live.add(change, is_branch=self._void.is_branch(change))
+        for version in outcome.gained:
+            if is_stage_key(version.entry.key):
+                self.stage_slots[version.slot] = None
+        return outcome
 
     def is_excused(self, change: Change, error: Exception) -> bool:
         """Whether an honest peer may have sent a ``change`` that was refused with ``error``: who has accepted another

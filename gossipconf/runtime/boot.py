@@ -23,6 +23,7 @@ from ..protocol.link import Identity
 from ..protocol.node import Node, Restored
 from ..protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_addresses, decode_saved_zone
 from ..protocol.presence import SAVED_MEMBERS
+from ..protocol.record import records_in
 from ..protocol.replica import RETIRED_HEADERS_RESTORED_MAX, SAVED_POLICIES, decode_saved_policies
 from ..protocol.roster import SavedMembers
 from ..protocol.statement_book import rows_of
@@ -139,6 +140,7 @@ def _restored(journal: Journal, cluster_id: bytes) -> Restored:
             comparisons=Comparisons.decode(journal.meta().get(SAVED_CONFIRMATION)),
             accepted_policies=decode_saved_policies(journal.meta().get(SAVED_POLICIES)),
             statements=rows_of(journal.meta()),
+            epochs=records_in(journal.meta()),
         )
     except JournalError:
         raise

@@ -125,6 +125,8 @@ class EventLog:
                     log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")
             case ev.Contradiction() | ev.SayFailed() | ev.Voted() | ev.Halted() | ev.Resumed():
                 _write_statement(event)
+            case ev.StageAnswered() | ev.EpochCommitted() | ev.StageAborted() | ev.StageInvalid() | ev.MemoryMissing():
+                _write_stage(event)
             case CertificateReloaded() | CertificateRefused() | CertificateEnding() | NodeRevoked():
                 _write_identity(event)
 
@@ -151,6 +153,29 @@ def _write_statement(event: ev.Contradiction | ev.SayFailed | ev.Voted | ev.Halt
             log.warning("HALTED: change %s to %s, by %d votes", *_halt(event))
         case ev.Resumed():
             log.warning("change %s to %s is held off no longer: %d votes count", *_halt(event))
+
+
+def _write_stage(
+    event: ev.StageAnswered | ev.EpochCommitted | ev.StageAborted | ev.StageInvalid | ev.MemoryMissing,
+) -> None:
+    match event:
+        case ev.StageAnswered():
+            word = "acked, and its readers wait" if event.is_ack else "nacked"
+            log.info("stage %s of epoch %d of %s: %s", event.stage_id.hex()[:8], event.number, event.prefix, word)
+        case ev.EpochCommitted():
+            served = "served here" if event.is_member else "committed, and this agent is no member of it"
+            log.info("epoch %d of %s is %s", event.number, event.prefix, served)
+        case ev.StageAborted():
+            log.info("stage %s of epoch %d of %s is aborted", event.stage_id.hex()[:8], event.number, event.prefix)
+        case ev.StageInvalid():
+            log.warning("%s is no document of a stage: %s", event.key, event.reason)
+        case ev.MemoryMissing():
+            log.error(
+                "this agent's name was a participant of %s before, and its disk knows nothing of it: it says nothing to "
+                "epoch %d; give the agent a new name, and have the old one revoked",
+                event.prefix,
+                event.number,
+            )
 
 
 def _halt(event: ev.Halted | ev.Resumed) -> tuple[str, str, int]:

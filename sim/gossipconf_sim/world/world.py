@@ -30,6 +30,7 @@ from gossipconf.protocol.messages import Batch
 from gossipconf.protocol.node import Node, Restored
 from gossipconf.protocol.overlay import SAVED_ADDRESSES, SAVED_ZONE, decode_saved_zone
 from gossipconf.protocol.presence import SAVED_MEMBERS
+from gossipconf.protocol.record import records_in
 from gossipconf.protocol.replica import SAVED_POLICIES, decode_saved_policies
 from gossipconf.protocol.statement_book import rows_of
 from gossipconf.protocol.subject import Subject
@@ -260,6 +261,7 @@ class World:
             zone=decode_saved_zone(disk.meta.get(SAVED_ZONE)),
             learned=decode_learned(disk.meta.get(SAVED_LEARNED)),
             statements=rows_of(disk.meta),
+            epochs=records_in(disk.meta),
         )
 
     def _retired_headers(self, disk: Disk) -> Iterator[Change]:
