@@ -125,10 +125,10 @@ class EventLog:
                     log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")
             case ev.Contradiction() | ev.SayFailed() | ev.Voted() | ev.Halted() | ev.Resumed():
                 _write_statement(event)
-            case ev.StageAnswered() | ev.EpochCommitted() | ev.StageAborted() | ev.StageInvalid() | ev.MemoryMissing():
-                _write_stage(event)
             case CertificateReloaded() | CertificateRefused() | CertificateEnding() | NodeRevoked():
                 _write_identity(event)
+            case _:
+                _write_stage(event)
 
 
 def _write_statement(event: ev.Contradiction | ev.SayFailed | ev.Voted | ev.Halted | ev.Resumed) -> None:
@@ -155,9 +155,7 @@ def _write_statement(event: ev.Contradiction | ev.SayFailed | ev.Voted | ev.Halt
             log.warning("change %s to %s is held off no longer: %d votes count", *_halt(event))
 
 
-def _write_stage(
-    event: ev.StageAnswered | ev.EpochCommitted | ev.StageAborted | ev.StageInvalid | ev.MemoryMissing,
-) -> None:
+def _write_stage(event: ev.Event) -> None:
     match event:
         case ev.StageAnswered():
             word = "acked, and its readers wait" if event.is_ack else "nacked"
@@ -171,8 +169,8 @@ def _write_stage(
             log.warning("%s is no document of a stage: %s", event.key, event.reason)
         case ev.MemoryMissing():
             log.error(
-                "this agent's name was a participant of %s before, and its disk knows nothing of it: it says nothing to "
-                "epoch %d; give the agent a new name, and have the old one revoked",
+                "this agent's name took part in %s before, and its disk knows nothing of it: it says nothing to epoch %d; "
+                "give the agent a new name, and have the old one revoked",
                 event.prefix,
                 event.number,
             )
