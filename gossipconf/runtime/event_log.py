@@ -123,15 +123,13 @@ class EventLog:
             case ev.DuplicateNode():
                 if self._duplicates.is_due(event.address, now_s):
                     log.error("another agent at %s runs under this agent's name", event.address or "an unknown address")
-            case ev.Contradiction() | ev.SayFailed() | ev.Voted() | ev.Halted() | ev.Resumed():
-                _write_statement(event)
             case CertificateReloaded() | CertificateRefused() | CertificateEnding() | NodeRevoked():
                 _write_identity(event)
             case _:
-                _write_stage(event)
+                _write_statement(event)
 
 
-def _write_statement(event: ev.Contradiction | ev.SayFailed | ev.Voted | ev.Halted | ev.Resumed) -> None:
+def _write_statement(event: ev.Event) -> None:
     match event:
         case ev.Contradiction():
             log.warning(
@@ -153,6 +151,8 @@ def _write_statement(event: ev.Contradiction | ev.SayFailed | ev.Voted | ev.Halt
             log.warning("HALTED: change %s to %s, by %d votes", *_halt(event))
         case ev.Resumed():
             log.warning("change %s to %s is held off no longer: %d votes count", *_halt(event))
+        case _:
+            _write_stage(event)
 
 
 def _write_stage(event: ev.Event) -> None:
@@ -169,8 +169,8 @@ def _write_stage(event: ev.Event) -> None:
             log.warning("%s is no document of a stage: %s", event.key, event.reason)
         case ev.MemoryMissing():
             log.error(
-                "this agent's name took part in %s before, and its disk knows nothing of it: it says nothing to epoch %d; "
-                "give the agent a new name, and have the old one revoked",
+                "this agent's name took part in %s before, and its disk knows nothing of it: it says nothing to epoch "
+                "%d; give the agent a new name, and have the old one revoked",
                 event.prefix,
                 event.number,
             )
