@@ -39,6 +39,7 @@ from . import (
     proposals,
     put,
     read,
+    report,
     revoke,
     rollback,
     schema,
@@ -79,6 +80,7 @@ app.command()(variant.promote)
 app.command()(variant.abort)
 app.command()(export.export)
 app.command("import")(importing.import_file)
+app.command()(report.report_unhealthy)
 app.command()(rollback.rollback)
 app.add_typer(seal.app, name="seal")
 app.add_typer(schema.app, name="schema")

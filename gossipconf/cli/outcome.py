@@ -5,15 +5,18 @@ Knows the verdicts of `store.resolution` and how people say them; decides nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ..model.entry import Entry, MatchKind, MatchTerm
 from ..model.version import Version
 from ..store.resolution import Candidate, Reader, Resolution, Verdict, moments
-from .output import age, count, duration, moment
+from .output import age, count, duration, escaped, moment
+from .replies import Votes
 from .session import Item
 
+NAMED_MAX: Final = 5
+"""Nodes named of those that have voted; --json has them all."""
 ABSENT: Final = frozenset({Verdict.DELETED, Verdict.SIBLING})
 """Verdicts of what says nothing of why there is no value, if anything else does."""
 
@@ -40,6 +43,10 @@ def match_in_words(terms: Iterable[MatchTerm]) -> str:
 
 def _term_in_words(term: MatchTerm) -> str:
     if isinstance(term.operand, int):
+        if term.kind is MatchKind.HALT:
+            return f"limit {count(term.operand, 'vote')}"
+        if term.kind is MatchKind.PACE:
+            return f"growing over {duration(term.operand)}"
         return f"{percent_in_words(term.operand)} by salt {term.label}"
     if term.kind is MatchKind.EQUAL and any(sign in term.operand[0] for sign in "*?[,"):
         return f"{term.label}={term.operand[0]!r}, to the letter"
@@ -71,6 +78,14 @@ def reach_in_words(entry: Entry, activation_ms: int | None = None) -> str:
     return "; ".join(said)
 
 
+def votes_in_words(votes: Votes) -> str:
+    """`halted by 3 of 3 votes: web-1, web-2, web-3`."""
+    named = ", ".join(map(escaped, votes.nodes[:NAMED_MAX]))
+    more = len(votes.nodes) - NAMED_MAX
+    said = f"{len(votes.nodes)} of {count(votes.limit, 'vote')}: {named}{f' and {more} more' if more > 0 else ''}"
+    return f"halted by {said}" if votes.halted else f"called unhealthy by {said}"
+
+
 def outcome_in_words(candidate: Candidate, now_ms: int) -> str:
     """What became of a version at the asked agent, and until when."""
     header, entry, verdict = candidate.version.header, candidate.version.entry, candidate.verdict
@@ -100,7 +115,7 @@ def why_missing(item: Item, resolution: Resolution, now_ms: int) -> str:
         case Verdict.EXPIRED | Verdict.WAITING:
             return f"{key!r} has no value now: {outcome_in_words(nearest, now_ms)}; {more}"
         case Verdict.HALTED:
-            return f"{key!r} has no value now: its change is halted; {more}"
+            return f"{key!r} has no value now: its change is held off by votes; {more}"
         case Verdict.NO_MATCH:
             number = count(
                 len({version.entry.variant for version in item.versions if version.entry.variant}), "variant"
@@ -123,6 +138,13 @@ def duration_ahead(time_ms: int, now_ms: int) -> str:
 # -- JSON -----------------------------------------------------------------------------------------
 
 
-def json_outcome(candidate: Candidate) -> dict[str, Any]:
-    """What became of a version at the asked agent, as one word."""
-    return {"outcome": candidate.verdict.name.lower()}
+def json_outcome(candidate: Candidate, votes: Mapping[bytes, Votes] | None = None) -> dict[str, Any]:
+    """What became of a version at the asked agent, as one word; and who has called its change unhealthy, if anybody."""
+    found = (votes or {}).get(candidate.version.change_id)
+    outcome: dict[str, Any] = {"outcome": candidate.verdict.name.lower()}
+    return outcome if found is None else outcome | {"votes": json_votes(found)}
+
+
+def json_votes(votes: Votes) -> dict[str, Any]:
+    """How votes on a change stand."""
+    return {"nodes": list(votes.nodes), "limit": votes.limit, "halted": votes.halted}

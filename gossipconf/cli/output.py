@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..model.entry import Entry, MatchTerm, Operation, Slot, ValueType
+from ..model.entry import Entry, MatchKind, MatchTerm, Operation, Slot, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
 from ..trust.sealed import Envelope
@@ -364,6 +364,10 @@ def json_reach(entry: Entry) -> dict[str, Any]:
 
 
 def _json_term(term: MatchTerm) -> dict[str, Any]:
+    if isinstance(term.operand, int) and term.kind is MatchKind.HALT:
+        return {"kind": "halt", "votes": term.operand}
+    if isinstance(term.operand, int) and term.kind is MatchKind.PACE:
+        return {"kind": "pace", "over_ms": term.operand}
     if isinstance(term.operand, int):
         return {"kind": "percent", "salt": term.label, "percent": term.operand / 100}
     return {"kind": term.kind.name.lower(), "label": term.label, "values": list(term.operand)}

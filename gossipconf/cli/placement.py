@@ -48,7 +48,7 @@ def tell_others(session: Session, item: Item, wanted: Entry, now_ms: int) -> Non
         return
     warn_of_waiting(item, now_ms)
     others = [version for version in item.versions if version.entry.variant and not is_activation(version)]
-    read = resolve(others, session.reader, now_ms).version
+    read = resolve(others, session.reader, now_ms, item.halted).version
     if read is not None:
         name, expires_ms = read.entry.variant, read.entry.expires_ms
         until = f" until it expires {duration_ahead(expires_ms, now_ms)}" if expires_ms is not None else ""

@@ -22,7 +22,9 @@ from .passphrase import PassphraseFileOption
 from .placement import is_same, print_put, replaced_by, tell_others
 from .reach import (
     ForOption,
+    HaltAfterOption,
     MatchOption,
+    OverOption,
     PercentOption,
     RankOption,
     SaltOption,
@@ -65,6 +67,8 @@ def put(
     match: MatchOption = None,
     percent: PercentOption = None,
     salt: SaltOption = None,
+    over: OverOption = None,
+    halt_after: HaltAfterOption = None,
     rank: RankOption = None,
     ttl: TtlOption = None,
     until: UntilOption = None,
@@ -87,7 +91,9 @@ def put(
 
     With --variant it is for the agents that match, and the others go on reading
     what they read; `promote` makes it everybody's, `abort` takes it back. A variant
-    that is there already keeps its conditions where none are given anew. A value
+    that is there already keeps its conditions where none are given anew. With
+    --halt-after agents vote it down together, and --over lets them join one by one,
+    so that it is halted before many have it (see `report-unhealthy`). A value
     with --ttl or --until expires, and agents fall back to what is left; --for is an
     override that does so. With --activate-at agents change over by their own clocks.
 
@@ -99,6 +105,7 @@ def put(
       gossipconf put shop/limit 20 --wait 95% --timeout 1m
       gossipconf put shop/offset -- -5
       gossipconf put shop/limit 50 --variant canary --match zone=eu-* --percent 5
+      gossipconf put shop/limit 50 --variant canary --percent 5 --over 30m --halt-after 3
       gossipconf put shop/limit 10 --for 2h --comment "OPS-18: queue is full"
       gossipconf put shop/limit 30 --activate-at "2026-12-01 06:00"
       printf %s "$TEMPLATE" | gossipconf put shop/mail/template -
@@ -117,6 +124,8 @@ def put(
         until=until,
         override=override,
         activate_at=activate_at,
+        halt_after=halt_after,
+        over=over,
     )
     delivery = Delivery(
         dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or (), activation_ms=reach.activation_ms

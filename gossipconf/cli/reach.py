@@ -17,12 +17,12 @@ from ..model import entry as entries
 from ..model.entry import BASIS_POINTS, Entry, MatchKind, MatchTerm, ValueType
 from ..model.errors import InvalidInput
 from ..model.key import check_variant
-from ..model.limits import RANK_MAX
+from ..model.limits import HALT_VOTES_MAX, PACE_MS_MAX, RANK_MAX
 from ..model.version import Version
 from ..store.resolution import NODE_LABEL
 from . import activation
 from .deadline import deadline_ms
-from .lifetime import milliseconds
+from .lifetime import UNITS_MS, milliseconds
 from .session import Item, now_ms
 
 OVERRIDE: Final = "override"
@@ -62,6 +62,25 @@ SaltOption = Annotated[
         "one key are those of all.",
     ),
 ]
+HaltAfterOption = Annotated[
+    int | None,
+    typer.Option(
+        "--halt-after",
+        metavar="VOTES",
+        min=1,
+        max=HALT_VOTES_MAX,
+        help="Hold the variant off everywhere once so many agents have called it unhealthy (report-unhealthy).",
+    ),
+]
+OverOption = Annotated[
+    str | None,
+    typer.Option(
+        "--over",
+        metavar="TIME",
+        help="Let the percentage grow evenly from nothing over this time: 30m, 12h. To be given each time: without it "
+        "the share is there at once.",
+    ),
+]
 RankOption = Annotated[
     int | None,
     typer.Option(
@@ -88,6 +107,8 @@ ForOption = Annotated[
     ),
 ]
 
+DAY_MS: Final = UNITS_MS["d"]
+_OF_LABELS: Final = frozenset({MatchKind.EQUAL, MatchKind.GLOB, MatchKind.ONE_OF})
 _PERCENT: Final = re.compile(r"(\d{1,3})(?:\.(\d{1,2}))?%?", re.ASCII)
 _PATTERN: Final = re.compile(r"[*?\[]")
 
@@ -98,6 +119,8 @@ class Reach:
 
     labels:  conditions but for the percentage; None if none is given
     share:   basis points, or None
+    limit:   of votes that hold it off; None: as it is
+    over_ms: in which the share grows; None: it is there at once
     """
 
     variant: str = ""
@@ -105,6 +128,8 @@ class Reach:
     share: int | None = None
     salt: str | None = None
     rank: int | None = None
+    limit: int | None = None
+    over_ms: int | None = None
     expires_ms: int | None = None
     activation_ms: int | None = None
 
@@ -130,7 +155,7 @@ class Reach:
         match = self._match(before)
         if self.variant == OVERRIDE:
             return match, OVERRIDE_RANK
-        if not match:
+        if not any(term.kind in _OF_LABELS or term.kind is MatchKind.PERCENT for term in match):
             raise InvalidInput(
                 f"{item.key!r} has no variant {self.variant!r} yet, and it is not said for whom it is: add --match "
                 "LABEL=VALUE or --percent N (--percent 100 for everybody)"
@@ -143,7 +168,10 @@ class Reach:
         terms = () if before is None else before.entry.match
         labels = self.labels
         if labels is None:
-            labels = tuple(term for term in terms if term.kind is not MatchKind.PERCENT)
+            labels = tuple(term for term in terms if term.kind in _OF_LABELS)
+        limits = [term for term in terms if term.kind is MatchKind.HALT]
+        if self.limit is not None:
+            limits = [MatchTerm(MatchKind.HALT, "", self.limit)]
         shares = [term for term in terms if term.kind is MatchKind.PERCENT]
         if self.share is not None:
             salt = self.salt if self.salt is not None else shares[0].label if shares else self.variant
@@ -152,7 +180,10 @@ class Reach:
             shares = [MatchTerm(MatchKind.PERCENT, self.salt, shares[0].operand)]
         elif self.salt is not None:
             raise InvalidInput("--salt says which agents make up a percentage; add --percent N")
-        return (*labels, *shares)
+        if self.over_ms is not None and not shares:
+            raise InvalidInput("--over says in what time a percentage grows; add --percent N")
+        paces = [] if self.over_ms is None else [MatchTerm(MatchKind.PACE, "", self.over_ms)]
+        return (*labels, *shares, *limits, *paces)
 
 
 def reach_of(
@@ -166,6 +197,8 @@ def reach_of(
     until: str | None = None,
     override: str | None = None,
     activate_at: str | None = None,
+    halt_after: int | None = None,
+    over: str | None = None,
 ) -> Reach:
     """What the options mean together. Raises BadParameter or InvalidInput for what does not fit."""
     chosen = [
@@ -180,6 +213,8 @@ def reach_of(
     narrowing = match or percent is not None or salt is not None
     if narrowing and variant is None and override is None:
         raise typer.BadParameter("a value for some agents only needs a name: add --variant NAME, or --for TIME")
+    if variant is None and (halt_after is not None or over is not None):
+        raise typer.BadParameter("--halt-after and --over are a variant's; add --variant NAME")
     if rank is not None and variant is None:
         raise typer.BadParameter("--rank is a variant's; add --variant NAME")
     expires_ms = _expiry(ttl, until, override)
@@ -194,6 +229,8 @@ def reach_of(
         None if percent is None else share_of(percent),
         salt,
         rank,
+        halt_after,
+        None if over is None else _pace_ms(over),
         expires_ms,
     )
 
@@ -233,6 +270,13 @@ def share_of(text: str) -> int:
     if not 0 < share <= BASIS_POINTS:
         raise InvalidInput(f"--percent is {text!r}; write a number from 0.01 to 100, with at most two decimals")
     return share
+
+
+def _pace_ms(text: str) -> int:
+    pace_ms = milliseconds(text, "--over")
+    if pace_ms > PACE_MS_MAX:
+        raise InvalidInput(f"--over is {text!r}; a share grows within {PACE_MS_MAX // DAY_MS} days at most")
+    return pace_ms
 
 
 def usual_rank(match: Sequence[MatchTerm]) -> int:

@@ -232,9 +232,9 @@ def _show_versions(session: Session, item: Item, *, as_json: bool) -> None:
     if not item.versions:
         raise NotFound(why_missing(item, read, now_ms()))
     if as_json:
-        print_json([json_version(session, one.version) | json_outcome(one) for one in read.candidates])
+        print_json([json_version(session, one.version) | json_outcome(one, item.votes) for one in read.candidates])
     else:
-        print_versions(session, read.candidates)
+        print_versions(session, read.candidates, item.votes)
 
 
 def _print_versions(session: Session, item: Item) -> None:
@@ -306,7 +306,8 @@ def _show_variants(session: Session, items: Sequence[Item], *, as_json: bool) ->
         if candidate.verdict not in ABSENT
     ]
     if as_json:
-        print_json([json_version(session, one.version) | json_outcome(one) for one in found])
+        votes = {change_id: one for item in items for change_id, one in item.votes.items()}
+        print_json([json_version(session, one.version) | json_outcome(one, votes) for one in found])
         return
     if not found:
         note("no variants")
@@ -359,4 +360,4 @@ def _json_item(session: Session, item: Item) -> dict[str, Any]:
     shown = candidate.version
     siblings = [version for version in item.versions if version.slot == shown.slot and version.id != shown.id]
     conflict = [json_version(session, version) for version in siblings]
-    return json_version(session, shown) | json_outcome(candidate) | {"conflict": conflict}
+    return json_version(session, shown) | json_outcome(candidate, item.votes) | {"conflict": conflict}

@@ -93,6 +93,20 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Votes:
+    """Who has called a change unhealthy, and how many such votes hold it off; by the asked agent's word.
+
+    keys:  of which something of the change lives there, if that was asked for
+    """
+
+    change_id: bytes
+    nodes: tuple[str, ...]
+    limit: int
+    halted: bool
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Every agent that the asked one knows, itself first, then by name. `crowded`: there are more than it lists.
 
@@ -104,6 +118,7 @@ class Status:
     certificate: Certificate | None = None
     unconfirmed: Unconfirmed | None = None
     view: View = View("never")
+    votes: Sequence[Votes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +179,18 @@ def read_status(reply: dict[str, Any]) -> Status:
         certificate=_certificate(reply),
         unconfirmed=_unconfirmed(reply.get("unconfirmed")),
         view=_view(field_of(reply, "view", dict)),
+        votes=[read_votes(raw) for raw in field_of(reply, "votes", list)],
+    )
+
+
+def read_votes(raw: Any) -> Votes:
+    """How votes on a change stand. Raises ControlError."""
+    return Votes(
+        field_of(raw, "change", bytes),
+        _names(raw, "nodes"),
+        field_of(raw, "limit", int),
+        field_of(raw, "halted", bool),
+        _names(raw, "keys") if "keys" in raw else (),
     )
 
 

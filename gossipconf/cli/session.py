@@ -13,9 +13,9 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ..model.change import INCARNATION_BYTES, Change
@@ -41,7 +41,7 @@ from ..trust.signing import Reservation, compose
 from ..trust.snapshot import Statement, sign_snapshot
 from .client import Client
 from .expectation import check_shown, check_versions
-from .replies import Branch, Status, Tally, field_of, read_reader, read_status, read_tally
+from .replies import Branch, Status, Tally, Votes, field_of, read_reader, read_status, read_tally, read_votes
 from .target import Target
 
 PAGE_KEYS: Final = 1_000
@@ -53,10 +53,19 @@ PUBLISH_ATTEMPTS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One key and its live versions: the default variant's first, within a variant the winner first."""
+    """One key and its live versions: the default variant's first, within a variant the winner first.
+
+    votes:  by change id, where nodes have called a change unhealthy
+    """
 
     key: str
     versions: tuple[Version, ...]
+    votes: Mapping[bytes, Votes] = field(default_factory=dict)
+
+    @property
+    def halted(self) -> frozenset[bytes]:
+        """The ids of the changes that votes hold off."""
+        return frozenset(change_id for change_id, votes in self.votes.items() if votes.halted)
 
     @property
     def default(self) -> Version | None:
@@ -138,7 +147,7 @@ class Session:
 
     def read(self, item: Item) -> Resolution:
         """What the asked agent reads of `item` now, and why: by its labels, and by this machine's clock."""
-        return resolve(item.versions, self.reader, now_ms())
+        return resolve(item.versions, self.reader, now_ms(), item.halted)
 
     def items(self, prefix: str) -> Iterator[Item]:
         """The keys that `prefix` covers by code point, tombstones included, fetched page by page. Raises Rejected."""
@@ -248,6 +257,10 @@ class Session:
     def status(self) -> Status:
         """Who is there, and with which state, as far as the asked agent knows."""
         return read_status(self._client.request("status"))
+
+    def report_unhealthy(self, key: str | None, change: str | None, reason: str) -> Votes:
+        """Have the agent call what it reads of `key`, or of the change that `change` begins, unhealthy: its vote."""
+        return read_votes(self._client.request("unhealthy", key=key, change=change, reason=reason))
 
     def sign_beacon(self, signer: Signer, lasts_ms: int) -> Statement:
         """State the agent's present root under the newest policy, and let the agent spread that.
@@ -456,7 +469,12 @@ class Session:
         stray = next((version.entry.key for version in versions if version.entry.key != key), None)
         if stray is not None:
             raise ControlError(f"the agent answers with {stray!r} where {key!r} was meant; is it another version?")
-        return Item(key, tuple(in_order(versions)))
+        votes = {
+            version.change_id: replace(read_votes(raw["votes"]), change_id=version.change_id)
+            for version, raw in zip(versions, raws, strict=True)
+            if "votes" in raw
+        }
+        return Item(key, tuple(in_order(versions)), votes)
 
     def _version(self, raw: Any, *, is_past: bool = False) -> Version:
         change = self.part(field_of(raw, "change", bytes), is_past=is_past)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..trust.keys import fingerprint
 from . import spread
+from .outcome import json_votes, votes_in_words
 from .output import count, duration, escaped, json_time, moment, print_json, print_table, say, short, stdout, table
 from .replies import Certificate, Member, Status, View
 from .session import Session, open_session
@@ -77,6 +78,8 @@ def status(
     checkpoint and is unconfirmed as yet, and how old its view may be by the beacons
     that it has heard (see `gossipconf beacon run`). A line begins with POLICY FORK
     while the roots have signed two policies of one version ("policy_forks" in JSON).
+    And one tells of each change that nodes have called unhealthy, and whether their
+    votes hold it off ("votes" in JSON).
 
     \b
     Examples:
@@ -169,6 +172,17 @@ def cautions(node: str, status: Status) -> list[str]:
     return said
 
 
+def votes_in_lines(status: Status) -> list[Text]:
+    """What nodes have called unhealthy, and what is held off by that."""
+    return [
+        Text(
+            f"change {short(one.change_id)} to {_named(one.keys)}: {votes_in_words(one)}",
+            style="bold yellow" if one.halted else "yellow",
+        )
+        for one in status.votes
+    ]
+
+
 def forks_in_words(session: Session) -> list[Text]:
     """The policy forks that are open, each in a sentence with what ends it."""
     chain = session.chain
@@ -218,10 +232,10 @@ def _print(session: Session, status: Status) -> None:
     say(summary(session.node, status))
     if status.certificate is not None:
         say(certificate_line(session.node, status.certificate))
-    for fork in forks_in_words(session):
-        say(fork)
-    for line in cautions(session.node, status):
+    for line in (*forks_in_words(session), *votes_in_lines(status)):
         say(line)
+    for caution in cautions(session.node, status):
+        say(caution)
     say()
     print_table(COLUMNS, _rows(status.members))
 
@@ -233,7 +247,7 @@ def _watch_live(session: Session, rounds: Iterator[int]) -> None:
             head = [Text(summary(session.node, seen))]
             if seen.certificate is not None:
                 head.append(certificate_line(session.node, seen.certificate))
-            head.extend(forks_in_words(session))
+            head.extend((*forks_in_words(session), *votes_in_lines(seen)))
             head.extend(map(Text, cautions(session.node, seen)))
             group = Group(*head, Text(), table(COLUMNS, _rows(seen.members), live.console.width))
             live.update(group, refresh=True)
@@ -306,6 +320,7 @@ def _document(session: Session, status: Status) -> dict[str, Any]:
             {"policy": version, "changes": [one.hex() for one in session.chain.branches(version)]}
             for version in session.chain.disputed
         ],
+        "votes": [{"change": one.change_id.hex(), "keys": list(one.keys), **json_votes(one)} for one in status.votes],
         "members": [
             {
                 "node": member.node,

@@ -5,29 +5,33 @@ Knows how they look; which of them is read, `store.resolution` has decided.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.text import Text
 
 from ..model.version import Version
 from ..store.resolution import Candidate, Verdict
-from .outcome import outcome_in_words, whom_in_words
+from .outcome import outcome_in_words, votes_in_words, whom_in_words
 from .output import age, count, escaped, moment, say, short, version_in_line
+from .replies import Votes
 from .session import Session, now_ms
 
 LABEL_CHARACTERS: Final = 9
 INDENT: Final = "  "
 
 
-def print_versions(session: Session, candidates: Sequence[Candidate]) -> None:
-    """One paragraph each, in the order of `candidates`."""
+def print_versions(session: Session, candidates: Sequence[Candidate], votes: Mapping[bytes, Votes]) -> None:
+    """One paragraph each, in the order of `candidates`; `votes` by change id."""
     for position, candidate in enumerate(candidates):
         if position:
             say()
         say(_heading(candidate))
         for label, text in _particulars(session, candidate.version, candidates):
             say(Text.assemble(INDENT, (label.ljust(LABEL_CHARACTERS), "dim"), text))
+        if candidate.version.change_id in votes:
+            said = votes_in_words(votes[candidate.version.change_id])
+            say(Text.assemble(INDENT, ("votes".ljust(LABEL_CHARACTERS), "dim"), said))
 
 
 def _heading(candidate: Candidate) -> Text:

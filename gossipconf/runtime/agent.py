@@ -25,6 +25,7 @@ from ..model.errors import (
     GossipconfError,
     InvalidInput,
     NotRecipient,
+    Rejected,
 )
 from ..model.version import Version
 from ..protocol import events as ev
@@ -40,8 +41,10 @@ from ..trust.membership import Membership
 from ..trust.sealed import Place, unwrap
 from ..trust.signing import Reservation
 from ..trust.snapshot import Snapshot
+from ..trust.statement import Kind
 from .address import format_address
 from .boot import JOURNAL_FILE, boot, make_directory, make_node
+from .complaint import Complained, Standing, complain
 from .control import ControlServer
 from .credentials import Credentials
 from .discovery import Discovery, LookUp, check_extra
@@ -50,6 +53,7 @@ from .event_log import EventLog
 from .inspector import Inspector
 from .issuing import Issuing
 from .link import Link
+from .outcome import Outcome
 from .own_identity import IdentityEvent, NodeRevoked, OwnIdentity
 from .pki import PeerIdentity
 from .reads import ReadView
@@ -106,6 +110,7 @@ class Agent:
         self._links: dict[int, Link] = {}
         self._waiting: dict[int, Callable[[GossipconfError | None], None]] = {}
         self._asking: dict[int, Callable[[ev.AckProgress], None]] = {}
+        self._saying: dict[tuple[Kind, bytes], list[Callable[[GossipconfError | None], None]]] = {}
         self._tokens = itertools.count(1)
         self._event_log = EventLog()
         self._stop = trio.Event()
@@ -188,18 +193,33 @@ class Agent:
         if self._stop.is_set():
             raise ControlError(STOPPING)
         token = next(self._tokens)
-        done = trio.Event()
-        outcome: list[GossipconfError | None] = []
-
-        def finish(error: GossipconfError | None) -> None:
-            outcome.append(error)
-            done.set()
-
-        self._waiting[token] = finish
+        outcome = Outcome()
+        self._waiting[token] = outcome.finish
         self._input(lambda: self.node.publish(self.now(), token, change))
-        await done.wait()
-        if outcome[0] is not None:
-            raise outcome[0]
+        await outcome.wait()
+
+    async def say(self, kind: Kind, subject: bytes) -> None:
+        """Say something of a change, signed with this node's certificate; returns once it is on disk, at once if it is.
+
+        Raises what `Statements.say` raises, Rejected if it is not said in the end, ControlError once the agent stops.
+        """
+        if self._stop.is_set():
+            raise ControlError(STOPPING)
+        outcome = Outcome()
+        waiting = self._saying.setdefault((kind, subject), [])
+        waiting.append(outcome.finish)
+        try:
+            self._input(lambda: self.node.say(self.now(), kind, subject))
+            await outcome.wait()
+        finally:
+            waiting.remove(outcome.finish)
+            if not waiting and self._saying.get((kind, subject)) is waiting:
+                del self._saying[kind, subject]
+
+    async def report_unhealthy(self, key: str | None, change: str | None = None, reason: str = "") -> Standing:
+        """Call what this agent reads of ``key``, or the change whose id begins with ``change``, unhealthy: one vote,
+        for good. See `complaint.complain`."""
+        return await complain(self, key, change, reason)
 
     def ask(self, subject: Subject, lease_s: float, told: Callable[[ev.AckProgress], None]) -> int:
         """Ask who has applied ``subject``: ``told`` is called with each tally, until `cancel` or ``lease_s`` is over.
@@ -249,7 +269,7 @@ class Agent:
         assert self._nursery is not None
         self._nursery.start_soon(task, *arguments)
 
-    def tell(self, event: ev.Event | IdentityEvent) -> None:
+    def tell(self, event: ev.Event | IdentityEvent | Complained) -> None:
         """Tell people, in the log."""
         self._event_log.write(event, trio.current_time())
 
@@ -315,7 +335,7 @@ class Agent:
                     await self._run_tasks(checkpoint, task_status)
             finally:
                 self._stop.set()
-                for finish in self._waiting.values():
+                for finish in (*self._waiting.values(), *itertools.chain(*self._saying.values())):
                     finish(ControlError(STOPPING))
                 with trio.CancelScope(shield=True):
                     await transport.aclose()  # at once: it has ended, or was never run and only listens
@@ -511,6 +531,11 @@ class Agent:
                 self._waiting.pop(event.token)(event.error)
             case ev.CertificateOffered():
                 self._renewer.take(event.node_id, event.certificate)
+            case ev.Said():
+                self._finish_saying(event, None)
+            case ev.SayFailed():
+                self._finish_saying(event, Rejected(f"it is not said: {event.reason}"))
+                self.tell(event)
             case ev.AckProgress():
                 if event.question in self._asking:
                     self._asking[event.question](event)
@@ -520,6 +545,10 @@ class Agent:
                     self._take_membership()
                 elif isinstance(event, ev.Halted | ev.Resumed):
                     self.reads.held_off(event.keys)
+
+    def _finish_saying(self, event: ev.Said | ev.SayFailed, error: GossipconfError | None) -> None:
+        for finish in self._saying.pop((event.kind, event.subject), ()):
+            finish(error)
 
 
 def _refused(remote: str, reason: str) -> None:

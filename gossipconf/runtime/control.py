@@ -24,9 +24,11 @@ from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..protocol.confirmation import PEERS_WANTED
+from ..protocol.halts import limit_of as limit_of_votes
 from ..protocol.subject import Subject
 from ..trust.snapshot import Snapshot
 from . import logbook
+from .complaint import Standing, standing, standings
 from .control_request import hex_of, limit_of, receive, skip_of, slots_of, text_of, wait_s_of
 from .control_socket import framed, listen
 from .latest_tally import LatestTally
@@ -42,6 +44,8 @@ ANSWER_S: Final = 10.0
 """A question stands so much longer than its asker waits, so that it is the waiting that ends."""
 IDS_KEYS_MAX: Final = 5_000
 """Keys in a reply that has only ids: a few milliseconds, and half a megabyte."""
+VOTED_KEYS_MAX: Final = 100
+"""Keys named of a change that somebody calls unhealthy: enough to know it by."""
 HISTORY_ROWS: Final = 100
 """Rows of history read at a time: at most as many MiB held for one asker."""
 
@@ -73,6 +77,7 @@ class ControlServer:
             "publish": self._publish,
             "unwrap": self._unwrap,
             "beacon": self._beacon,
+            "unhealthy": self._unhealthy,
         }
         self._streams: dict[str, Streamer] = {"watch": self._watch, "acks": self._acks, "contents": self._contents}
 
@@ -302,7 +307,13 @@ class ControlServer:
             "certificate": self._certificate(),
             "unconfirmed": self._unconfirmed(),
             "view": self._view(),
+            "votes": [{**_told(one), "keys": list(self._keys(one.change_id))} for one in standings(self._agent)],
         }
+
+    def _keys(self, change_id: bytes) -> Iterator[str]:
+        """The keys of which something of a change lives; the first VOTED_KEYS_MAX."""
+        part = self._agent.node.replica.live.part(change_id)
+        return iter(()) if part is None else islice((entry.key for _, entry in part.entries), VOTED_KEYS_MAX)
 
     def _certificate(self) -> dict[str, Any]:
         """How long the agent's certificate holds, and the one above it that ends first."""
@@ -436,7 +447,7 @@ class ControlServer:
             versions = self._agent.reads.versions(key)
             found = [self._single(version, trees) for version in versions]
             signed = [
-                {"change": data, "index": version.index}
+                {"change": data, "index": version.index, **self._votes(version)}
                 for version, data in zip(versions, found, strict=True)
                 if data is not None
             ]
@@ -448,6 +459,11 @@ class ControlServer:
             f"{key!r} has been replaced by a change that the disk does not take, and the signature of what readers "
             "still see is lost; make room on the agent's disk, or ask another agent"
         )
+
+    def _votes(self, version: Version) -> dict[str, Any]:
+        """How votes on a version's change stand, if there are any."""
+        found = standing(self._agent, version.change_id) if limit_of_votes(version.entry) is not None else None
+        return {} if found is None or not found.votes else {"votes": _told(found)}
 
     def _single(self, version: Version, trees: dict[bytes, SparseTree]) -> bytes | None:
         """The encoded change of just ``version``, from among the live, or from what a slow disk has yet to take."""
@@ -501,6 +517,21 @@ class ControlServer:
             raise InvalidInput("the request needs 'snapshot', the bytes of a signed snapshot")
         self._agent.submit_beacon(Snapshot.decode(data))
         return {}
+
+    async def _unhealthy(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Call what is read of ``key``, or of the change that ``change`` begins, unhealthy: this agent's vote."""
+        key = None if request.get("key") is None else check_key(text_of(request, "key"))
+        change = None if key is not None else hex_of(request, "change")
+        return _told(await self._agent.report_unhealthy(key, change, text_of(request, "reason")))
+
+
+def _told(found: Standing) -> dict[str, Any]:
+    return {
+        "change": found.change_id,
+        "nodes": list(found.votes),
+        "limit": found.limit,
+        "halted": found.is_halted,
+    }
 
 
 def _ms(duration_s: float | None) -> int | None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ..protocol import events as ev
+from .complaint import Complained
 from .own_identity import CertificateEnding, CertificateRefused, CertificateReloaded, IdentityEvent, NodeRevoked
 
 DUPLICATE_EVERY_S: Final = 60.0
@@ -46,7 +47,7 @@ class EventLog:
         self._beacons = _Rarely(BEACON_EVERY_S)
         self._rejected = _Rarely(REJECTED_EVERY_S)
 
-    def write(self, event: ev.Event | IdentityEvent, now_s: float) -> None:
+    def write(self, event: ev.Event | IdentityEvent | Complained, now_s: float) -> None:
         """One line for ``event``, or none; ``now_s`` is monotonic."""
         match event:
             case ev.PeerUp():
@@ -129,8 +130,15 @@ class EventLog:
                 _write_statement(event)
 
 
-def _write_statement(event: ev.Event) -> None:
+def _write_statement(event: ev.Event | Complained) -> None:
     match event:
+        case Complained():
+            log.warning(
+                "an application here calls change %s to %s unhealthy: %s",
+                event.change_id.hex()[:8],
+                event.key,
+                event.reason or "no reason given",
+            )
         case ev.Contradiction():
             log.warning(
                 "node %s has signed both ack and nack about %s: its key is in use twice, or it is hostile",

@@ -264,3 +264,43 @@ def test_the_name_says_the_moment():
 def test_a_plain_value_reaches_everybody_for_ever():
     assert reach_of() == Reach()
     assert entry_of() == put("k", b"1")
+
+
+# -- limits and paces -----------------------------------------------------------------------------
+
+LIMIT = MatchTerm(MatchKind.HALT, "", 3)
+FIVE = MatchTerm(MatchKind.PERCENT, "v", 500)
+
+
+def test_a_canary_has_a_limit_of_votes_and_grows():
+    made = entry_of(variant="v", percent="5", halt_after=3, over="30m")
+    assert made.match == (FIVE, LIMIT, MatchTerm(MatchKind.PACE, "", 1_800_000))
+    assert made.rank == CANARY_RANK
+
+
+def test_a_limit_stays_and_a_pace_is_given_each_time():
+    before = item((entry_of(variant="v", percent="5", halt_after=3, over="30m"), None))
+    assert entry_of(before, variant="v").match == (FIVE, LIMIT)
+    assert entry_of(before, variant="v", match=["zone=eu-*"]).match == (EU, FIVE, LIMIT)
+    assert entry_of(before, variant="v", halt_after=9).match == (FIVE, MatchTerm(MatchKind.HALT, "", 9))
+    assert entry_of(before, variant="v", over="1h").match[-1] == MatchTerm(MatchKind.PACE, "", HOUR_MS)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"variant": "v", "halt_after": 3}, "not said for whom"),
+        ({"variant": "v", "match": ["a=b"], "over": "1h"}, "add --percent"),
+        ({"variant": "v", "percent": "5", "over": "400d"}, "366 days at most"),
+        ({"variant": "v", "percent": "5", "over": "soon"}, "--over is 'soon'"),
+    ],
+)
+def test_what_they_need(options, said):
+    with pytest.raises(InvalidInput, match=said):
+        entry_of(**options)
+
+
+@pytest.mark.parametrize("options", [{"halt_after": 3}, {"over": "1h"}, {"halt_after": 3, "override": "1h"}])
+def test_they_are_a_variant_s(options):
+    with pytest.raises(typer.BadParameter, match="are a variant's"):
+        entry_of(**options)

@@ -219,7 +219,12 @@ def prepare(
 
 async def publish(agent: WatchedAgent, key: str, value: bytes) -> Change:
     """Put one value; returns once it is acknowledged."""
-    change = prepare(agent, put(key, value))
+    return await publish_entries(agent, put(key, value))
+
+
+async def publish_entries(agent: WatchedAgent, *entries: Entry) -> Change:
+    """Publish one change; returns once it is acknowledged."""
+    change = prepare(agent, *entries)
     with trio.fail_after(HANG_S):
         await agent.publish(change)
     return change
