@@ -114,6 +114,8 @@ def why_missing(item: Item, resolution: Resolution, now_ms: int) -> str:
     match nearest.verdict:
         case Verdict.EXPIRED | Verdict.WAITING:
             return f"{key!r} has no value now: {outcome_in_words(nearest, now_ms)}; {more}"
+        case Verdict.UNFIT:
+            return f"{key!r} has no value now: the only one fails a schema, and no good one came before; {more}"
         case Verdict.HALTED:
             return f"{key!r} has no value now: its change is held off by votes; {more}"
         case Verdict.NO_MATCH:

@@ -64,6 +64,9 @@ def get(
     On a terminal a line end is added where the value has none. In a conflict the
     winner is printed, and a note on stderr says so.
 
+    Where the newest value fails a schema, the last good one is printed, and a note
+    says so.
+
     A sealed value is opened if it is sealed to the agent that is asked, or to the
     key of --open-with; else the command fails and says to how many it is sealed.
     With --json it is shown as it is, and what was opened stands beside it.
@@ -79,6 +82,8 @@ def get(
     with open_session(Target.find(cluster, agent)) as session:
         item = session.get(key)
         version = session.read(item).version
+        for unfit in item.unfit.values() if not as_json else ():
+            note(f"note: a value is held back from readers: {unfit.problem}")
         if all_versions:
             _show_versions(session, item, as_json=as_json)
         elif version is None:
@@ -232,7 +237,7 @@ def _show_versions(session: Session, item: Item, *, as_json: bool) -> None:
     if not item.versions:
         raise NotFound(why_missing(item, read, now_ms()))
     if as_json:
-        print_json([json_version(session, one.version) | json_outcome(one, item.votes) for one in read.candidates])
+        print_json([_json_candidate(session, item, one) for one in read.candidates])
     else:
         print_versions(session, read.candidates, item.votes)
 
@@ -360,4 +365,20 @@ def _json_item(session: Session, item: Item) -> dict[str, Any]:
     shown = candidate.version
     siblings = [version for version in item.versions if version.slot == shown.slot and version.id != shown.id]
     conflict = [json_version(session, version) for version in siblings]
-    return json_version(session, shown) | json_outcome(candidate, item.votes) | {"conflict": conflict}
+    held_back = [json_version(session, one) | _problem(item, one) for one in item.versions if one.id in item.unfit]
+    return (
+        json_version(session, shown)
+        | json_outcome(candidate, item.votes)
+        | _problem(item, shown)
+        | {"conflict": conflict, "held_back": held_back}
+    )
+
+
+def _json_candidate(session: Session, item: Item, candidate: Candidate) -> dict[str, Any]:
+    version = candidate.version
+    return json_version(session, version) | json_outcome(candidate, item.votes) | _problem(item, version)
+
+
+def _problem(item: Item, version: Version) -> dict[str, Any]:
+    """In which words a version fails a schema at the asked agent, if it does."""
+    return {"problem": item.unfit[version.id].problem} if version.id in item.unfit else {}

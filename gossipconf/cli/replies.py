@@ -119,6 +119,10 @@ class Status:
     unconfirmed: Unconfirmed | None = None
     view: View = View("never")
     votes: Sequence[Votes] = ()
+    unfit: int = 0
+    """Values that fail a schema at the asked agent, and are held back from its readers."""
+    unfit_keys: tuple[str, ...] = ()
+    """Keys of some of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,8 @@ def read_status(reply: dict[str, Any]) -> Status:
         unconfirmed=_unconfirmed(reply.get("unconfirmed")),
         view=_view(field_of(reply, "view", dict)),
         votes=[read_votes(raw) for raw in field_of(reply, "votes", list)],
+        unfit=field_of(reply.get("unfit", {"number": 0}), "number", int),
+        unfit_keys=_names(reply.get("unfit", {"keys": []}), "keys"),
     )
 
 

@@ -61,6 +61,8 @@ class Item:
     key: str
     versions: tuple[Version, ...]
     votes: Mapping[bytes, Votes] = field(default_factory=dict)
+    unfit: Mapping[bytes, Unfit] = field(default_factory=dict)
+    """By id the versions that fail a schema at the asked agent, as it says."""
 
     @property
     def halted(self) -> frozenset[bytes]:
@@ -78,9 +80,28 @@ class Item:
         return version if version is not None and version.entry.operation is Operation.PUT else None
 
     @property
+    def last_good(self) -> Iterator[Version]:
+        """What is read in place of slots of which all versions fail a schema. None of it lives."""
+        fit = {version.slot for version in self.versions if version.id not in self.unfit}
+        good = {
+            unfit.good.slot: unfit.good
+            for version in reversed(self.versions)
+            if version.slot not in fit and (unfit := self.unfit[version.id]).good is not None
+        }
+        return iter(good.values())
+
+    @property
     def is_conflict(self) -> bool:
         """Whether a slot of this key has siblings."""
         return len({version.slot for version in self.versions}) < len(self.versions)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """What is wrong with a version, and the last one that readers had in its place, if there was one."""
+
+    problem: str
+    good: Version | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +168,8 @@ class Session:
 
     def read(self, item: Item) -> Resolution:
         """What the asked agent reads of `item` now, and why: by its labels, and by this machine's clock."""
-        return resolve(item.versions, self.reader, now_ms(), item.halted)
+        halted, unfit = item.halted, item.unfit.keys()
+        return resolve((*item.versions, *item.last_good), self.reader, now_ms(), halted, unfit)
 
     def items(self, prefix: str) -> Iterator[Item]:
         """The keys that `prefix` covers by code point, tombstones included, fetched page by page. Raises Rejected."""
@@ -469,12 +491,21 @@ class Session:
         stray = next((version.entry.key for version in versions if version.entry.key != key), None)
         if stray is not None:
             raise ControlError(f"the agent answers with {stray!r} where {key!r} was meant; is it another version?")
+        pairs = list(zip(versions, raws, strict=True))
         votes = {
             version.change_id: replace(read_votes(raw["votes"]), change_id=version.change_id)
-            for version, raw in zip(versions, raws, strict=True)
+            for version, raw in pairs
             if "votes" in raw
         }
-        return Item(key, tuple(in_order(versions)), votes)
+        unfit = {version.id: self._unfit(version, raw) for version, raw in pairs if raw.get("unfit") is not None}
+        return Item(key, tuple(in_order(versions)), votes, unfit)
+
+    def _unfit(self, version: Version, raw: dict[str, Any]) -> Unfit:
+        """What the agent says of a version; what it delivers in its place is verified, and must be of the same slot."""
+        good = None if raw.get("good") is None else self._version(raw["good"], is_past=True)
+        if good is not None and (good.slot != version.slot or good.entry.value is None):
+            raise ControlError("the agent delivers a last good value of another key; is it another version?")
+        return Unfit(field_of(raw, "unfit", str), None if good is None or self.is_void(good) else good)
 
     def _version(self, raw: Any, *, is_past: bool = False) -> Version:
         change = self.part(field_of(raw, "change", bytes), is_past=is_past)

@@ -169,6 +169,11 @@ def cautions(node: str, status: Status) -> list[str]:
             f"{len(unconfirmed.equal)} of {unconfirmed.wanted} peers have held the same since{equal}"
         )
     said.append(freshness_in_words(status.view))
+    if status.unfit:
+        said.append(
+            f"{count(status.unfit, 'value')} held back for a schema, readers keep the last good: "
+            f"{_named(status.unfit_keys)}"
+        )
     return said
 
 
@@ -316,6 +321,7 @@ def _document(session: Session, status: Status) -> dict[str, Any]:
         "certificate": None if status.certificate is None else asdict(status.certificate),
         "unconfirmed": _unconfirmed(status),
         "view": _view(status.view),
+        "unfit": {"number": status.unfit, "keys": list(status.unfit_keys)},
         "policy_forks": [
             {"policy": version, "changes": [one.hex() for one in session.chain.branches(version)]}
             for version in session.chain.disputed

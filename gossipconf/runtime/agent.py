@@ -52,6 +52,8 @@ from .error_group import one_error
 from .event_log import EventLog
 from .inspector import Inspector
 from .issuing import Issuing
+from .last_good import LastGood, ValueHeldBack
+from .last_good import load as load_held_back
 from .link import Link
 from .outcome import Outcome
 from .own_identity import IdentityEvent, NodeRevoked, OwnIdentity
@@ -100,6 +102,7 @@ class Agent:
         self._node: Node | None = None
         self._reads: ReadView | None = None
         self._inspector: Inspector | None = None
+        self._last_good: LastGood | None = None
         self._transport: Transport | None = None
         self._nursery: trio.Nursery | None = None
         self._writer: JournalWriter | None = None
@@ -140,6 +143,13 @@ class Agent:
         if self._inspector is None:
             raise RuntimeError("the agent has not started")
         return self._inspector
+
+    @property
+    def last_good(self) -> LastGood:
+        """What is held back from readers because it fails a schema."""
+        if self._last_good is None:
+            raise RuntimeError("the agent has not started")
+        return self._last_good
 
     @property
     def writer(self) -> JournalWriter:
@@ -269,9 +279,12 @@ class Agent:
         assert self._nursery is not None
         self._nursery.start_soon(task, *arguments)
 
-    def tell(self, event: ev.Event | IdentityEvent | Complained) -> None:
+    def tell(self, event: ev.Event | IdentityEvent | Complained | ValueHeldBack) -> None:
         """Tell people, in the log."""
-        self._event_log.write(event, trio.current_time())
+        if isinstance(event, ValueHeldBack):
+            self._event_log.write_held_back(event, trio.current_time())
+        else:
+            self._event_log.write(event, trio.current_time())
 
     def now(self) -> Now:
         """The two clocks."""
@@ -329,7 +342,9 @@ class Agent:
                 self._take_membership()
                 self._reads = ReadView(self._node.replica.live.slots(), self.reader)
                 self._inspector = Inspector(self._reads)
-                self._writer = JournalWriter(journal, self._written)
+                held_back = await trio.to_thread.run_sync(load_held_back, journal)
+                self._last_good = LastGood(self._reads, self._inspector, self.tell, held_back)
+                self._writer = JournalWriter(journal, self._written, self._last_good.look)
                 log.info("agent %s serves cluster %r on %s", settings.node, cluster.genesis.name, address)
                 with one_error():
                     await self._run_tasks(checkpoint, task_status)
@@ -464,7 +479,10 @@ class Agent:
 
     def _written(self, persist: Persist, error: str | None) -> None:
         if error is None:
+            self.last_good.taken()
             self.reads.show(persist.reads)
+        else:
+            self.last_good.lost()
         self._input(lambda: self.node.persisted(self.now(), persist.token, error))
 
     async def _recall(self, recall: Recall) -> None:

@@ -118,4 +118,5 @@ def _halted(resolution: Resolution) -> Version | None:
 
 
 def _resolution(agent: Agent, key: str) -> Resolution:
-    return resolve(agent.reads.versions(key), agent.reader, agent.now().wall_ms, agent.node.halts.halted)
+    unfit = agent.last_good.unfit.keys()
+    return resolve(agent.reads.versions(key), agent.reader, agent.now().wall_ms, agent.node.halts.halted, unfit)

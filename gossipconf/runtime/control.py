@@ -46,6 +46,8 @@ IDS_KEYS_MAX: Final = 5_000
 """Keys in a reply that has only ids: a few milliseconds, and half a megabyte."""
 VOTED_KEYS_MAX: Final = 100
 """Keys named of a change that somebody calls unhealthy: enough to know it by."""
+UNFIT_TOLD_MAX: Final = 8
+"""Values that fail a schema which `status` names; `list` shows all."""
 HISTORY_ROWS: Final = 100
 """Rows of history read at a time: at most as many MiB held for one asker."""
 
@@ -308,6 +310,10 @@ class ControlServer:
             "unconfirmed": self._unconfirmed(),
             "view": self._view(),
             "votes": [{**_told(one), "keys": list(self._keys(one.change_id))} for one in standings(self._agent)],
+            "unfit": {
+                "number": len(self._agent.last_good.unfit),
+                "keys": sorted({one.slot[0] for one in islice(self._agent.last_good.unfit.values(), UNFIT_TOLD_MAX)}),
+            },
         }
 
     def _keys(self, change_id: bytes) -> Iterator[str]:
@@ -447,7 +453,7 @@ class ControlServer:
             versions = self._agent.reads.versions(key)
             found = [self._single(version, trees) for version in versions]
             signed = [
-                {"change": data, "index": version.index, **self._votes(version)}
+                {"change": data, "index": version.index, **self._votes(version), **self._held_back(version)}
                 for version, data in zip(versions, found, strict=True)
                 if data is not None
             ]
@@ -464,6 +470,17 @@ class ControlServer:
         """How votes on a version's change stand, if there are any."""
         found = standing(self._agent, version.change_id) if limit_of_votes(version.entry) is not None else None
         return {} if found is None or not found.votes else {"votes": _told(found)}
+
+    def _held_back(self, version: Version) -> dict[str, Any]:
+        """Why readers here do not see a version, and what they see in its place."""
+        unfit = self._agent.last_good.unfit.get(version.id)
+        if unfit is None:
+            return {}
+        replica = self._agent.node.replica
+        if unfit.data is None or not replica.may_return(unfit.data):  # it may have become void meanwhile
+            return {"unfit": unfit.problem, "good": None}
+        index = replica.decode(unfit.data).entries[0][0]
+        return {"unfit": unfit.problem, "good": {"change": unfit.data, "index": index}}
 
     def _single(self, version: Version, trees: dict[bytes, SparseTree]) -> bytes | None:
         """The encoded change of just ``version``, from among the live, or from what a slow disk has yet to take."""

@@ -13,6 +13,7 @@ from typing import Final
 
 from ..protocol import events as ev
 from .complaint import Complained
+from .last_good import ValueHeldBack
 from .own_identity import CertificateEnding, CertificateRefused, CertificateReloaded, IdentityEvent, NodeRevoked
 
 DUPLICATE_EVERY_S: Final = 60.0
@@ -27,6 +28,8 @@ BEACON_EVERY_S: Final = 300.0
 """Beacons come every minute or so, and one that is wrong is likely to come again."""
 REJECTED_EVERY_S: Final = 300.0
 """What one node holds valid and this one does not, as in a policy fork, comes with each sync, many times a minute."""
+HELD_BACK_EVERY_S: Final = 60.0
+"""A program may publish the same wrong value many times a minute, through an agent that checks none."""
 SUBJECTS_MAX: Final = 64
 """Addresses told of in such a time: they come from peers, who may name as many as they like."""
 
@@ -46,6 +49,7 @@ class EventLog:
         self._unrenewed = _Rarely(UNRENEWED_EVERY_S)
         self._beacons = _Rarely(BEACON_EVERY_S)
         self._rejected = _Rarely(REJECTED_EVERY_S)
+        self._held_back = _Rarely(HELD_BACK_EVERY_S)
 
     def write(self, event: ev.Event | IdentityEvent | Complained, now_s: float) -> None:
         """One line for ``event``, or none; ``now_s`` is monotonic."""
@@ -128,6 +132,17 @@ class EventLog:
                 _write_identity(event)
             case _:
                 _write_statement(event)
+
+    def write_held_back(self, event: ValueHeldBack, now_s: float) -> None:
+        """One line for a value that fails a schema; ``now_s`` is monotonic."""
+        log.log(
+            self._held_back.level(event.key, now_s),
+            "change %s is held back from readers of %s: %s; %s",
+            event.change_id.hex()[:8],
+            f"{event.key} [{event.variant}]" if event.variant else event.key,
+            event.problem,
+            "they keep the last good value" if event.has_good else "they have no value",
+        )
 
 
 def _write_statement(event: ev.Event | Complained) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 import trio
 
@@ -30,7 +31,7 @@ class Inspector:
         self._reads = reads
         self._entries: Sequence[Entry] = ()
         self._schemas = SchemaSet({})
-        self._can_check = is_installed()
+        self.can_check = is_installed()
         self._has_told = False
         self.schemas  # noqa: B018 - says at the start that schemas are there and cannot be checked
 
@@ -41,7 +42,7 @@ class Inspector:
         if entries != self._entries:
             self._schemas = self._schemas.replaced(entries)
             self._entries = entries
-        if self._schemas.texts and not self._can_check and not self._has_told:
+        if self._schemas.texts and not self.can_check and not self._has_told:
             self._has_told = True
             log.warning("schemas are published, and this agent cannot check values by them; install %s", EXTRA)
         return self._schemas
@@ -51,7 +52,7 @@ class Inspector:
         entries = [entry for _, entry in change.entries]
         schemas = self.schemas
         if any(_has_work(entry, schemas) for entry in entries):
-            await trio.to_thread.run_sync(schemas.check, entries)
+            await trio.to_thread.run_sync(partial(schemas.check, entries, can_check=self.can_check))
 
 
 def _has_work(entry: Entry, schemas: SchemaSet) -> bool:

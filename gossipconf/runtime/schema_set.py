@@ -16,7 +16,7 @@ from typing import Final
 from ..model.entry import Entry, ValueType
 from ..model.errors import InvalidInput, InvalidValue, SchemaUnusable
 from ..model.key import covers, is_system_key
-from .schema import Schema, is_installed, structure_of
+from .schema import Schema, structure_of
 from .syntax import ParserMissing
 
 SCHEMA_PREFIX: Final = "_schemas"
@@ -117,14 +117,13 @@ class SchemaSet:
         except SchemaUnusable as error:
             raise SchemaUnusable(f"the schema of {_named(prefix)} cannot be used: {error}") from None
 
-    def check(self, entries: Iterable[Entry]) -> None:
+    def check(self, entries: Iterable[Entry], *, can_check: bool = True) -> None:
         """Raise unless ``entries`` may be published together: well-formed, as the schemas say, and schemas themselves.
 
-        Schemas among them hold for the others. Raises InvalidValue or SchemaUnusable that names the key. What this
-        process has no package for is not checked.
+        Schemas among them hold for the others. Raises InvalidValue or SchemaUnusable that names the key. Without
+        ``can_check`` no schema is looked at, for want of the packages; nor are values whose format has no parser here.
         """
         entries = tuple(entries)
-        can_check = is_installed()
         schemas = self.with_entries(entries) if can_check else SchemaSet({})
         for entry in entries:
             if entry.value is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import trio
@@ -28,6 +28,9 @@ WRITE_REFUSED: Final = (JournalWriteFailed, JournalBusy)
 
 T = TypeVar("T")
 
+Look = Callable[[Sequence[Persist]], Awaitable[Sequence[JournalOp]]]
+"""look(group): called before a group of writes, for what has to be written in the same transaction."""
+
 Done = Callable[[Persist, str | None], None]
 """done(write, error): called once for each write, in order, on the trio thread."""
 
@@ -35,9 +38,10 @@ Done = Callable[[Persist, str | None], None]
 class JournalWriter:
     """Writes to the journal on behalf of a node."""
 
-    def __init__(self, journal: Journal, done: Done) -> None:
+    def __init__(self, journal: Journal, done: Done, look: Look | None = None) -> None:
         self._journal = journal
         self._done = done
+        self._look = look
         self._queue: deque[Persist] = deque()
         self._wake = trio.Event()
         self._idle = trio.Event()
@@ -63,6 +67,8 @@ class JournalWriter:
                 group = self._take_group()
                 ops = [op for persist in group for op in persist.ops]
                 with trio.CancelScope(shield=True):  # a write that has begun is finished, and told of
+                    if self._look is not None:
+                        ops += await self._look(group)
                     error = await self._commit(ops)
                     if error is not None:
                         # What was queued meanwhile rests on what has failed: it fails too (see `Persist`).

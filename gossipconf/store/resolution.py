@@ -62,6 +62,8 @@ class Verdict(enum.Enum):
     EXPIRED = "expired"
     WAITING = "not yet active"
     HALTED = "halted"
+    UNFIT = "fails a schema"
+    """The reader has judged it; what it reads instead need not live any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,15 @@ class Resolution:
 
 
 def resolve(
-    versions: Iterable[Version], reader: Reader, now_ms: int, halted: Set[bytes] = _NOTHING_HELD_OFF
+    versions: Iterable[Version],
+    reader: Reader,
+    now_ms: int,
+    halted: Set[bytes] = _NOTHING_HELD_OFF,
+    unfit: Set[bytes] = _NOTHING_HELD_OFF,
 ) -> Resolution:
     """What ``reader`` reads at ``now_ms`` (ms since 1970) of the live ``versions`` of one key, in any order.
 
-    ``halted``: ids of changes that votes hold off.
+    ``halted``: ids of changes that votes hold off. ``unfit``: ids of versions that fail a schema at this reader.
     """
     ordered = in_order(versions)
     verdicts: dict[bytes, Verdict] = {}
@@ -100,7 +106,7 @@ def resolve(
     decided: set[str] = set()
     for version in ordered:
         entry = version.entry
-        verdict = _out_of_effect(version, now_ms, halted)
+        verdict = _out_of_effect(version, now_ms, halted, unfit)
         if verdict is None and entry.variant in decided:
             verdict = Verdict.SIBLING
         elif verdict is None:
@@ -209,10 +215,12 @@ def _age_ms(version: Version, now_ms: int) -> int:
     return now_ms - _begins_ms(version)
 
 
-def _out_of_effect(version: Version, now_ms: int, halted: Set[bytes]) -> Verdict | None:
+def _out_of_effect(version: Version, now_ms: int, halted: Set[bytes], unfit: Set[bytes]) -> Verdict | None:
     activation_ms, expires_ms = version.header.activation_ms, version.entry.expires_ms
     if version.change_id in halted:
         return Verdict.HALTED
+    if version.id in unfit:
+        return Verdict.UNFIT
     if expires_ms is not None and now_ms >= expires_ms:
         return Verdict.EXPIRED
     if activation_ms is not None and now_ms < activation_ms:

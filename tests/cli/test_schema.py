@@ -14,6 +14,7 @@ from gossipconf.model.entry import ValueType, put
 from gossipconf.model.errors import InvalidValue
 from gossipconf.trust.keys import load_signer
 from gossipconf.trust.signing import Reservation, compose
+from tests.cli.conftest import Agents, wait_at
 
 
 @pytest.fixture
@@ -145,3 +146,70 @@ def test_only_whom_the_policy_gives_the_place_sets_a_schema(quorum, run, limits)
     assert refused.code == exits.ERROR
     assert "does not let" in refused.err
     assert "put '_schemas/shop'" in refused.err
+
+
+# -- what comes from peers ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(tmp_path, monkeypatch):
+    """Agents `a` and `b`; `b` checks nothing before it publishes, as one without the packages."""
+    made = Agents(tmp_path / "shop")
+    monkeypatch.chdir(made.directory)
+    monkeypatch.setenv("GOSSIPCONF_AGENT", "nodes/a")
+    try:
+        made.add("a")
+        made.settle_address("a", made.address("a"))
+        made.add("b")
+        made.running["b"]._agent.inspector.can_check = False
+        yield made
+    finally:
+        made.stop_all()
+
+
+def publish_at_b(agents, key: str, value: bytes) -> None:
+    signer = load_signer(agents.directory / "keys" / "admin")
+    with open_session(Target.find(agents.directory, agents.directory / "nodes" / "b")) as session:
+        session.check = lambda entries: None
+        session.publish([put(key, value, ValueType.JSON)], signer)
+
+
+def test_a_value_of_a_peer_that_fails_leaves_the_last_good_one(pair, run, limits, caplog):
+    well(run("put", "shop/limit", "50", "--type", "json"))
+    well(run("schema", "set", "shop", limits, "--wait", "all"))
+    publish_at_b(pair, "shop/limit", b"101")
+    pair.wait("a", "shop/limit", b"101")
+    assert run("get", "shop/limit", "--agent", "nodes/b").out == "101"
+    for _ in range(2):
+        result = run("get", "shop/limit")
+        assert (result.code, result.out) == (0, "50")
+        assert "held back from readers: breaks \"maximum\": 100, in the schema of 'shop'" in result.err
+        found = json.loads(well(run("get", "shop/limit", "--json")))
+        assert (found["value"], found["outcome"]) == (50, "read")
+        (held,) = found["held_back"]
+        assert (held["value"], held["problem"]) == (101, "breaks \"maximum\": 100, in the schema of 'shop'")
+        outcomes = {
+            one["value"]: one["outcome"] for one in json.loads(well(run("get", "shop/limit", "--all", "--json")))
+        }
+        assert outcomes == {50: "read", 101: "unfit"}
+        assert "1 value held back for a schema, readers keep the last good: shop/limit" in well(run("status"))
+        assert json.loads(well(run("status", "--json")))["unfit"] == {"number": 1, "keys": ["shop/limit"]}
+        assert run("schema", "check").code == exits.INVALID_VALUE
+        pair.stop("a")
+        pair.start("a")
+    assert "is held back from readers of shop/limit" in caplog.text
+    well(run("put", "shop/limit", "60", "--wait", "all"))
+    assert (run("get", "shop/limit").out, run("get", "shop/limit").err) == ("60", "")
+
+
+def test_where_no_good_value_came_before_there_is_none_until_the_schema_goes(pair, run, limits):
+    well(run("schema", "set", "shop", limits, "--wait", "all"))
+    publish_at_b(pair, "shop/limit", b"101")
+    pair.wait("a", "shop/limit", b"101")
+    missing = run("get", "shop/limit")
+    assert missing.code == exits.NOT_FOUND
+    assert "has no value now: the only one fails a schema" in missing.err
+    well(run("schema", "remove", "shop"))
+    wait_at(pair.directory, "a", "shop/limit", lambda item: not item.unfit)
+    result = run("get", "shop/limit")
+    assert (result.out, result.err) == ("101", "")

@@ -49,6 +49,17 @@ def test_of_siblings_the_later_is_read():
     assert verdicts(version(writer=ANN), version(writer=BEN, time_ms=2)) == [Verdict.SIBLING, Verdict.READ]
 
 
+def test_what_fails_a_schema_at_this_reader_is_passed_over():
+    bad, good, default = (
+        version(variant="eu", match=IN_EU, seq=2, time_ms=2),
+        version(variant="eu", match=IN_EU),
+        version(),
+    )
+    found = resolve((bad, good, default), EU, 10, unfit={bad.id})
+    assert [found.verdict_of(one) for one in (bad, good, default)] == [Verdict.UNFIT, Verdict.READ, Verdict.SHADOWED]
+    assert resolve((bad, default), EU, 10, unfit={bad.id}).version == default
+
+
 def test_a_matching_variant_is_read_before_the_default():
     assert verdicts(version(), version(variant="eu", match=IN_EU)) == [Verdict.SHADOWED, Verdict.READ]
     assert verdicts(version(), version(variant="us", match=IN_US, rank=9)) == [Verdict.READ, Verdict.NO_MATCH]
