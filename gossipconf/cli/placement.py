@@ -1,16 +1,16 @@
 """Placements: what a put does among the variants of its key, as people are told it.
 
-Knows a key's live versions and the entry that is put beside them, and asks no agent.
+Knows a key's live versions and the entry that is put beside them; asks an agent only whom it knows.
 """
 
 from __future__ import annotations
 
 from ..model.entry import Entry
 from ..model.version import Version
-from ..store.resolution import resolve
+from ..store.resolution import Reader, matches, resolve
 from .activation import is_activation, present, warn_of_waiting
 from .outcome import duration_ahead, reach_in_words
-from .output import before_after, note, print_step, slot_in_words, value_in_line, version_in_line
+from .output import before_after, count, note, print_step, slot_in_words, value_in_line, version_in_line
 from .session import Item, Session
 
 
@@ -40,6 +40,17 @@ def print_put(wanted: Entry, before: Version | None, activation_ms: int | None) 
     if reach := reach_in_words(wanted, activation_ms):
         what.append(f"  ({reach})", style="dim")
     print_step("+" if before is None else "~", slot_in_words(wanted.slot), what)
+
+
+def matching_in_words(session: Session, wanted: Entry) -> str:
+    """How many of the agents that the asked one knows match a variant: a typing error matches none."""
+    if not wanted.match:
+        return ""
+    status = session.status()
+    there = [member for member in status.members if member.state != "stopped"]
+    found = sum(matches(wanted.match, Reader.of(one.node, one.zone, one.labels)) for one in there)
+    more = "; there are more" if status.crowded else ""
+    return f"matches {found:,} of {count(len(there), 'agent')} that {session.node} knows{more}"
 
 
 def tell_others(session: Session, item: Item, wanted: Entry, now_ms: int) -> None:

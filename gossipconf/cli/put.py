@@ -19,7 +19,7 @@ from .expectation import IfVersionOption, check_versions
 from .opener import is_sealed
 from .output import acknowledged, note, print_step, say, slot_in_words
 from .passphrase import PassphraseFileOption
-from .placement import is_same, print_put, replaced_by, tell_others
+from .placement import is_same, matching_in_words, print_put, replaced_by, tell_others
 from .reach import (
     ForOption,
     HaltAfterOption,
@@ -36,6 +36,7 @@ from .reach import (
 from .reason import CommentOption, TicketOption, reason
 from .recipients import CaOption, SealToOption, recipients_named, sealed_value
 from .session import now_ms, open_session
+from .steps import live_in
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key, check_secret, check_syntax, default_type, read_value, type_named
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
@@ -152,10 +153,12 @@ def put(
         wanted = reach.entry(item, content, value_type)
         check_versions((wanted.slot,), item.versions, delivery.if_version)
         before = replaced_by(wanted, item, now_ms())
-        if not force and not item.is_conflict and before is not None and is_same(before.entry, wanted):
+        is_settled = len(live_in({key: item}, wanted)) < 2
+        if not force and is_settled and before is not None and is_same(before.entry, wanted):
             say(f"{slot_in_words(wanted.slot)} has this value already; nothing to publish")
             return
         removed = () if wanted.variant else removals(item, now_ms())
+        matching = matching_in_words(session, wanted)
         change = delivery.send(session, [wanted, *removed], signer, reason(comment, ticket))
         with acknowledged():
             print_put(wanted, before, reach.activation_ms)
@@ -165,5 +168,7 @@ def put(
                 note(
                     "note: the value until now was not sealed, and histories keep it readable; change the secret itself"
                 )
+            if matching:
+                note(f"note: {matching}")
             tell_others(session, item, wanted, now_ms())
             delivery.tell(session, change, 1)

@@ -15,13 +15,14 @@ from ..model.entry import Entry
 from ..model.errors import InvalidInput
 from ..model.key import check_variant, is_system_key
 from ..model.version import Version
+from ..store.resolution import Verdict
 from ..trust.keys import Signer
 from .activation import removals
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .opener import is_sealed
-from .output import acknowledged, slot_in_words
+from .output import acknowledged, note, slot_in_words
 from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
@@ -68,6 +69,8 @@ def promote(
     with open_session(target) as session:
         signer = target.signer(key_file, passphrase_file)
         items = _having(session, prefix, variant)
+        for item in items:
+            _warn_of_unread(session, item, _variant_of(item, variant))
         changes = [entry for item in items for entry in _promoted(item, variant)]
         _publish(session, items, changes, delivery, signer, reason(comment, ticket), yes=yes)
 
@@ -125,6 +128,12 @@ def _variant_of(item: Item, variant: str) -> Version:
     version = item.holds(variant)
     assert version is not None, "only keys that have it are asked for"
     return version
+
+
+def _warn_of_unread(session: Session, item: Item, version: Version) -> None:
+    verdict = session.read(item).verdict_of(version)
+    if verdict in {Verdict.EXPIRED, Verdict.HALTED}:
+        note(f"note: {slot_in_words(version.slot)} is {verdict.value}: nobody reads it, and all would")
 
 
 def _check_open(version: Version) -> None:

@@ -115,8 +115,8 @@ class Options:
     )
     zone: str = _option(f"where it runs, as a path such as `eu-west/a` of at most {ZONE_BYTES_MAX} bytes", "")
     labels: tuple[tuple[str, str], ...] = _option(
-        "what else peers are told about it: a table of at most 16 short names and values, such as "
-        "`{ service = 'checkout' }`",
+        "what else peers are told about it, and conditions of variants go by: a table of at most 16 short names and "
+        "values, such as `{ service = 'checkout' }`; conditions know `node` and `zone` besides",
         (),
         toml="{}",
     )

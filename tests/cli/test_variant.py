@@ -94,11 +94,13 @@ def test_a_canary_is_put_widened_and_promoted(cluster, run):
     assert "add --match LABEL=VALUE or --percent N" in refused.err
     made = run("put", "canary/a", "2", "--variant", "canary", "--match", "node=b", "--percent", "5")
     assert made.out.startswith("+ canary/a [canary]  2  (for node=b, 5% by salt canary, rank 10000)\n")
+    assert made.err == "note: matches 0 of 1 agent that a knows\n"
     assert value(run, "canary/a") == "1"
     same = run("put", "canary/a", "2", "--variant", "canary")
     assert same.out == "canary/a [canary] has this value already; nothing to publish\n"
     wider = run("put", "canary/a", "2", "--variant", "canary", "--match", "node=a,b", "--percent", "100")
     assert wider.out.startswith("~ canary/a [canary]  2 → 2  (for node=a,b, 100%")
+    assert wider.err == "note: matches 1 of 1 agent that a knows\n"
     assert value(run, "canary/a") == "2"
     shadowed = run("put", "canary/a", "3")
     assert "a goes on reading variant canary; take it back with: gossipconf abort canary/a" in shadowed.err
@@ -175,6 +177,28 @@ def test_an_override_is_read_before_all_else_and_ends_by_itself(cluster, run):
     assert run("put", "over/a", "3", "--for", "1h").out.startswith(
         "+ over/a [override]"
     )  # what has expired is no value
+
+
+def test_what_nobody_reads_is_promoted_with_a_warning(cluster, run):
+    publish(cluster, put("late/a", b"1", variant="v", match=node("a"), rank=1, expires_ms=now_ms() - 1))
+    promoted = run("promote", "late/a", "--variant", "v", "--yes")
+    assert promoted.code == 0
+    assert promoted.err == "note: late/a [v] is expired: nobody reads it, and all would\n"
+    assert value(run, "late/a") == "1"
+
+
+def test_a_conflict_of_a_variant_does_not_make_the_default_published_again(cluster, run):
+    assert run("put", "apart/a", "1").code == 0
+    for number in range(2):
+        entry = put("apart/a", b"2", variant="v", match=node("a"), rank=1)
+        with open_session(Target.find(cluster)) as session:
+            change = session.propose([entry], load_signer(cluster / "keys" / "admin"), comment=str(number)).change
+            if not number:
+                rival = change
+            else:
+                for one in (rival, change):
+                    session.send(one)
+    assert "nothing to publish" in run("put", "apart/a", "1").out
 
 
 def test_a_value_that_has_expired_is_put_again(cluster, run):
