@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..model.entry import Slot
 from ..model.errors import GossipconfError
 from ..model.version import Version
 from ..trust.statement import Kind
@@ -88,6 +89,23 @@ class ForkFound:
     writer_id: bytes
     seq: int
     branches: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictOpened:
+    """These slots have several live versions from now on: they were changed in several places at once.
+
+    Reads return the same one at every node; the others stay visible until a new change settles it.
+    """
+
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictClosed:
+    """These slots have at most one live version again."""
+
+    slots: tuple[Slot, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +346,8 @@ Event: TypeAlias = (
     | PublishFailed
     | ChangeRejected
     | ForkFound
+    | ConflictOpened
+    | ConflictClosed
     | PolicyAccepted
     | PolicyFork
     | Voided

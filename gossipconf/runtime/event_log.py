@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
+from ..model.entry import Slot
 from ..protocol import events as ev
 from .complaint import Complained
 from .last_good import ValueHeldBack
@@ -30,6 +31,9 @@ REJECTED_EVERY_S: Final = 300.0
 """What one node holds valid and this one does not, as in a policy fork, comes with each sync, many times a minute."""
 HELD_BACK_EVERY_S: Final = 60.0
 """A program may publish the same wrong value many times a minute, through an agent that checks none."""
+CONFLICT_EVERY_S: Final = 60.0
+"""Two programs that write one key against each other make a conflict a second; and a heal after days may bring
+thousands, of which SUBJECTS_MAX get a line: the command lists them all."""
 SUBJECTS_MAX: Final = 64
 """Addresses told of in such a time: they come from peers, who may name as many as they like."""
 
@@ -37,6 +41,10 @@ KEYS_TOLD_MAX: Final = 8
 """Keys named where many are void: a line for a human, the rest is listed on demand."""
 
 log = logging.getLogger("gossipconf")
+
+
+Dispute: TypeAlias = ev.ForkFound | ev.PolicyFork | ev.ConflictOpened | ev.ConflictClosed
+"""What several changes say against each other."""
 
 
 class EventLog:
@@ -50,6 +58,29 @@ class EventLog:
         self._beacons = _Rarely(BEACON_EVERY_S)
         self._rejected = _Rarely(REJECTED_EVERY_S)
         self._held_back = _Rarely(HELD_BACK_EVERY_S)
+        self._conflicts = _Rarely(CONFLICT_EVERY_S)
+
+    def _write_dispute(self, event: Dispute, now_s: float) -> None:
+        match event:
+            case ev.ForkFound():
+                branches = ", ".join(branch.hex()[:8] for branch in event.branches)
+                log.warning(
+                    "FORK: writer %s used number %d for changes %s", event.writer_id.hex()[:8], event.seq, branches
+                )
+            case ev.PolicyFork():
+                log.warning(
+                    "POLICY FORK: there are two policies %d; the roots end it with `gossipconf policy settle`",
+                    event.version,
+                )
+            case ev.ConflictOpened():
+                slots = _slots(event.slots)
+                log.log(
+                    self._conflicts.level(slots, now_s),
+                    "CONFLICT: changed in several places at once: %s; see `gossipconf conflicts`",
+                    slots,
+                )
+            case ev.ConflictClosed():
+                log.info("no longer in conflict: %s", _slots(event.slots))
 
     def write(self, event: ev.Event | IdentityEvent | Complained, now_s: float) -> None:
         """One line for ``event``, or none; ``now_s`` is monotonic."""
@@ -76,18 +107,10 @@ class EventLog:
                 what = "a change" if isinstance(event, ev.ChangeRejected) else "a node's statement"
                 level = self._rejected.level(f"{event.node_id}: {event.reason}", now_s)
                 log.log(level, "refused %s from %s: %s", what, event.node_id, event.reason)
-            case ev.ForkFound():
-                branches = ", ".join(branch.hex()[:8] for branch in event.branches)
-                log.warning(
-                    "FORK: writer %s used number %d for changes %s", event.writer_id.hex()[:8], event.seq, branches
-                )
+            case ev.ForkFound() | ev.PolicyFork() | ev.ConflictOpened() | ev.ConflictClosed():
+                self._write_dispute(event, now_s)
             case ev.PolicyAccepted():
                 log.info("policy %d is in force", event.version)
-            case ev.PolicyFork():
-                log.warning(
-                    "POLICY FORK: there are two policies %d; the roots end it with `gossipconf policy settle`",
-                    event.version,
-                )
             case ev.Voided():
                 keys = list(dict.fromkeys(version.entry.key for version in event.versions))
                 log.warning(
@@ -205,6 +228,13 @@ def _halt(event: ev.Halted | ev.Resumed) -> tuple[str, str, int]:
 
 def _keys(keys: Sequence[str]) -> str:
     return ", ".join(keys[:KEYS_TOLD_MAX]) + (", …" if len(keys) > KEYS_TOLD_MAX else "")
+
+
+def _slots(slots: Sequence[Slot]) -> str:
+    """Some keys by name, with the variants that are not the default one, and how many more there are."""
+    named = [f"{key} [{variant}]" if variant else key for key, variant in slots[:KEYS_TOLD_MAX]]
+    more = len(slots) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def _write_identity(event: IdentityEvent) -> None:

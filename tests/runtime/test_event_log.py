@@ -8,9 +8,17 @@ import pytest
 import trio
 
 from gossipconf.model.errors import JournalCorrupt, TransportError
-from gossipconf.protocol.events import ChangeRejected, ConnectFailed, DuplicateNode, ResolveFailed
+from gossipconf.protocol.events import (
+    ChangeRejected,
+    ConflictClosed,
+    ConflictOpened,
+    ConnectFailed,
+    DuplicateNode,
+    ResolveFailed,
+)
 from gossipconf.runtime.error_group import one_error
 from gossipconf.runtime.event_log import (
+    CONFLICT_EVERY_S,
     DUPLICATE_EVERY_S,
     REJECTED_EVERY_S,
     SUBJECTS_MAX,
@@ -117,3 +125,19 @@ def test_an_address_that_cannot_be_reached_is_told_of_now_and_then(caplog: pytes
     for second in range(0, 601, 3):
         log.write(ConnectFailed("a:1", "connection refused"), float(second))
     assert [record.getMessage() for record in caplog.records] == 3 * ["cannot reach a:1: connection refused"]
+
+
+def test_a_conflict_is_a_warning_with_the_keys(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    log = EventLog()
+    slots = (("shop/a", ""), ("shop/a", "canary"), *((f"shop/{number}", "") for number in range(20)))
+    for at_s in (100.0, 101.0, 100.0 + CONFLICT_EVERY_S):
+        log.write(ConflictOpened(slots), at_s)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.DEBUG, logging.WARNING]
+    (line,) = set(lines(caplog))
+    assert line == (
+        "CONFLICT: changed in several places at once: shop/a, shop/a [canary], shop/0, shop/1, shop/2, shop/3, "
+        "shop/4, shop/5 and 14 more; see `gossipconf conflicts`"
+    )
+    log.write(ConflictClosed(slots[:2]), 102.0)
+    assert lines(caplog) == ["no longer in conflict: shop/a, shop/a [canary]"]
