@@ -96,7 +96,7 @@ def _check_none_sealed(sealed: set[str], sources: Mapping[str, str]) -> None:
 
 def _with_unsettled(made: Plan, items: Mapping[str, Item]) -> Plan:
     """A key in conflict, or whose value has an end, is published even if its value is as wanted: that settles it."""
-    settled = tuple(key for key in made.unchanged if _is_unsettled(items[key]))
+    settled = tuple(key for key in made.unchanged if is_unsettled(items[key]))
     return replace(
         made,
         update=tuple(sorted((*made.update, *settled))),
@@ -104,7 +104,7 @@ def _with_unsettled(made: Plan, items: Mapping[str, Item]) -> Plan:
     )
 
 
-def _is_unsettled(item: Item) -> bool:
+def is_unsettled(item: Item) -> bool:
     """Of what files say, which is no variant: whether it has siblings, or expires."""
     slots = [version.slot for version in item.versions if not version.entry.variant or is_activation(version)]
     now = present_at(item)

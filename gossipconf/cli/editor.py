@@ -1,4 +1,4 @@
-"""The editor: a policy as text, changed by its user's own program."""
+"""The editor: a policy or a value as text, changed by its user's own program. No text is lost in it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from ..model.errors import InvalidInput
+import typer
+
+from ..model.errors import GossipconfError, InvalidInput
 from ..model.limits import VALUE_BYTES_MAX
 from ..trust.files import read_bounded
 from ..trust.policy import Policy
+from .output import note
 from .rules import from_bytes
 
 EDITOR: Final = "vi"
 """What POSIX has, where neither VISUAL nor EDITOR says otherwise."""
+
+Found = TypeVar("Found")
 
 
 def edited(text: str, draft: Path, head: Policy) -> Policy:
@@ -28,7 +34,7 @@ def edited(text: str, draft: Path, head: Policy) -> Policy:
     """
     if not sys.stdin.isatty():
         raise InvalidInput("there is no terminal to edit on; give the new text with --from FILE")
-    data = _returned(text)
+    data = returned(text.encode(), "policy.yaml", "no draft is made", VALUE_BYTES_MAX)
     kept = draft.with_name(draft.name + ".yaml")
     try:
         return from_bytes(data, str(kept), head)
@@ -40,15 +46,60 @@ def edited(text: str, draft: Path, head: Policy) -> Policy:
         ) from None
 
 
-def _returned(text: str) -> bytes:
-    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR)
-    with tempfile.TemporaryDirectory(prefix="gossipconf-") as directory:
-        path = Path(directory) / "policy.yaml"
-        path.write_text(text, encoding="utf-8")
+def edit_until(content: bytes, name: str, read: Callable[[bytes], Found], limit_bytes: int) -> tuple[bytes, Found]:
+    """The text that the editor returns, and what `read` makes of it; who is at a terminal may correct what it refuses.
+
+    `name`: of the file to edit, whose suffix tells editors its kind. A line end that the editor has added is taken
+    away. Raises InvalidInput that names where the text is kept.
+    """
+    ends_in_line = content.endswith(b"\n") or not content
+    while True:
+        data = returned(content, name, "nothing is published", limit_bytes)
+        if not ends_in_line:
+            data = data.removesuffix(b"\n")
+        try:
+            return data, read(data)
+        except InvalidInput as error:
+            if not sys.stdin.isatty():
+                raise _kept(error, data, name) from None
+            note(f"error: {error}")
+            if not typer.confirm("Edit it again?", default=True):
+                raise _kept(error, data, name) from None
+            content = data
+
+
+@contextlib.contextmanager
+def keeping(content: bytes, name: str) -> Iterator[None]:
+    """Around what is done with an edited text: if that fails the text is kept, and the error names the file."""
+    try:
+        yield
+    except GossipconfError as error:
+        raise _kept(error, content, name) from None
+
+
+def returned(content: bytes, name: str, otherwise: str, limit_bytes: int) -> bytes:
+    """What the editor makes of a file that holds `content`. `otherwise`: what is if it fails. Raises InvalidInput."""
+    chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not chosen and not sys.stdin.isatty():
+        raise InvalidInput(f"there is no terminal to edit on, so {otherwise}; set EDITOR to a program that needs none")
+    command = shlex.split(chosen or EDITOR)
+    with tempfile.TemporaryDirectory(prefix="gossipconf-") as directory:  # of mode 0700
+        path = Path(directory) / name
+        path.write_bytes(content)
         try:
             ended = subprocess.run([*command, str(path)], check=False)  # noqa: S603 - the user's own editor
         except OSError as error:
             raise InvalidInput(f"the editor {command[0]!r} cannot be started: {error.strerror}; set EDITOR") from None
         if ended.returncode:
-            raise InvalidInput(f"the editor {command[0]!r} ended with code {ended.returncode}; no draft is made")
-        return read_bounded(path, VALUE_BYTES_MAX)
+            raise InvalidInput(f"the editor {command[0]!r} ended with code {ended.returncode}; {otherwise}")
+        return read_bounded(path, limit_bytes)
+
+
+def _kept(error: GossipconfError, content: bytes, name: str) -> GossipconfError:
+    """The error, with where the text is from now on."""
+    try:
+        path = Path(tempfile.mkdtemp(prefix="gossipconf-kept-")) / name
+        path.write_bytes(content)
+    except OSError as failure:
+        return type(error)(f"{error}. The text could not be kept: {failure.strerror}")
+    return type(error)(f"{error}. The text is kept in {path}")

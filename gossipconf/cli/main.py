@@ -26,6 +26,7 @@ from . import (
     checkpoint,
     delete,
     diff,
+    edit,
     exits,
     export,
     forks,
@@ -78,6 +79,7 @@ app.command()(delete.delete)
 app.command()(apply.apply)
 app.command()(variant.promote)
 app.command()(variant.abort)
+app.command()(edit.edit)
 app.command()(export.export)
 app.command("import")(importing.import_file)
 app.command()(report.report_unhealthy)

@@ -61,3 +61,9 @@ def ask(number: int) -> None:
     if not sys.stdin.isatty():
         raise InvalidInput("not published: there is no terminal to ask on; add --yes to publish, or --dry-run to look")
     typer.confirm(f"Publish {'this change' if number == 1 else f'these {number:,} changes'}?", abort=True)
+
+
+def ask_if_terminal(number: int) -> None:
+    """The same after an editor: where nobody can be asked a program has edited, and saving was the answer."""
+    if sys.stdin.isatty():
+        ask(number)

@@ -29,6 +29,15 @@ SUFFIX_TYPES: Final = {
 }
 
 
+SUFFIXES_OF_TYPES: Final = {
+    ValueType.TEXT: ".txt",
+    ValueType.JSON: ".json",
+    ValueType.YAML: ".yaml",
+    ValueType.TOML: ".toml",
+}
+"""What an editor goes by."""
+
+
 def check_own_key(key: str) -> None:
     """Raises InvalidInput if `key` is no key, or one of the system's."""
     check_key(key)

@@ -24,15 +24,16 @@ def on_terminal(
     directory: Path,
     environment: Mapping[str, str],
     stdin: Path = Path(os.devnull),
+    is_input: bool = False,
 ) -> tuple[int, str]:
     """The exit code of a command whose prompts, which end in ": ", are answered in turn, and all that was seen.
 
-    It reads `stdin`, which is no terminal.
+    It reads `stdin`, which is no terminal; with `is_input` the terminal itself, where questions end in ": " too.
     """
     master, slave = pty.openpty()
     command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
     with stdin.open("rb") as source:
-        streams = {"stdin": source, "stdout": slave, "stderr": slave}
+        streams = {"stdin": slave if is_input else source, "stdout": slave, "stderr": slave}
         process = subprocess.Popen(command, cwd=directory, env=environment, start_new_session=True, **streams)
     os.close(slave)
     left = list(answers)
