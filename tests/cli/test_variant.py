@@ -12,6 +12,8 @@ from gossipconf.cli.target import Target
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, put
 from gossipconf.trust.keys import load_signer
 
+from .conftest import Agents, wait_at
+
 HOUR_MS = 3_600_000
 
 
@@ -298,3 +300,39 @@ def test_files_replace_what_was_activated(cluster, run, tmp_path):
     file.write_text("a: one\nb: two\nc: '1'\n")
     assert "~ plain/c  1 → 1\n" in run("apply", file, "--yes").out  # files know no end: it expires no more
     assert json.loads(run("get", "plain/c", "--json").out)["expires"] is None
+
+
+# -- several agents -------------------------------------------------------------------------------
+
+
+def test_each_agent_reads_what_is_for_it_after_a_restart_too(tmp_path, run):
+    agents = Agents(tmp_path / "shop")
+    directory = agents.directory
+    zones = {"a": "eu-west/a", "b": "us-east"}
+    try:
+        for name, zone in zones.items():
+            agents.make(name)
+            toml = directory / "nodes" / name / "agent.toml"
+            labels = f'zone = "{zone}"\nlabels = {{ tier = "{name}-tier" }}'
+            toml.write_text(toml.read_text().replace('zone = ""', labels))
+            agents.start(name)
+            agents.settle_address(name, agents.address(name))
+
+        def at(name: str, *arguments: str):
+            return run(*arguments, "--cluster", directory, "--agent", directory / "nodes" / name)
+
+        assert at("a", "put", "shop/limit", "1").code == 0
+        made = at("a", "put", "shop/limit", "2", "--variant", "eu", "--match", "zone=eu-*")
+        assert made.code == 0
+        assert at("b", "put", "shop/limit", "3", "--variant", "tier", "--match", "tier=b-tier").code == 0
+        for _ in range(2):
+            for name in zones:
+                wait_at(directory, name, "shop/limit", lambda item: len(item.versions) == 3)
+            assert [at(name, "get", "shop/limit").out for name in zones] == ["2", "3"]
+            agents.stop("b")
+            agents.start("b")
+        assert at("b", "promote", "shop", "--variant", "eu", "--yes").code == 0
+        wait_at(directory, "a", "shop/limit", lambda item: item.holds("eu") is None)
+        assert [at(name, "get", "shop/limit").out for name in zones] == ["2", "3"]
+    finally:
+        agents.stop_all()

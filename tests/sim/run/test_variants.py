@@ -1,4 +1,4 @@
-"""A canary in a world of a thousand nodes: who reads it, after restarts too, as it grows, and when it ends."""
+"""Who of a thousand nodes reads a canary, after restarts too; and what time does where clocks differ."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def readers_of(world: World, value: bytes) -> set[str]:
     found = set()
     for host in world.hosts.values():
         versions = [one for slot, live in host.reads.items() if slot[0] == KEY for one in live]
-        read = resolve(versions, Reader.of(host.name, host.zone, {}), world.clock_ms()).version
+        now_ms = world.clock_ms() + host.skew_ms
+        read = resolve(versions, Reader.of(host.name, host.zone, {}), now_ms).version
         if read is not None and read.entry.value == value:
             found.add(host.name)
     return found
@@ -104,3 +105,24 @@ def test_the_share_that_reads_a_canary_is_the_percentage(nodes: int, share: int,
     assert chosen < wider, "who was in stays in"
     publish(world, put(KEY, NEW), delete(KEY, variant="canary"))
     assert readers_of(world, NEW) == set(world.hosts)
+
+
+def test_time_changes_what_is_read_and_never_what_is_held() -> None:
+    """An override that expires, where clocks are up to five seconds apart: all hold the same all the time."""
+    world = running_world(11, 4)
+    hosts = list(world.hosts.values())
+    for number, host in enumerate(hosts):
+        host.skew_ms = 1_000 * (number - 5)
+    publish(world, put(KEY, OLD))
+    end_ms = world.clock_ms() + 20_000
+    publish(world, put(KEY, NEW, variant="override", rank=1, expires_ms=end_ms))
+    (root,) = {node.root for node in world.running()}
+    seen = []
+    while world.clock_ms() < end_ms + 10_000:
+        found = readers_of(world, NEW)
+        assert found == {host.name for host in hosts if world.clock_ms() + host.skew_ms < end_ms}
+        assert readers_of(world, OLD) == set(world.hosts) - found
+        assert {node.root for node in world.running()} == {root}
+        seen.append(len(found))
+        world.run(1.0)
+    assert sorted(set(seen)) == list(range(len(hosts) + 1)), "one after the other, each by its own clock"
