@@ -27,7 +27,7 @@ WAYS: Final = "name a file or two changes, or --from TIME, or --agents A B, but 
 
 
 def diff(
-    name: Annotated[str, typer.Argument(metavar="KEY|PREFIX", help="What to look at.")],
+    name: Annotated[str, typer.Argument(metavar="KEY|PREFIX", help="What to look at. Default: all keys.")] = "",
     others: Annotated[
         list[str] | None,
         typer.Argument(metavar="FILE|DIR|CHANGE…", help="Files that `apply` reads, or one or two changes of the key."),

@@ -106,6 +106,12 @@ def list_keys(
     variants: Annotated[
         bool, typer.Option("--variants", help="Show keys that have variants, each with whom it is for.")
     ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Show at most this many keys.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="KEY", help="Only keys after this one, to go on from a --limit.")
+    ] = None,
     as_json: JsonOption = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
@@ -121,14 +127,18 @@ def list_keys(
       gossipconf list
       gossipconf list shop/checkout
       gossipconf list shop --variants
+      gossipconf list --limit 100 --after shop/checkout/timeout_ms
       gossipconf list --json | jq -r '.[].key'
     """
     with open_session(Target.find(cluster, agent)) as session:
-        items = [
+        found = (
             item
-            for item in session.items(prefix_of(prefix))
+            for item in session.items(prefix_of(prefix), after=after, limit=limit)
             if deleted or item.is_conflict or any(version.entry.value is not None for version in item.versions)
-        ]
+        )
+        items = list(islice(found, limit))
+        if len(items) == limit:
+            note(f"the first {limit:,}; go on with: --after {items[-1].key}")
         if variants:
             _show_variants(session, items, as_json=as_json)
         elif as_json:

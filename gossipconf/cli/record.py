@@ -25,7 +25,7 @@ from .exits import NotFound
 from .replies import field_of
 from .session import Past, Session
 
-PAGE_CHANGES: Final = 100
+PAGE_CHANGES: Final = 1_000
 """Changes asked for at a time; an agent sends fewer where they are large."""
 
 WriterOption = Annotated[

@@ -171,11 +171,14 @@ class Session:
         halted, unfit = item.halted, item.unfit.keys()
         return resolve((*item.versions, *item.last_good), self.reader, now_ms(), halted, unfit)
 
-    def items(self, prefix: str) -> Iterator[Item]:
-        """The keys that `prefix` covers by code point, tombstones included, fetched page by page. Raises Rejected."""
-        after: str | None = None
+    def items(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[Item]:
+        """The keys that `prefix` covers by code point, tombstones included, fetched page by page. Raises Rejected.
+
+        `after`: only keys behind this one. `limit`: how many are wanted, so that no more are fetched at first.
+        """
+        page_keys = PAGE_KEYS if limit is None else min(limit, PAGE_KEYS)
         while True:
-            reply = self._client.request("list", prefix=prefix, after=after, limit=PAGE_KEYS)
+            reply = self._client.request("list", prefix=prefix, after=after, limit=page_keys)
             items = field_of(reply, "items", list)
             for raw in items:
                 key = field_of(raw, "key", str)

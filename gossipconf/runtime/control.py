@@ -485,12 +485,13 @@ class ControlServer:
     def _single(self, version: Version, trees: dict[bytes, SparseTree]) -> bytes | None:
         """The encoded change of just ``version``, from among the live, or from what a slow disk has yet to take."""
         replica = self._agent.node.replica
-        change = replica.live.part(version.change_id)
+        live = replica.live
+        change = live.stored(version.change_id)  # and not its living part, which would be cut out anew for each key
         if change is None or change.entry(version.index) is None:
             return replica.retiring(version.id)
         tree = trees.get(change.id)
         if tree is None or (version.index, version.index + 1) not in tree.known:  # it has grown since
-            tree = trees[change.id] = change.tree()
+            tree = trees[change.id] = live.tree_of(change)
         return change.single(version.index, tree).encode()
 
     # -- publishing -------------------------------------------------------------------------------

@@ -89,6 +89,13 @@ class ReadView:
         """The live versions of ``key``: of each variant the winner first, the default variant first."""
         return [version for variant in self._variants.get(key, ()) for version in self._slots[key, variant]]
 
+    def versions_of(self, keys: Iterable[str]) -> Iterator[Version]:
+        """The same of many keys, as far as they are here; for as long as nothing changes."""
+        variants, slots = self._variants, self._slots
+        for key in keys:
+            for variant in variants.get(key, ()):
+                yield from slots[key, variant]
+
     def keys(self, prefix: str = "", after: str | None = None) -> Iterator[str]:
         """Keys under ``prefix`` greater than ``after``, in order, tombstones included."""
         start = 0 if after is None else bisect_right(self._keys, after)

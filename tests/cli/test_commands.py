@@ -274,6 +274,18 @@ def test_lists_are_by_whole_segments_and_hide_what_is_deleted(cluster, run):
     assert document(run("list", "nothing/here", "--json")) == []
 
 
+def test_a_list_goes_on_where_it_was_cut(cluster, run):
+    for key in ("page/a", "page/b", "page/c"):
+        assert run("put", key, "1").code == 0
+    assert run("delete", "page/b").code == 0
+    first = run("list", "page", "--limit", "1", "--json")
+    assert [one["key"] for one in document(first)] == ["page/a"]
+    assert first.err == "the first 1; go on with: --after page/a\n"
+    rest = run("list", "page", "--limit", "9", "--after", "page/a", "--json")
+    assert [one["key"] for one in document(rest)] == ["page/c"]
+    assert rest.err == ""
+
+
 def test_control_characters_reach_no_terminal(cluster, run):
     assert run("put", "evil/a", "a\x1b[31mb\nc", "--comment", "\x1b]0;x\x07").code == 0
     for arguments in (["list", "evil"], ["history", "evil/a"], ["get", "--all", "evil/a"]):

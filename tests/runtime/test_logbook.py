@@ -71,7 +71,8 @@ async def test_a_change_is_told_with_what_lives_and_what_is_replaced(site: Site,
 
 
 async def test_pages_end_where_the_next_begins(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logbook, "KEYS_AT_ONCE", 3)
+    monkeypatch.setattr(logbook, "KEYS_AT_ONCE", 2)
+    monkeypatch.setattr(logbook, "SPARE_FACTOR", 1)
     async with fleet_of(site, tmp_path) as fleet:
         agent = await fleet.start("desk")
         for number in range(8):
