@@ -70,6 +70,8 @@ def diff(
     path = Path(others[0]) if len(others) == 1 and not _is_change(others[0]) else None
     if sum((bool(others), start is not None, agents is not None)) > 1 or len(others) > 2:
         raise typer.BadParameter(WAYS)
+    if not name and start is None and agents is None:
+        raise typer.BadParameter("name a KEY; or say --from TIME, or --agents A B, of all keys")
     if end is not None and start is None:
         raise typer.BadParameter("--to needs a --from")
     target = Target.find(cluster, agent)

@@ -107,7 +107,7 @@ def test_agents_that_differ(tmp_path, run, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "part"),
     [
-        (["diff"], 2, "Missing argument"),
+        (["diff"], 2, "name a KEY; or say --from TIME"),
         (["diff", "a", "b", "c", "d"], 2, "not several of these"),
         (["diff", "a", "0123", "--from", "1h"], 2, "not several of these"),
         (["diff", "a", "--from", "1h", "--agents", "a", "b"], 2, "not several of these"),
