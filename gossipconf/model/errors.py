@@ -92,6 +92,18 @@ class SealBroken(SealError):
     """It is no envelope, or has been altered since it was sealed."""
 
 
+class StrictRead(GossipconfError):
+    """A key of a strict prefix that cannot be read here now: root of the two below."""
+
+
+class Fenced(StrictRead):
+    """A stage of the prefix is open: neither the old value nor the new one may be read until its outcome is known."""
+
+
+class NotAMember(StrictRead):
+    """The epoch in force does not name this agent as a member, or there is none yet."""
+
+
 class CheckpointError(GossipconfError):
     """A checkpoint file that is missing, damaged, another cluster's, expired or signed by nobody who may."""
 

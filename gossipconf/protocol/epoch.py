@@ -19,12 +19,13 @@ Knows the documents and their form; nothing of what becomes of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
+from ..model.change import INCARNATION_BYTES, PUBLIC_KEY_BYTES, Header, Writer
 from ..model.encoding import as_array, as_bytes, as_int, as_text, decode, encode
-from ..model.entry import ValueType, put
+from ..model.entry import Entry, ValueType, put
 from ..model.errors import FormatError, InvalidInput, LimitExceeded
 from ..model.hashing import (
     COMMITTED_TAG,
@@ -32,14 +33,18 @@ from ..model.hashing import (
     EPOCH_TAG,
     HASH_BYTES,
     REMOVAL_TAG,
+    VERSION_TAG,
     tagged_hash,
 )
 from ..model.key import check_node_id, covers
 from ..model.limits import ENTRIES_MAX, KEY_BYTES_MAX, NODE_ID_BYTES_MAX, POLICY_VERSION_MAX, VALUE_BYTES_MAX
+from ..model.version import Version
 from ..trust.strict import EPOCH_NUMBER_MAX, StageKey, check_strict_prefix
 
 MEMBERS_MAX: Final = 1_000
 """Each says a word that all others must hear: a million deliveries for one epoch."""
+
+_NOBODY: Final = Writer(bytes(PUBLIC_KEY_BYTES), bytes(INCARNATION_BYTES))
 
 Content: TypeAlias = tuple[str, ValueType, bytes]
 """A key, the type of its value, the value."""
@@ -205,6 +210,23 @@ def make_stage(
 def contents_hash(contents: Sequence[Content]) -> bytes:
     """What an epoch says of its contents."""
     return tagged_hash(EPOCH_CONTENTS_TAG, encode([[key, int(kind), value] for key, kind, value in contents]))
+
+
+def values_of(stage: Stage, document: Version | None) -> dict[str, Version]:
+    """The values of an epoch, as versions: signed by whoever signed its ``document``, the entry under `_stages/`.
+
+    Without the document (what signed it is void by now) they bear the epoch's id, and nobody's signature.
+    """
+    found = {}
+    for key, kind, value in stage.contents or ():
+        entry = Entry(key, value, kind)
+        version_id = tagged_hash(VERSION_TAG, stage.id, key.encode())
+        if document is None:
+            header = Header(bytes(HASH_BYTES), stage.epoch.policy, _NOBODY, 1, 0, 1, 0, bytes(HASH_BYTES))
+            found[key] = Version(version_id, stage.id, 0, header, _NOBODY.id, entry)
+        else:
+            found[key] = replace(document, id=version_id, entry=entry)
+    return found
 
 
 def removal_subject(stage_id: bytes, removed: Iterable[str]) -> bytes:

@@ -94,6 +94,11 @@ class Stages:
         """The prefixes that the policy in force calls strict, ascending."""
         return self._strict
 
+    @property
+    def shut_out(self) -> frozenset[str]:
+        """All nodes that a policy has ever revoked: they take part no more."""
+        return self._revoked_by[-1]
+
     def prefixes(self) -> list[str]:
         """All prefixes that are strict, or of which something is known, ascending."""
         return sorted({*self._strict, *self._prefixes})
@@ -105,7 +110,7 @@ class Stages:
     def standing(self, prefix: str) -> Standing:
         """What readers of a strict prefix get here, now."""
         found = self._prefixes.get(prefix)
-        return Standing(None) if found is None else found.participant.standing(self._shut_out)
+        return Standing(None) if found is None else found.participant.standing(self.shut_out)
 
     def record(self, prefix: str) -> Record:
         """What this node has on disk of a prefix."""
@@ -137,7 +142,7 @@ class Stages:
             tuple(sorted(acked)),
             tuple(sorted(nacked)),
             tuple(sorted(stage.participants - acked - nacked)),
-            tuple(sorted(stage.participants & self._shut_out)),
+            tuple(sorted(stage.participants & self.shut_out)),
             stage.id in prefix.ending,
         )
 
@@ -188,10 +193,6 @@ class Stages:
             self._step(prefix)
 
     # -- inside -----------------------------------------------------------------------------------
-
-    @property
-    def _shut_out(self) -> frozenset[str]:
-        return self._revoked_by[-1]
 
     def _look(self) -> None:
         """Learn what is replicated now: policies and documents."""

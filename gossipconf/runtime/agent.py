@@ -71,6 +71,9 @@ FAREWELL_S: Final = 3.0
 """How long a stopping agent tries to send what is queued."""
 STOPPING: Final = "the agent is stopping, and takes no publish or question any more"
 
+EPOCHS_CHANGE: Final = (ev.StageAnswered, ev.EpochCommitted, ev.StageAborted, ev.PolicyAccepted)
+"""After these a strict prefix may be served otherwise, or not at all."""
+
 log = logging.getLogger("gossipconf")
 
 
@@ -341,6 +344,7 @@ class Agent:
                     )
                 self._take_membership()
                 self._reads = ReadView(self._node.replica.live.slots(), self.reader)
+                self._reads.epochs_changed(self._node.stages)
                 self._inspector = Inspector(self._reads)
                 held_back = await trio.to_thread.run_sync(load_held_back, journal)
                 self._last_good = LastGood(self._reads, self._inspector, self.tell, held_back)
@@ -561,6 +565,8 @@ class Agent:
                 self.tell(event)
                 if isinstance(event, ev.PolicyAccepted):
                     self._take_membership()
+                if isinstance(event, EPOCHS_CHANGE):
+                    self.reads.epochs_changed(self.node.stages)
                 elif isinstance(event, ev.Halted | ev.Resumed):
                     self.reads.held_off(event.keys)
 

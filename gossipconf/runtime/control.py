@@ -19,7 +19,7 @@ import trio
 
 from .. import __version__
 from ..model.change import PUBLIC_KEY_BYTES, Change
-from ..model.errors import ControlError, GossipconfError, InvalidInput
+from ..model.errors import ControlError, GossipconfError, InvalidInput, StrictRead
 from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..model.version import Version
@@ -27,7 +27,7 @@ from ..protocol.confirmation import PEERS_WANTED
 from ..protocol.halts import limit_of as limit_of_votes
 from ..protocol.subject import Subject
 from ..trust.snapshot import Snapshot
-from . import logbook
+from . import logbook, staging
 from .complaint import Standing, standing, standings
 from .control_request import hex_of, limit_of, receive, skip_of, slots_of, text_of, wait_s_of
 from .control_socket import framed, listen
@@ -42,6 +42,8 @@ PAGE_BYTES_MAX: Final = 4 << 20
 """A reply of values of 1 MiB each ends here."""
 ANSWER_S: Final = 10.0
 """A question stands so much longer than its asker waits, so that it is the waiting that ends."""
+FENCE_WAIT_S: Final = 20.0
+"""A read that a fence lets wait is answered so late at most: its asker hangs up after 30 s untold."""
 IDS_KEYS_MAX: Final = 5_000
 """Keys in a reply that has only ids: a few milliseconds, and half a megabyte."""
 VOTED_KEYS_MAX: Final = 100
@@ -79,6 +81,7 @@ class ControlServer:
             "publish": self._publish,
             "unwrap": self._unwrap,
             "beacon": self._beacon,
+            "stages": lambda request: staging.progress(agent, request),
             "unhealthy": self._unhealthy,
         }
         self._streams: dict[str, Streamer] = {"watch": self._watch, "acks": self._acks, "contents": self._contents}
@@ -207,6 +210,8 @@ class ControlServer:
 
     async def _get(self, request: dict[str, Any]) -> dict[str, Any]:
         key = check_key(text_of(request, "key"))
+        with trio.move_on_after(FENCE_WAIT_S):
+            await self._agent.reads.strict.settled(key)
         return {"versions": await self._signed(key, {})}
 
     async def _list(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -216,14 +221,15 @@ class ControlServer:
         items: list[dict[str, Any]] = []
         trees: dict[bytes, SparseTree] = {}
         size = 0
-        keys = self._agent.reads.keys(prefix, after if isinstance(after, str) else None)
-        for key in list(islice(keys, limit + 1)):
+        reads, is_ordinary = self._agent.reads, request.get("ordinary") is True
+        listed, read = (reads.ordinary_keys, reads.ordinary) if is_ordinary else (reads.keys, reads.versions)
+        for key in list(islice(listed(prefix, after if isinstance(after, str) else None), limit + 1)):
             if len(items) == limit or size > PAGE_BYTES_MAX:
                 return {"items": items, "more": True}
-            versions = await self._signed(key, trees)
+            versions = await self._signed(key, trees, read)
             size += sum(len(version["change"]) for version in versions)
             items.append({"key": key, "versions": versions})
-        return {"items": items, "more": False}
+        return {"items": items, "more": False, "unreadable": self._agent.reads.strict.unreadable(prefix)}
 
     async def _ids(self, request: dict[str, Any]) -> dict[str, Any]:
         """Keys and the ids of their live versions, and no more: for comparing two agents."""
@@ -385,6 +391,8 @@ class ControlServer:
                     for key in await watcher.take():
                         try:
                             event = {"event": "change", "key": key, "versions": await self._signed(key, trees)}
+                        except StrictRead:
+                            continue  # fenced meanwhile: the key is told of again when it can be read
                         except ControlError as error:
                             event = _refusal(error)  # and the asker hangs up
                         await _send(stream, event)
@@ -442,7 +450,9 @@ class ControlServer:
             raise ControlError(f"{key!r} has been replaced meanwhile, or has no such version; read it again")
         return {"content_key": self._agent.content_key(found)}
 
-    async def _signed(self, key: str, trees: dict[bytes, SparseTree]) -> list[dict[str, Any]]:
+    async def _signed(
+        self, key: str, trees: dict[bytes, SparseTree], read: Callable[[str], list[Version]] | None = None
+    ) -> list[dict[str, Any]]:
         """The versions of ``key`` that readers see, each as a change that holds just its entry, with proof.
 
         ``trees`` keeps the trees of the changes met in one request: a change of
@@ -450,7 +460,7 @@ class ControlServer:
         ControlError for a version whose signature is nowhere any more.
         """
         for is_last_look in (False, True):
-            versions = self._agent.reads.versions(key)
+            versions = (read or self._agent.reads.versions)(key)
             found = [self._single(version, trees) for version in versions]
             signed = [
                 {"change": data, "index": version.index, **self._votes(version), **self._held_back(version)}

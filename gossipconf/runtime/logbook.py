@@ -191,7 +191,7 @@ def _pages(agent: Agent, chosen: Selection) -> Iterator[Sequence[str]]:
         yield [chosen.key]
         return
     after: str | None = None
-    while keys := list(islice(agent.reads.keys(chosen.prefix or "", after), KEYS_AT_ONCE)):
+    while keys := list(islice(agent.reads.ordinary_keys(chosen.prefix or "", after), KEYS_AT_ONCE)):
         yield keys
         after = keys[-1]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
 
 import trio
 
@@ -14,8 +15,10 @@ from ..model.entry import Slot
 from ..model.key import SYSTEM_PREFIX, covers, is_system_key
 from ..model.version import Version
 from ..protocol.environment import Reads
+from ..protocol.stages import Stages
 from ..store.resolution import Reader
 from .moments import Moments
+from .strict_reads import StrictReads
 
 
 class Watcher:
@@ -53,6 +56,7 @@ class ReadView:
         for key, variant in sorted(self._slots):
             self._variants.setdefault(key, {})[variant] = None
         self._watchers: list[Watcher] = []
+        self.strict = StrictReads()
         self.moments = Moments(reader)
         for slot, versions in self._slots.items():
             self.moments.replace(slot[0], (), versions)
@@ -75,18 +79,35 @@ class ReadView:
         for key in self.moments.between(before_ms, now_ms):
             self._notify(key)
 
+    def epochs_changed(self, stages: Stages) -> None:
+        """Take over which epochs of strict prefixes are served, and tell the watchers."""
+        for key in self.strict.update(stages, self._slots):
+            self._tell(key)
+
     def held_off(self, keys: Iterable[str]) -> None:
         """Tell the watchers of ``keys`` of which something is held off now, or is no longer."""
         for key in keys:
             self._notify(key)
 
     def _notify(self, key: str) -> None:
+        if self.strict.over(key) is None:  # there an ordinary change is seen by nobody
+            self._tell(key)
+
+    def _tell(self, key: str) -> None:
         for watcher in self._watchers:
             if covers(watcher.prefix, key):
                 watcher.notify(key)
 
     def versions(self, key: str) -> list[Version]:
-        """The live versions of ``key``: of each variant the winner first, the default variant first."""
+        """The live versions of ``key``: of each variant the winner first, the default variant first.
+
+        Of a key under a strict prefix the value in the epoch that is served. Raises Fenced or NotAMember there.
+        """
+        strict = self.strict.over(key)
+        return self.ordinary(key) if strict is None else self.strict.versions(strict, key)
+
+    def ordinary(self, key: str) -> list[Version]:
+        """What ordinary changes have put at ``key``, whether readers see it or not."""
         return [version for variant in self._variants.get(key, ()) for version in self._slots[key, variant]]
 
     def versions_of(self, keys: Iterable[str]) -> Iterator[Version]:
@@ -97,7 +118,15 @@ class ReadView:
                 yield from slots[key, variant]
 
     def keys(self, prefix: str = "", after: str | None = None) -> Iterator[str]:
-        """Keys under ``prefix`` greater than ``after``, in order, tombstones included."""
+        """Keys under ``prefix`` greater than ``after``, in order, tombstones included; of strict prefixes those of the
+        epoch that is served, and none where it cannot be read."""
+        if not self.strict:
+            return self.ordinary_keys(prefix, after)
+        strict = (key for key in self.strict.readable_keys() if covers(prefix, key) and (after is None or key > after))
+        return merge((key for key in self.ordinary_keys(prefix, after) if self.strict.over(key) is None), strict)
+
+    def ordinary_keys(self, prefix: str = "", after: str | None = None) -> Iterator[str]:
+        """The same of ordinary changes only, whether readers see them or not."""
         start = 0 if after is None else bisect_right(self._keys, after)
         for first, end in _ranges(prefix):
             stop = len(self._keys) if end is None else bisect_left(self._keys, end)
@@ -106,7 +135,8 @@ class ReadView:
 
     def conflicts(self) -> list[str]:
         """Keys with more than one live version in a slot."""
-        return sorted({key for (key, _), versions in self._slots.items() if len(versions) > 1})
+        found = {key for (key, _), versions in self._slots.items() if len(versions) > 1}
+        return sorted(key for key in found if self.strict.over(key) is None)
 
     def watch(self, prefix: str) -> Watcher:
         """A watcher of keys under ``prefix``; `unwatch` it at the end."""

@@ -20,7 +20,7 @@ from .floor import Floors
 from .keys import fingerprint, verify
 from .parameter import VALUE_BYTES
 from .policy import POLICY_PREFIX, Genesis, Policy, carried, carries_policy, policy_key, proposals_of
-from .strict import StageKey, is_stage_key, strict_over, strict_prefixes
+from .strict import STAGE, StageKey, is_stage_key, strict_over, strict_prefixes, ways_to_stage
 
 Verify = Callable[[bytes, bytes, bytes], None]
 """verify(public key, signature, message): raises BadSignature. An argument so that a simulation may remember
@@ -316,24 +316,17 @@ def _check_stage_entry(policy: Policy, change: Change, entry: Entry, signers: fr
             f"policy {policy.version} does not call {named.prefix!r} strict, so it has no stages; a policy with the "
             f"parameter strict/{named.prefix} = 1 would"
         )
-    if _signed(policy, signers) >= policy.threshold:
+    writer = change.header.writer.key
+    ways = ways_to_stage(policy, writer, named)
+    if any(sum(key in signers for key in keys) >= needed for needed, keys in ways):
         return
     if named.number == 1 and not named.is_abort:
-        raise _too_few(
-            f"the first epoch of {named.prefix!r}, which says whose agreement counts from then on,", policy, signers
-        )
-    writer = change.header.writer.key
-    if not any(
-        writer in role.keys
-        and "stage" in role.operations
-        and any(covers(prefix, named.prefix) for prefix in role.prefixes)
-        and sum(key in signers for key in role.keys) >= role.approvals
-        for role in policy.roles
-    ):
-        raise NotAuthorised(
-            f"policy {policy.version} does not let {fingerprint(writer)} stage {named.prefix!r}; a role with that "
-            "prefix and the operation 'stage' would"
-        )
+        what = f"the first epoch of {named.prefix!r}, which says whose agreement counts from then on,"
+        raise _too_few(what, policy, signers)
+    raise NotAuthorised(
+        f"policy {policy.version} does not let {fingerprint(writer)} stage {named.prefix!r}; a role with that prefix "
+        f"and the operation {STAGE!r}, and enough approvals if it needs more, would"
+    )
 
 
 def _may_propose(policy: Policy, change: Change, entry: Entry) -> bool:

@@ -22,6 +22,7 @@ from .chain import PolicyChain
 from .files import read_bounded, replace_file, write_new
 from .keys import fingerprint
 from .policy import POLICY_PREFIX, Policy, Role
+from .strict import StageKey, ways_to_stage
 
 PROPOSAL_FILE_VERSION: Final = 1
 KIND: Final = "a change"
@@ -54,6 +55,8 @@ def support(policy: Policy, change: Change) -> Support:
     for _, entry in change.entries:
         if covers(POLICY_PREFIX, entry.key):
             ways = [(policy.threshold, policy.roots)]
+        elif (named := StageKey.parse(entry.key)) is not None:
+            ways = ways_to_stage(policy, change.header.writer.key, named)
         else:
             ways = [(role.approvals, role.keys) for role in _roles_for(policy, change.header.writer.key, entry)]
         lacking = min(needed - sum(key in signed for key in keys) for needed, keys in ways)

@@ -18,12 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..model.errors import InvalidInput, LimitExceeded
 from ..model.hashing import HASH_BYTES
 from ..model.key import check_key, covers, is_system_key
 
+if TYPE_CHECKING:
+    from .policy import Policy
+
+STAGE: Final = "stage"
+"""The operation that a role must have."""
 STAGES_ROOT: Final = "_stages"
 STRICT_PARAMETER: Final = "strict/"
 """Before the prefix, the name of the policy parameter that makes it strict with the value 1."""
@@ -76,6 +81,20 @@ def staged_prefix(key: str) -> str:
     """The prefix whose stage ``key`` names; ``key`` itself if it names none. By it rights and floors are looked up."""
     named = StageKey.parse(key) if is_stage_key(key) else None
     return key if named is None else named.prefix
+
+
+def ways_to_stage(policy: Policy, writer: bytes, named: StageKey) -> list[tuple[int, tuple[bytes, ...]]]:
+    """How an entry of this key by ``writer`` may be allowed: by so many signatures of these keys; any one will do."""
+    ways = [(policy.threshold, policy.roots)]
+    if named.number == 1 and not named.is_abort:
+        return ways
+    return ways + [
+        (role.approvals, role.keys)
+        for role in policy.roles
+        if writer in role.keys
+        and STAGE in role.operations
+        and any(covers(prefix, named.prefix) for prefix in role.prefixes)
+    ]
 
 
 def strict_prefixes(parameters: Iterable[tuple[str, int]]) -> tuple[str, ...]:
