@@ -41,6 +41,7 @@ from . import (
     put,
     read,
     report,
+    resolve,
     revoke,
     rollback,
     schema,
@@ -100,6 +101,7 @@ app.command()(show.show)
 app.command()(diff.diff)
 app.command()(blame.blame)
 app.command()(read.conflicts)
+app.command()(resolve.resolve)
 app.command()(forks.forks)
 app.add_typer(policy.app, name="policy")
 app.command()(status.status)

@@ -206,7 +206,7 @@ def conflicts(
             say("no conflicts")
             return
         keys = count(len(items), "key")
-        say(f"{keys} in conflict; settle each with: gossipconf put KEY VALUE, or gossipconf delete KEY")
+        say(f"{keys} in conflict; settle each with: gossipconf resolve KEY")
         for item in items:
             say()
             say(Text(item.key, style="bold"))

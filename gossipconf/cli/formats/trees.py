@@ -30,11 +30,16 @@ TOML_INTEGERS: Final = range(-(1 << 63), 1 << 63)
 def write_yaml(values: Mapping[str, TypedValue], heading: str = "") -> Written:
     """`values` by key as YAML. `heading`: lines of a comment above."""
     tree, left_out = _tree(values, _yaml_leaf)
-    text = yaml.dump(
-        tree, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=True, width=float("inf")
-    )
     comment = "".join(f"# {line}".rstrip() + "\n" for line in heading.splitlines())
-    return Written((comment + text).encode(), left_out)
+    return Written(comment.encode() + yaml_text(tree, sort_keys=True), left_out)
+
+
+def yaml_text(value: object, *, sort_keys: bool = False) -> bytes:
+    """A structure as YAML that the core schema reads back as it is."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=sort_keys, width=float("inf")
+    )
+    return text.encode()
 
 
 def write_json(values: Mapping[str, TypedValue]) -> Written:
