@@ -14,6 +14,7 @@ from ..model.key import check_key, check_variant
 from ..model.version import Version
 from . import bygone, exits
 from .change_id import begins, is_beginning
+from .declared import present_at
 from .difference import Difference, content_of, json_difference, print_difference
 from .exits import NotFound
 from .instant import instant_ms
@@ -197,10 +198,10 @@ def _against_files(session: Session, prefix: str, path: Path) -> Iterator[Differ
     if documents.skipped:
         note(f"skipped: {', '.join(documents.skipped)}")
     published = {
-        item.key: item.default
+        item.key: version
         for one in documents.prefixes
         for item in session.items(one)
-        if item.default is not None and item.default.entry.value is not None
+        if (version := present_at(item)) is not None and version.entry.value is not None
     }
     sealed = {key for key, version in published.items() if version.entry.type is ValueType.SEALED}
     current = {key: content for key, version in published.items() if (content := content_of(version)) is not None}

@@ -291,6 +291,10 @@ def test_files_replace_what_was_activated(cluster, run, tmp_path):
     name = activated_before(cluster, "plain/a", b"other", 5_000)
     activated_before(cluster, "plain/b", b"two", 5_000)
     publish(cluster, put("plain/c", b"1", expires_ms=now_ms() + HOUR_MS))
+    difference = run("diff", "plain", file)
+    assert difference.code == 2
+    assert "plain/a" in difference.out
+    assert "plain/b" not in difference.out
     applied = run("apply", file, "--yes")
     assert applied.out.startswith(
         f"~ plain/a  one → one\n- plain/a [{name}]  other\n\n1 to update, 1 to delete, 1 unchanged\npublished 1 key"
