@@ -12,8 +12,9 @@ from typing import Final
 
 import trio
 
+from ..model.entry import Slot
 from ..model.version import Version
-from ..store.resolution import Reader, moments
+from ..store.resolution import Reader, is_timeless, moments
 
 LOOK_S: Final = 30.0
 """The wall clock is looked at so often while a moment is ahead or behind: machines sleep, and clocks are set."""
@@ -22,9 +23,13 @@ LOOK_S: Final = 30.0
 class Moments:
     """The moments of the live versions for ``reader``, each with its key, in order of time."""
 
-    def __init__(self, reader: Reader | None = None) -> None:
+    def __init__(self, reader: Reader | None = None, slots: Iterable[tuple[Slot, Sequence[Version]]] = ()) -> None:
+        """``slots``: with the versions that live as it begins."""
         self._reader = reader
         self._all: list[tuple[int, str]] = []
+        for slot, versions in slots:
+            self._all += self._of(slot[0], versions)
+        self._all.sort()
         self._changed = trio.Event()
 
     def replace(self, key: str, before: Sequence[Version], versions: Sequence[Version]) -> None:
@@ -69,7 +74,11 @@ class Moments:
         return LOOK_S if following is None else min(LOOK_S, (following - now_ms) / 1000)
 
     def _of(self, key: str, versions: Iterable[Version]) -> list[tuple[int, str]]:
-        return [(moment, key) for version in versions for moment in moments(version, self._reader)]
+        found: list[tuple[int, str]] = []
+        for version in versions:
+            if not is_timeless(version):  # a store of 100,000 versions is looked through at each start
+                found += [(moment, key) for moment in moments(version, self._reader)]
+        return found
 
 
 def _time_of(one: tuple[int, str]) -> int:

@@ -57,9 +57,7 @@ class ReadView:
             self._variants.setdefault(key, {})[variant] = None
         self._watchers: list[Watcher] = []
         self.strict = StrictReads()
-        self.moments = Moments(reader)
-        for slot, versions in self._slots.items():
-            self.moments.replace(slot[0], (), versions)
+        self.moments = Moments(reader, self._slots.items())
 
     def show(self, reads: Reads) -> None:
         """Take over new states of slots, and tell the watchers."""

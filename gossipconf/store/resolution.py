@@ -179,6 +179,12 @@ def next_moment(versions: Iterable[Version], now_ms: int, reader: Reader | None 
     return min(found, default=None)
 
 
+def is_timeless(version: Version) -> bool:
+    """Whether ``version`` has no `moments` for any reader: so it is with nearly all."""
+    entry = version.entry
+    return entry.expires_ms is None and version.header.activation_ms is None and not entry.match
+
+
 def moments(version: Version, reader: Reader | None = None) -> Sequence[int]:
     """The wall-clock times at which ``version`` comes into effect and leaves it, and at which ``reader`` joins a share
     of it that grows: none for nearly all."""

@@ -56,6 +56,8 @@ def test_moments_are_those_of_the_versions_that_live(steps, one_ms, other_ms):
     assert set(moments.between(one_ms, other_ms)) == {
         key for key, times in times_of.items() if any(least < at <= most for at in times)
     }
+    at_once = Moments(None, [((key, "v"), made) for key, made in held.items()])
+    assert at_once.between(one_ms, other_ms) == moments.between(one_ms, other_ms)
     later = [at for times in times_of.values() for at in times if at > one_ms]
     assert moments.after(one_ms) == min(later, default=None)
 

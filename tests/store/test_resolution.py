@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from gossipconf.model.entry import BASIS_POINTS, Entry, MatchKind, MatchTerm, Operation
 from gossipconf.model.version import Version
-from gossipconf.store.resolution import Reader, Verdict, holds, matches, moments, next_moment, resolve, share_of
+from gossipconf.store.resolution import (
+    Reader,
+    Verdict,
+    holds,
+    is_timeless,
+    matches,
+    moments,
+    next_moment,
+    resolve,
+    share_of,
+)
 from tests import strategies as gen
 
 ANN, BEN, _ = gen.WRITERS
@@ -170,6 +180,7 @@ def test_the_outcome_stays_until_the_next_moment(versions, now_ms):
     following = next_moment(versions, now_ms)
     assert following is None or following > now_ms
     assert following == min((at for one in versions for at in moments(one) if at > now_ms), default=None)
+    assert not any(is_timeless(one) and moments(one, EU) for one in versions)
     for later_ms in range(now_ms, 5 if following is None else following):
         assert resolve(versions, EU, later_ms) == resolve(versions, EU, now_ms)
 
