@@ -28,6 +28,7 @@ from . import (
     diff,
     edit,
     exits,
+    explain,
     export,
     forks,
     history,
@@ -100,6 +101,7 @@ app.command()(log.log)
 app.command()(show.show)
 app.command()(diff.diff)
 app.command()(blame.blame)
+app.command()(explain.explain)
 app.command()(read.conflicts)
 app.command()(resolve.resolve)
 app.command()(forks.forks)

@@ -166,10 +166,14 @@ class Session:
         """The live versions of `key`; an Item without versions if there are none. Raises Rejected."""
         return self._item(key, field_of(self._client.request("get", key=key), "versions", list))
 
-    def read(self, item: Item) -> Resolution:
-        """What the asked agent reads of `item` now, and why: by its labels, and by this machine's clock."""
+    def read(self, item: Item, at_ms: int | None = None) -> Resolution:
+        """What the asked agent reads of `item` now, and why: by its labels, and by this machine's clock.
+
+        `at_ms`: what it will read at another moment, if nothing is published and nobody votes.
+        """
         halted, unfit = item.halted, item.unfit.keys()
-        return resolve((*item.versions, *item.last_good), self.reader, now_ms(), halted, unfit)
+        at_ms = now_ms() if at_ms is None else at_ms
+        return resolve((*item.versions, *item.last_good), self.reader, at_ms, halted, unfit)
 
     def items(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> Iterator[Item]:
         """The keys that `prefix` covers by code point, tombstones included, fetched page by page. Raises Rejected.

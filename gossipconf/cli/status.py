@@ -302,7 +302,8 @@ def _unconfirmed(status: Status) -> dict[str, Any] | None:
     return {"checkpoint": json_time(found.checkpoint_ms), "equal": list(found.equal), "wanted": found.wanted}
 
 
-def _view(view: View) -> dict[str, Any]:
+def json_view(view: View) -> dict[str, Any]:
+    """How old a view may be, and by whose word."""
     return {
         "freshness": view.freshness,
         "at_most_ms": view.at_most_ms,
@@ -320,7 +321,7 @@ def _document(session: Session, status: Status) -> dict[str, Any]:
         "crowded": status.crowded,
         "certificate": None if status.certificate is None else asdict(status.certificate),
         "unconfirmed": _unconfirmed(status),
-        "view": _view(status.view),
+        "view": json_view(status.view),
         "unfit": {"number": status.unfit, "keys": list(status.unfit_keys)},
         "policy_forks": [
             {"policy": version, "changes": [one.hex() for one in session.chain.branches(version)]}
