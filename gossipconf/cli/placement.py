@@ -53,6 +53,15 @@ def matching_in_words(session: Session, wanted: Entry) -> str:
     return f"matches {found:,} of {count(len(there), 'agent')} that {session.node} knows{more}"
 
 
+def tell_end(wanted: Entry, before: Version | None) -> None:
+    """Say that nothing is left once a value ends that takes the place of one for all."""
+    if before is not None and not wanted.variant and wanted.expires_ms is not None:
+        note(
+            f"note: it takes the place of the value for all, and then {wanted.key} has none; an override leaves that in"
+            " its place: --for TIME"
+        )
+
+
 def tell_others(session: Session, item: Item, wanted: Entry, now_ms: int) -> None:
     """Say who goes on reading another value than the one that is put for all, and who will."""
     if wanted.variant:

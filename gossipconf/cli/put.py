@@ -19,7 +19,7 @@ from .expectation import IfVersionOption, check_versions
 from .opener import is_sealed
 from .output import acknowledged, note, print_step, say, slot_in_words
 from .passphrase import PassphraseFileOption
-from .placement import is_same, matching_in_words, print_put, replaced_by, tell_others
+from .placement import is_same, matching_in_words, print_put, replaced_by, tell_end, tell_others
 from .reach import (
     ForOption,
     HaltAfterOption,
@@ -170,5 +170,6 @@ def put(
                 )
             if matching:
                 note(f"note: {matching}")
+            tell_end(wanted, before)
             tell_others(session, item, wanted, now_ms())
             delivery.tell(session, change, 1)

@@ -205,8 +205,12 @@ def test_a_conflict_of_a_variant_does_not_make_the_default_published_again(clust
 
 def test_a_value_that_has_expired_is_put_again(cluster, run):
     publish(cluster, put("again/a", b"1", expires_ms=now_ms() - 1))
+    assert run("put", "again/a", "1", "--ttl", "1h").err == ""
+    publish(cluster, put("again/a", b"1", expires_ms=now_ms() - 1))
     assert run("put", "again/a", "1").out.startswith("+ again/a  1\n")
-    assert run("put", "again/a", "1", "--ttl", "2h").out.startswith("~ again/a  1 → 1  (until ")
+    ending = run("put", "again/a", "1", "--ttl", "2h")
+    assert ending.out.startswith("~ again/a  1 → 1  (until ")
+    assert "and then again/a has none; an override leaves that in its place: --for TIME" in ending.err
     assert run("put", "again/a", "1").out.startswith("~ again/a  1 → 1\n")
 
 
