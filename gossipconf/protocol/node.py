@@ -304,10 +304,13 @@ class Node:
         self.environment.now = now
         return self.replica.reserve(signer, slots)
 
-    def publish(self, now: Now, token: int, change: Change) -> None:
-        """Publish a signed change. `Published` or `PublishFailed` with ``token`` follows, once."""
+    def publish(self, now: Now, token: int, change: Change, *, is_compared: bool = False) -> None:
+        """Publish a signed change. `Published` or `PublishFailed` with ``token`` follows, once.
+
+        ``is_compared``: only if it has seen all that is live here in its slots, see `Replica.publish`.
+        """
         self.environment.now = now
-        self.replica.publish(token, change)
+        self.replica.publish(token, change, is_compared=is_compared)
         self._settle()
 
     def view(self, now: Now) -> View:

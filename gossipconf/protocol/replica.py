@@ -227,10 +227,16 @@ class Replica:
         self._reserved_seq += 1
         return Reservation(self._incarnation, self._reserved_seq)
 
-    def publish(self, token: int, change: Change) -> None:
-        """Judge and write a local publish; `Published` or `PublishFailed` with ``token`` follows."""
+    def publish(self, token: int, change: Change, *, is_compared: bool = False) -> None:
+        """Judge and write a local publish; `Published` or `PublishFailed` with ``token`` follows.
+
+        ``is_compared``: whoever signed it has compared it with what is live in its slots. It fails with
+        StaleReservation if more is live there by now, or is about to be: then it is to be compared again.
+        """
         try:
             self._check_publish(change)
+            if is_compared:
+                self._check_base(change)
         except GossipconfError as error:
             self._environment.emit(PublishFailed(token, error))
             return
@@ -250,7 +256,6 @@ class Replica:
             raise Rejected("this change has as many signatures as it may have already")
         header = change.header
         if header.writer.incarnation == self._incarnation:
-            self._check_base(change)
             if header.seq <= self._published_seq:
                 raise StaleReservation(
                     f"number {header.seq} has been overtaken by {self._published_seq}; prepare and sign again"
@@ -263,11 +268,7 @@ class Replica:
             raise StaleReservation("this writer's number is taken; prepare and sign again")
 
     def _check_base(self, change: Change) -> None:
-        """Refuse what has not seen all that is live in its slots, or about to be: two publishes through one agent make
-        no conflict, and what a publisher has compared with is what it replaces.
-
-        Only of what is signed under this agent's own number: a proposal may complete late, and is a visible sibling.
-        """
+        """Raise StaleReservation for what has not seen all that is live in its slots, or is on its way to the disk."""
         is_early = self.is_publishing(version.slot for version in change.versions)
         for version in change.versions:
             if is_early or not all(map(version.supersedes, self.live.slot(version.slot))):

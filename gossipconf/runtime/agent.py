@@ -195,10 +195,10 @@ class Agent:
             raise ControlError(STOPPING)
         self._input(lambda: self.node.submit_beacon(self.now(), snapshot))
 
-    async def publish(self, change: Change) -> None:
+    async def publish(self, change: Change, *, is_compared: bool = False) -> None:
         """Publish a signed change; returns once it is on disk. Raises what refused it.
 
-        Its values are checked first, see `Inspector.check`.
+        Its values are checked first, see `Inspector.check`. ``is_compared``: see `Replica.publish`.
 
         Raises ControlError once the agent stops; whether it is on disk then shows at the next start.
         """
@@ -208,7 +208,7 @@ class Agent:
         token = next(self._tokens)
         outcome = Outcome()
         self._waiting[token] = outcome.finish
-        self._input(lambda: self.node.publish(self.now(), token, change))
+        self._input(lambda: self.node.publish(self.now(), token, change, is_compared=is_compared))
         await outcome.wait()
 
     async def say(self, kind: Kind, subject: bytes) -> None:

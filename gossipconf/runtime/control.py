@@ -536,7 +536,7 @@ class ControlServer:
         if not isinstance(data, bytes):
             raise InvalidInput("the request needs 'change', the bytes of a signed change")
         change = self._agent.node.replica.decode(data)
-        await self._agent.publish(change)
+        await self._agent.publish(change, is_compared=request.get("compared") is True)
         return {"id": change.id, "versions": change.header.count}
 
     async def _beacon(self, request: dict[str, Any]) -> dict[str, Any]:

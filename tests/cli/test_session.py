@@ -297,7 +297,12 @@ def test_and_not_for_ever(agent, session):
     agent.replies |= {"reserve": [reservation_reply()], "publish": [STALE]}
     with pytest.raises(StaleReservation, match="overtaken"):
         session.publish([put("shop/a", b"1")], ADMIN)
-    assert sum(one["op"] == "publish" for one in agent.requests) == PUBLISH_ATTEMPTS
+    asked = [one["compared"] for one in agent.requests if one["op"] == "publish"]
+    assert asked == [True] * (PUBLISH_ATTEMPTS - 1) + [False], "rather a conflict than no publish"
+    agent.requests.clear()
+    with pytest.raises(StaleReservation, match="overtaken"):
+        session.publish([put("shop/a", b"1")], ADMIN, if_version=["none"])
+    assert all(one["compared"] for one in agent.requests if one["op"] == "publish")
 
 
 def test_nothing_is_signed_over_what_does_not_verify(agent, session):

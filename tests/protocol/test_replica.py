@@ -82,9 +82,9 @@ class Reading(Bench):
             now_ms=NOW_MS,
         )
 
-    def publish(self, one: Change) -> int:
+    def publish(self, one: Change, *, is_compared: bool = False) -> int:
         self._publishes += 1
-        self.node.publish(self.now(), self._publishes, one)
+        self.node.publish(self.now(), self._publishes, one, is_compared=is_compared)
         self.look()
         return self._publishes
 
@@ -391,23 +391,31 @@ def test_a_number_that_was_overtaken_is_stale() -> None:
     assert isinstance(refusal(bench, newer), StaleReservation)
 
 
-def test_a_publish_that_has_not_seen_what_is_live_here_is_stale() -> None:
+def test_a_publish_that_was_compared_has_seen_what_is_live_here_or_is_stale() -> None:
     """Two commands at one agent that write one key at once: the later one is signed again, and makes no conflict."""
     bench = Reading()
+
+    def compared(one: Change) -> Exception | None:
+        outcome = bench.outcome(bench.publish(one, is_compared=True))
+        return outcome.error if isinstance(outcome, PublishFailed) else None
+
     first, second = bench.compose("a", "1"), bench.compose("a", "2")
     assert first.header.seq < second.header.seq
-    assert refusal(bench, first) is None
+    assert compared(first) is None
     assert bench.node.replica.is_publishing([("a", "")])
-    assert isinstance(refusal(bench, second), StaleReservation), "the first is on its way to the disk"
+    assert isinstance(compared(second), StaleReservation), "the first is on its way to the disk"
     bench.finish_all()
     assert not bench.node.replica.is_publishing([("a", "")])
-    assert isinstance(refusal(bench, second), StaleReservation)
+    assert isinstance(compared(second), StaleReservation)
     third = bench.compose("a", "3")
     bench.receive(change("peer's", by="bob", key="a"))
-    assert isinstance(refusal(bench, third), StaleReservation), "what a peer has sent meanwhile counts too"
-    assert refusal(bench, bench.compose("a", "4")) is None
+    assert isinstance(compared(third), StaleReservation), "what a peer has sent meanwhile counts too"
+    assert compared(bench.compose("a", "4")) is None
     bench.finish_all()
     assert [one.entry.value for one in bench.node.replica.live.slot(("a", ""))] == [b"4"]
+    assert refusal(bench, third) is not None, "overtaken"
+    late = signed([put("a", b"5")], "alice", incarnation=b"offline_")
+    assert refusal(bench, late) is None, "who has compared with nothing makes a conflict that everybody sees"
 
 
 def test_numbers_that_were_not_handed_out_and_parts_are_refused() -> None:
