@@ -15,6 +15,7 @@ from ..trust.keys import fingerprint
 from .instant import SinceOption, UntilOption, span_ms
 from .output import (
     STEP_COLOURS,
+    called,
     count,
     escaped,
     json_time,
@@ -23,7 +24,6 @@ from .output import (
     print_json,
     print_table,
     short,
-    short_key,
     slot_in_words,
 )
 from .prefix import PrefixArgument, prefix_of
@@ -89,11 +89,11 @@ def log(
 
 
 def signers_in_words(session: Session, change: Change, at: str) -> str:
-    """All who have signed, the writer first, by role and the first letters of the fingerprint."""
+    """All who have signed, the writer first, by role and name, or the first letters of the fingerprint."""
     said: dict[str, list[str]] = {}
     for key, _ in change.signatures():
         role = session.role_of(key, change.header.policy, at)
-        said.setdefault(role, []).append(short_key(fingerprint(key)))
+        said.setdefault(role, []).append(called(session, key, change.header.policy))
     return ", ".join(f"{escaped(role)} {' '.join(keys)}" for role, keys in said.items())
 
 
@@ -104,10 +104,17 @@ def sign_of(version: Version) -> str:
     return "~" if version.entry.seen else "+"
 
 
-def json_signers(session: Session, change: Change, at: str) -> list[dict[str, str]]:
-    """Role and fingerprint of all who have signed, the writer first."""
+def json_signers(session: Session, change: Change, at: str) -> list[dict[str, str | None]]:
+    """Role, name and fingerprint of all who have signed, the writer first."""
     policy = change.header.policy
-    return [{"role": session.role_of(key, policy, at), "signer": fingerprint(key)} for key, _ in change.signatures()]
+    return [
+        {
+            "role": session.role_of(key, policy, at),
+            "signer": fingerprint(key),
+            "name": session.name_of(key, policy),
+        }
+        for key, _ in change.signatures()
+    ]
 
 
 def json_record(session: Session, record: Record) -> dict[str, Any]:

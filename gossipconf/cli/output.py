@@ -24,6 +24,7 @@ from rich.text import Text
 from ..model.entry import Entry, MatchKind, MatchTerm, Operation, Slot, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
+from ..trust import keys
 from ..trust.sealed import Envelope
 from .reason import json_reason
 
@@ -233,11 +234,25 @@ def slot_in_words(slot: Slot) -> str:
 
 
 def signer_in_words(session: Session, version: Version) -> str:
-    """The role, and where several keys have it the first letters of this one's fingerprint."""
+    """The role and the signer's name; without one, where several keys have it, the first letters of the fingerprint."""
     role, fingerprint = session.signer_of(version)
+    name = session.name_of(version.header.writer.key, version.header.policy)
+    if name is not None:
+        return f"{escaped(role)} {escaped(name)}"
     policy = session.chain[version.header.policy]
     sharing = next((len(one.keys) for one in policy.roles if one.name == role), len(policy.roots))
     return escaped(role) if sharing == 1 else f"{escaped(role)} {short_key(fingerprint)}"
+
+
+def called_in_full(session: Session, key: bytes, policy: int) -> str:
+    """A key's fingerprint, after the name that policies have for it."""
+    return f"{escaped(session.name_of(key, policy) or '')} {keys.fingerprint(key)}".lstrip()
+
+
+def called(session: Session, key: bytes, policy: int) -> str:
+    """Whose a key is: the name that policies have for it, or the first letters of its fingerprint."""
+    name = session.name_of(key, policy)
+    return short_key(keys.fingerprint(key)) if name is None else escaped(name)
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -343,6 +358,7 @@ def json_version(session: Session, version: Version) -> dict[str, Any]:
         "value": json_value(entry.type, entry.value),
         "role": role,
         "signer": fingerprint,
+        "name": session.name_of(header.writer.key, header.policy),
         "time": json_time(header.time_ms),
         "activation": None if header.activation_ms is None else json_time(header.activation_ms),
         **json_reason(header.comment),

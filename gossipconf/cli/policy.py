@@ -32,7 +32,7 @@ from .change_id import begins
 from .drafting import NewDraftArgument, live_versions, new_draft, print_steps, save_draft, say_drafted
 from .editor import edited
 from .exits import NotFound
-from .output import acknowledged, count, json_time, moment, note, print_json, say, short
+from .output import acknowledged, count, escaped, json_time, moment, note, print_json, say, short
 from .passphrase import PassphraseFileOption, open_key
 from .rules import Step, differences, from_bytes, key_in_json, to_json, to_text
 from .session import now_ms, open_session
@@ -267,7 +267,7 @@ def sign(
     signer = open_key(key_file, passphrase_file).key
     if signer.public in found.signed:
         say(f"{fingerprint(signer.public)} has signed this already")
-        _say_next(path, found)
+        _say_next(path, found, chain.head)
         return
     if signer.public not in chain.head.roots:
         raise NotAuthorised(
@@ -281,7 +281,7 @@ def sign(
     signed = draft.signed(chain, signer, key_file, now_ms=now_ms(), incarnation=os.urandom(INCARNATION_BYTES))
     signed.save(path, is_new=False)
     say(f"signed by {fingerprint(signer.public)}; remembered in {pledge_file(key_file)}")
-    _say_next(path, signed.support(chain))
+    _say_next(path, signed.support(chain), chain.head)
 
 
 @app.command()
@@ -353,13 +353,13 @@ def _load(path: Path, cluster: Cluster) -> tuple[Draft, PolicyChain, Support]:
         raise type(error)(f"{path} is not what it should be: {error}") from None
 
 
-def _say_next(path: Path, found: Support) -> None:
+def _say_next(path: Path, found: Support, head: Policy) -> None:
     if not found.missing:
         say(f"it has all signatures that it needs; next: gossipconf policy publish {path}")
     else:
         say(f"{count(found.missing, 'signature')} missing; give {path} to the holder of one of:")
         for key in found.may:
-            say(f"  {fingerprint(key)}")
+            say(f"  {fingerprint(key)} {escaped(head.name(key) or '')}".rstrip())
 
 
 def _draft(known: _Known, policy: Policy, path: Path, steps: Sequence[Step]) -> None:
@@ -401,6 +401,6 @@ def _json_version(known: _Known, change: Change, in_force: bool) -> dict[str, An
         "in_force": in_force,
         "time": json_time(change.header.time_ms),
         "change": change.id.hex(),
-        "signers": [key_in_json(key) for key, _ in change.signatures()],
+        "signers": [key_in_json(key, known.chain.head) for key, _ in change.signatures()],
         "changes": [_json_step(step) for step in differences(before, policy)],
     }

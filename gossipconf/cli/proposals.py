@@ -32,6 +32,8 @@ from .output import (
     acknowledged,
     age,
     before_after,
+    called,
+    called_in_full,
     count,
     escaped,
     json_reach,
@@ -44,7 +46,6 @@ from .output import (
     print_table,
     say,
     short,
-    short_key,
     slot_in_words,
     value_in_line,
     version_in_line,
@@ -243,7 +244,7 @@ def _live(change: Change, items: Mapping[str, Item]) -> Mapping[tuple[str, str],
 def _show(session: Session, change: Change, support: Support) -> bool:
     """Show a proposal beside what is live; returns whether its base has moved."""
     header = change.header
-    by = fingerprint(header.writer.key)
+    by = called_in_full(session, header.writer.key, header.policy)
     say(f"change {short(change.id)}, proposed {moment(header.time_ms)} by {by}")
     if header.comment:
         say(f"  {header.comment}")
@@ -260,7 +261,7 @@ def _show(session: Session, change: Change, support: Support) -> bool:
                 what.append(f"  ({reach})", style="dim")
             print_step("~" if before else "+", name, what)
     for key in support.signed:
-        say(f"  signed by {fingerprint(key)}")
+        say(f"  signed by {called_in_full(session, key, header.policy)}")
     if header.policy != session.chain.head.version:
         note(
             f"note: it names policy {header.policy} and is judged by that; "
@@ -325,9 +326,9 @@ def _has_moved(one: Proposed, items: Mapping[str, Item]) -> bool:
 
 
 def _name(session: Session, change: Change, key: bytes) -> str:
-    """A signer in a table: its role under the change's policy, and the first letters of its fingerprint."""
+    """A signer in a table: its role under the change's policy, and its name or the first letters of its fingerprint."""
     _, entry = change.entries[0]
-    return f"{session.role_of(key, change.header.policy, entry.key)} {short_key(fingerprint(key))}"
+    return f"{session.role_of(key, change.header.policy, entry.key)} {called(session, key, change.header.policy)}"
 
 
 def _json_proposal(session: Session, one: Proposed, items: Mapping[str, Item]) -> dict[str, Any]:

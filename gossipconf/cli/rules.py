@@ -1,9 +1,10 @@
 """Rules: a policy as text that people read and edit, and what differs between two of them in words.
 
-The text is YAML, read by ``syntax``; keys are lines of OpenSSH public key files, with
-their fingerprints as comments. What `_revoked` has as keys are certificates: they are written
-as `pki show` writes their fingerprints. Whatever is wrong is an InvalidInput that names the
-file and the line. Knows nothing of signing, of agents or of drafts.
+The text is YAML, read by ``syntax``; keys are lines of OpenSSH public key files, which end
+in the names of their holders, with their fingerprints as comments. What `_revoked` has as
+keys are certificates: they are written as `pki show` writes their fingerprints. Whatever is
+wrong is an InvalidInput that names the file and the line. Knows nothing of signing, of
+agents or of drafts.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ..trust.floor import Floor
 from ..trust.keys import fingerprint, public_line
 from ..trust.membership import FINGERPRINT_BYTES, is_membership
 from ..trust.parameter import fault, meaning_of
-from ..trust.policy import OPERATIONS, Policy, Role
+from ..trust.policy import OPERATIONS, Policy, Role, check_name
 from .output import count, short
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ CERTIFICATE_SIGN: Final = "SHA256:"
 
 HELP: Final = """\
 # roots:  who signs the next policy; the threshold must be above half of them.
-# roles:  keys (lines of .pub files), prefixes ("" is every key but the system's), operations
+# keys:   lines of .pub files; what follows the key there is its holder's name.
+# roles:  keys, prefixes ("" is every key but the system's), operations
 #         (put, delete, stage, snapshot; default put and delete), approvals: signatures needed (default 1).
 #         _revoked: prefixes _nodes/NAME, and as keys the fingerprints of certificates that `pki show` prints.
 #         _issuers: prefixes _nodes/NAME.
@@ -52,13 +54,13 @@ HELP: Final = """\
 def to_text(policy: Policy, cluster_name: str) -> str:
     """A policy as YAML. Its number is a comment: the successor's follows from what is in force."""
     lines = [f"# Policy {policy.version} of {json.dumps(cluster_name)}", *HELP.splitlines(), ""]
-    lines += ["roots:", f"  threshold: {policy.threshold}", *_keys_in_lines(policy.roots, "  "), ""]
+    lines += ["roots:", f"  threshold: {policy.threshold}", *_keys_in_lines(policy.roots, "  ", policy), ""]
     lines += ["roles:" if policy.roles else "roles: {}"]
     for role in policy.roles:
         prefixes = ", ".join(json.dumps(prefix, ensure_ascii=False) for prefix in role.prefixes)
         lines += [
             f"  {json.dumps(role.name, ensure_ascii=False)}:",
-            *_keys_in_lines(role.keys, "    ", are_certificates=is_membership(role.name)),
+            *_keys_in_lines(role.keys, "    ", None if is_membership(role.name) else policy),
             f"    prefixes: [{prefixes}]",
             f"    operations: [{', '.join(role.operations)}]",
             f"    approvals: {role.approvals}",
@@ -97,12 +99,12 @@ def to_json(policy: Policy) -> dict[str, Any]:
     """A policy for programs."""
     return {
         "version": policy.version,
-        "roots": {"threshold": policy.threshold, "keys": [key_in_json(key) for key in policy.roots]},
+        "roots": {"threshold": policy.threshold, "keys": [key_in_json(key, policy) for key in policy.roots]},
         "roles": [
             {
                 "name": role.name,
                 "keys": [
-                    {"certificate": certificate_line(key)} if is_membership(role.name) else key_in_json(key)
+                    {"certificate": certificate_line(key)} if is_membership(role.name) else key_in_json(key, policy)
                     for key in role.keys
                 ],
                 "prefixes": list(role.prefixes),
@@ -116,9 +118,9 @@ def to_json(policy: Policy) -> dict[str, Any]:
     }
 
 
-def key_in_json(key: bytes) -> dict[str, str]:
-    """A public key by its fingerprint and as OpenSSH writes it."""
-    return {"fingerprint": fingerprint(key), "key": public_line(key)}
+def key_in_json(key: bytes, policy: Policy) -> dict[str, str | None]:
+    """A public key by its fingerprint and as OpenSSH writes it, and the name that ``policy`` has for it."""
+    return {"fingerprint": fingerprint(key), "key": public_line(key), "name": policy.name(key)}
 
 
 def certificate_line(digest: bytes) -> str:
@@ -151,10 +153,18 @@ def differences(before: Policy, after: Policy) -> list[Step]:
         if numbers.get(name) != other.get(name):
             words = f"parameter {name!r} {numbers.get(name, '(none)')} → {other.get(name, '(none)')}"
             steps.append(Step("~", words))
+    for key in sorted(dict(before.names) | dict(after.names)):
+        if before.name(key) != after.name(key):
+            steps.append(Step("~", f"name of {fingerprint(key)} {_name(before, key)} → {_name(after, key)}"))
     steps += [Step("-", _floor_in_words(floor)) for floor in after.floors]
     if after.settles:
         steps.append(Step("~", f"in force: policy {after.version - 1} of change {short(after.settles[0])}"))
     return steps
+
+
+def _name(policy: Policy, key: bytes) -> str:
+    name = policy.name(key)
+    return "(none)" if name is None else repr(name)
 
 
 def _role_steps(name: str, before: Role | None, after: Role | None) -> Iterator[Step]:
@@ -218,6 +228,7 @@ class _Reader:
         self._name = name
         self._lines = lines
         self._tree = tree
+        self._met: dict[bytes, str | None] = {}  # key of a person -> name, once one is given
 
     def policy(self, head: Policy) -> Policy:
         root = self._mapping(self._tree.root, (), PARTS)
@@ -228,13 +239,17 @@ class _Reader:
             raise self._wrong(("roots", "threshold"), f"must be above half of the {len(keys)} roots, not {threshold}")
         roles = self._mapping(root.get("roles", {}), ("roles",), None)
         parameters = self._mapping(root.get("parameters", {}), ("parameters",), None)
+        made = tuple(self._role(name, role) for name, role in roles.items())
+        # A key that is gone keeps its name: histories show it.
+        names = {key: name for key, name in head.names if key not in self._met} | self._met
         return replace(
             head,
             version=head.version + 1,
             roots=keys,
             threshold=threshold,
-            roles=tuple(self._role(name, role) for name, role in roles.items()),
+            roles=made,
             parameters=tuple(self._parameter(name, number, head) for name, number in sorted(parameters.items())),
+            names=tuple(sorted((key, name) for key, name in names.items() if name is not None)),
             settles=(),
             floors=(),  # they belong to the policy that brought them, which stays in the chain
         )
@@ -315,7 +330,9 @@ class _Reader:
         except (ValueError, UnsupportedAlgorithm):
             public = None
         if isinstance(public, Ed25519PublicKey):
-            return public.public_bytes_raw()
+            raw = public.public_bytes_raw()
+            self._note_name(raw, line, path)
+            return raw
         if may_be_certificates:
             words = (
                 f"this is no certificate's fingerprint ({CERTIFICATE_SIGN} and 64 digits, as `pki show FILE` has it)"
@@ -323,6 +340,21 @@ class _Reader:
         else:
             words = "this is no line of an Ed25519 .pub file (ssh-ed25519 AAAA…)"
         raise self._wrong(path, words, item=line)
+
+    def _note_name(self, key: bytes, line: str, path: tuple[str, ...]) -> None:
+        """Note the name that a line gives to a key, in one place or in several alike."""
+        _, _, name = (*line.split(None, 2), "")[:3]
+        name = name.strip()
+        known = self._met.setdefault(key, None)
+        if not name:
+            return
+        try:
+            check_name(name)
+        except InvalidInput as error:
+            raise self._wrong(path, f"what follows the key is its holder's name: {error}", item=line) from None
+        if known not in (None, name):
+            raise self._wrong(path, f"the key is named {name!r} here and {known!r} above; keep one", item=line)
+        self._met[key] = name
 
     def _wrong(self, path: tuple[str, ...], problem: str, *, item: str | None = None) -> InvalidInput:
         """A complaint about what is at ``path``, or about ``item`` of the list there."""
@@ -347,9 +379,17 @@ def _digest(line: str) -> bytes | None:
     return raw if len(raw) == FINGERPRINT_BYTES else None
 
 
-def _keys_in_lines(keys: Sequence[bytes], indent: str, *, are_certificates: bool = False) -> list[str]:
+def _keys_in_lines(keys: Sequence[bytes], indent: str, policy: Policy | None) -> list[str]:
+    """Keys with the names that ``policy`` has for them; certificates, which have none, without one."""
     if not keys:
         return [f"{indent}keys: []"]
-    if are_certificates:
+    if policy is None:
         return [f"{indent}keys:", *(f"{indent}  - {certificate_line(key)}" for key in keys)]
-    return [f"{indent}keys:", *(f"{indent}  - {public_line(key)} # {fingerprint(key)}" for key in keys)]
+    lines = [(key, public_line(key, policy.name(key) or "")) for key in keys]
+    return [
+        f"{indent}keys:",
+        *(
+            f"{indent}  - {json.dumps(line, ensure_ascii=False) if policy.name(key) else line} # {fingerprint(key)}"
+            for key, line in lines
+        ),
+    ]

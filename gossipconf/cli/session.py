@@ -478,6 +478,11 @@ class Session:
         covering = [role for role in roles if any(covers(prefix, at) for prefix in role.prefixes)]
         return next((role.name for role in (*covering, *roles)), "root")
 
+    def name_of(self, key: bytes, policy: int) -> str | None:
+        """What the holder of `key` is called: by the policy in force, or else by the one under which it signed."""
+        head = self.chain.head
+        return head.name(key) or (self.chain[policy].name(key) if policy <= head.version else None)
+
     def _learn(self, encoded: Sequence[Any]) -> None:
         """Follow the policy chain as far as the agent knows it."""
         self._follow(map(self._decode, encoded))

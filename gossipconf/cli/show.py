@@ -9,12 +9,11 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from ..trust.keys import fingerprint
 from ..trust.policy import Role, carries_policy
 from . import bygone
 from .difference import Difference, json_difference, print_difference
 from .log import STATE_STYLES, json_record
-from .output import age, count, escaped, moment, note, print_json, say
+from .output import age, called_in_full, count, escaped, moment, note, print_json, say
 from .record import Record, Wanted, record_named, versions
 from .session import Past, Session, now_ms, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
@@ -94,7 +93,8 @@ def _print_header(session: Session, record: Record) -> None:
     for position, (key, _) in enumerate(change.signatures()):
         role = session.role_of(key, header.policy, record.versions[0].version.entry.key if record.versions else "")
         what = "its writer" if position == 0 else "approved it"
-        _line("signed" if position == 0 else "", f"{escaped(role)} {fingerprint(key)}, {what}; the signature is valid")
+        who = f"{escaped(role)} {called_in_full(session, key, header.policy)}"
+        _line("signed" if position == 0 else "", f"{who}, {what}; the signature is valid")
     for position, line in enumerate(_judgement(session, record)):
         _line("judged" if position == 0 else "", line)
 

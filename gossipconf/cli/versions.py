@@ -13,7 +13,7 @@ from rich.text import Text
 from ..model.version import Version
 from ..store.resolution import Candidate, Verdict
 from .outcome import outcome_in_words, votes_in_words, whom_in_words
-from .output import age, count, escaped, moment, say, short, version_in_line
+from .output import age, called_in_full, count, escaped, moment, say, short, version_in_line
 from .replies import Votes
 from .session import Session, now_ms
 
@@ -44,11 +44,11 @@ def _heading(candidate: Candidate) -> Text:
 
 def _particulars(session: Session, version: Version, candidates: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
     header, entry = version.header, version.entry
-    role, fingerprint = session.signer_of(version)
+    role, _ = session.signer_of(version)
     said = age(header.time_ms, now_ms())
     if entry.variant:
         yield "variant", f"{entry.variant}, for {whom_in_words(version) or 'nobody'}"
-    yield "by", f"{escaped(role)} {fingerprint}"
+    yield "by", f"{escaped(role)} {called_in_full(session, header.writer.key, header.policy)}"
     yield "time", moment(header.time_ms) + ("" if "-" in said else f", {said} ago")
     if header.activation_ms is not None:
         yield "active", f"from {moment(header.activation_ms)}"

@@ -43,7 +43,7 @@ def check_key(key: str) -> str:
     size = len(key.encode(errors="surrogatepass"))
     if size > KEY_BYTES_MAX:
         raise LimitExceeded(f"key {key[:40]!r}… has {size} bytes, the limit is {KEY_BYTES_MAX}")
-    _check_printable(key, "key")
+    check_printable(key, "key")
     for segment in key.split("/"):
         if not segment:
             raise InvalidInput(f"key {key!r} has an empty segment (a leading, trailing or double slash)")
@@ -72,7 +72,7 @@ def check_variant(variant: str) -> str:
     size = len(variant.encode(errors="surrogatepass"))
     if size > VARIANT_BYTES_MAX:
         raise LimitExceeded(f"variant {variant[:40]!r} has {size} bytes, the limit is {VARIANT_BYTES_MAX}")
-    _check_printable(variant, "variant")
+    check_printable(variant, "variant")
     if "/" in variant or variant != variant.strip(" "):
         raise InvalidInput(f"variant {variant!r} must not contain a slash or begin or end with a space")
     return variant
@@ -110,7 +110,8 @@ def covers(prefix: str, key: str) -> bool:
     return key == prefix or key.startswith(prefix + "/")
 
 
-def _check_printable(text: str, what: str) -> None:
+def check_printable(text: str, what: str) -> None:
+    """Raise InvalidInput that names ``what`` if ``text`` has a character that nobody would see."""
     found = _UNPRINTABLE.search(text)
     if found:
         raise InvalidInput(f"{what} {text!r} contains the unprintable character U+{ord(found[0]):04X}")

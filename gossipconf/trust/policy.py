@@ -9,6 +9,7 @@ Knows the documents; what they allow is judged by the chain of them (`chain`).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,9 +18,9 @@ from typing import Any, Final
 from ..model.change import PUBLIC_KEY_BYTES, Change
 from ..model.encoding import as_array, as_bytes, as_int, as_text, decode, encode
 from ..model.entry import Entry, Operation
-from ..model.errors import FormatError
+from ..model.errors import FormatError, InvalidInput
 from ..model.hashing import GENESIS_TAG, HASH_BYTES, tagged_hash
-from ..model.key import check_prefix, covers
+from ..model.key import check_prefix, check_printable, covers
 from ..model.limits import (
     COMMENT_BYTES_MAX,
     KEY_BYTES_MAX,
@@ -39,6 +40,12 @@ PROPOSAL_PREFIX: Final = "_proposals"
 """Below it everybody whose role needs approvals has a place of their own, for proposals and partial signatures."""
 ROLE_NAME_BYTES_MAX: Final = 128
 POLICY_FIELDS: Final = 6
+POLICY_FIELDS_MAX: Final = 8
+"""With what it settles, and names."""
+NAMES_MAX: Final = 1_024
+"""Keys to which one policy gives names: a tenth of its value of 1 MiB."""
+NAME_BYTES_MAX: Final = 64
+"""`user@host` of a .pub file, with room."""
 SETTLED_MAX: Final = 8
 """Policies of one version between which another decides: roots who sign more have lost control."""
 PARAMETERS_MAX: Final = 64
@@ -151,7 +158,7 @@ class Policy:
 
     ``floors`` are those that this version adds; all of a chain's stay in force (see `trust.floor`).
     ``settles`` names the changes that carry the policies of the version before, if there are several, first the one
-    that is in force.
+    that is in force. ``names`` says what people call the holders of keys, ascending by key; it decides nothing.
     """
 
     version: int
@@ -161,6 +168,7 @@ class Policy:
     parameters: tuple[tuple[str, int], ...] = ()
     floors: tuple[Floor, ...] = ()
     settles: tuple[bytes, ...] = ()
+    names: tuple[tuple[bytes, str], ...] = ()
 
     def encode(self) -> bytes:
         """Canonical bytes: the value of the entry `_policy/<version>`."""
@@ -172,16 +180,23 @@ class Policy:
             self.parameters,
             [floor.to_wire() for floor in self.floors],
         ]
-        return encode([*fields, self.settles] if self.settles else fields)
+        if self.names:
+            fields += [self.settles, self.names]
+        elif self.settles:
+            fields.append(self.settles)
+        return encode(fields)
 
     @classmethod
     def decode(cls, data: bytes) -> Policy:
         """Check and read. Raises FormatError, InvalidInput or LimitExceeded."""
         fields = as_array(decode(data, "a policy", VALUE_BYTES_MAX), "a policy")
-        if len(fields) not in (POLICY_FIELDS, POLICY_FIELDS + 1):
+        if not POLICY_FIELDS <= len(fields) <= POLICY_FIELDS_MAX:
             raise FormatError(
-                f"a policy has {POLICY_FIELDS} fields, or one more if it settles a fork, not {len(fields)}"
+                f"a policy has {POLICY_FIELDS} fields, one more if it settles a fork, two more if it has names, "
+                f"not {len(fields)}"
             )
+        extra = fields[POLICY_FIELDS:]
+        has_names = len(fields) == POLICY_FIELDS_MAX
         roots, threshold = decode_roots(fields[1], fields[2])
         roles = tuple(Role.from_wire(role) for role in as_array(fields[3], "the roles", length_max=ROLES_MAX))
         names = [role.name for role in roles]
@@ -201,12 +216,18 @@ class Policy:
             roles=roles,
             parameters=tuple(parameters),
             floors=floors_from_wire(fields[5], version),
-            settles=_settled(fields[POLICY_FIELDS]) if len(fields) > POLICY_FIELDS else (),
+            settles=() if not extra or (has_names and extra[0] == ()) else _settled(extra[0]),
+            names=_names(extra[1]) if has_names else (),
         )
 
     def knows(self, key: bytes) -> bool:
         """Whether ``key`` is a root's or in a role."""
         return key in self.roots or any(key in role.keys for role in self.roles)
+
+    def name(self, key: bytes) -> str | None:
+        """What the holder of ``key`` is called, if this policy says so."""
+        at = bisect_left(self.names, (key, ""))
+        return self.names[at][1] if at < len(self.names) and self.names[at][0] == key else None
 
 
 def carried(change: Change) -> Policy | None:
@@ -226,6 +247,26 @@ def _settled(value: Any) -> tuple[bytes, ...]:
     if any(left >= right for left, right in pairwise(ids[1:])):
         raise FormatError("what a policy settles must be in ascending order after the one that is in force")
     return tuple(ids)
+
+
+def _names(value: Any) -> tuple[tuple[bytes, str], ...]:
+    pairs = []
+    for pair in as_array(value, "the names", length_max=NAMES_MAX):
+        key, name = as_array(pair, "a name", 2)
+        pairs.append((as_bytes(key, "a key that has a name", PUBLIC_KEY_BYTES), check_name(name)))
+    if not pairs:
+        raise FormatError("a policy without names has no field for them")
+    _ascending([key for key, _ in pairs], "the keys that have names")
+    return tuple(pairs)
+
+
+def check_name(name: Any) -> str:
+    """``name`` if a key's holder can be called so. Raises FormatError, InvalidInput or LimitExceeded."""
+    text = as_text(name, "a name", NAME_BYTES_MAX)
+    check_printable(text, "name")
+    if not text or text != text.strip(" "):
+        raise InvalidInput(f"name {text!r} must not be empty, or begin or end with a space")
+    return text
 
 
 def decode_roots(roots: Any, threshold: Any) -> tuple[tuple[bytes, ...], int]:

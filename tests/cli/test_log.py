@@ -105,7 +105,7 @@ def test_all_who_have_signed_are_told(quorum, run):
     assert run("approve", proposal, "--yes", "--key", "keys/erin").code == 0
     (record,) = document(run("log", "pay/logged", "--json"))
     keys = [fingerprint(load_public(quorum / "keys" / f"{name}.pub")) for name in ("dave", "erin")]
-    assert record["signers"] == [{"role": "payments", "signer": key} for key in keys]
+    assert record["signers"] == [{"role": "payments", "signer": key, "name": None} for key in keys]
     assert len(document(run("log", "pay/logged", "--writer", keys[0], "--json"))) == 1
     assert document(run("log", "pay/logged", "--writer", keys[1], "--json")) == []
     shown = run("show", record["change"]).out

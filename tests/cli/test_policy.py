@@ -10,6 +10,7 @@ from gossipconf.cli.session import open_session
 from gossipconf.cli.target import Target
 from gossipconf.trust.draft import Draft
 from gossipconf.trust.keys import Signer, fingerprint, load_public, public_line
+from gossipconf.trust.parameter import VALUE_BYTES
 from tests.cli.conftest import AgentThread, command, wait_at
 
 
@@ -23,6 +24,11 @@ def next_text(run, *replacements):
         assert old in text
         text = text.replace(old, new)
     return text
+
+
+def limited(bytes_max):
+    """What `policy show` writes of a policy with one parameter."""
+    return f'parameters:\n  "{VALUE_BYTES.name}": {bytes_max} # {VALUE_BYTES.meaning}'
 
 
 def version(run):
@@ -116,9 +122,34 @@ def test_roots_rotate_and_an_agent_with_an_old_cluster_file_follows(quorum, run,
     assert len(json.loads(run("policy", "diff", str(before), str(before + 1), "--json").out)) == 4
 
 
+def in_force(run, draft):
+    for root in ("root", "root-b"):
+        assert sign(run, draft, root).code == 0
+    assert run("policy", "publish", draft).code == 0
+
+
+def test_who_has_a_name_is_called_by_it(quorum, run, tmp_path):
+    keys = {name: public_line(load_public(quorum / "keys" / f"{name}.pub")) for name in ("admin", "dave")}
+    named = drafted(run, tmp_path, (keys["admin"], f"{keys['admin']} Carol"), (keys["dave"], f"{keys['dave']} Dave"))
+    in_force(run, named)
+    assert f"{keys['admin']} Carol" in run("policy", "show").out
+    assert f"name of {public(quorum, 'admin')} (none) → 'Carol'" in run("policy", "log").out
+    assert run("put", "shop/named", "1", "--key", "keys/admin").code == 0
+    for command_line in (("list", "shop/named"), ("history", "shop/named"), ("get", "--all", "shop/named")):
+        assert "admins Carol" in run(*command_line).out, command_line
+    assert json.loads(run("list", "shop/named", "--json").out)[0]["name"] == "Carol"
+    assert run("put", "pay/named", "1", "--propose", "--key", "keys/dave").code == 0
+    assert "payments Dave" in run("proposals").out
+
+    unnamed = drafted(run, tmp_path, (f"{keys['admin']} Carol", keys["admin"]), (" Dave", ""), name="unnamed")
+    in_force(run, unnamed)
+    assert "Carol" not in run("policy", "show").out
+    assert "admins Carol" in run("list", "shop/named").out, "by the policy under which she signed"
+
+
 def test_a_root_signs_no_second_successor(quorum, run, tmp_path):
-    first = drafted(run, tmp_path, ("parameters: {}", "parameters:\n  x: 1"), name="first")
-    second = drafted(run, tmp_path, ("parameters: {}", "parameters:\n  x: 2"), name="second")
+    first = drafted(run, tmp_path, ("parameters: {}", limited(1001)), name="first")
+    second = drafted(run, tmp_path, ("parameters: {}", limited(1002)), name="second")
     assert sign(run, first, "root-c").code == 0
     refused = sign(run, second, "root-c")
     assert refused.code == 1
@@ -131,8 +162,8 @@ def test_a_root_signs_no_second_successor(quorum, run, tmp_path):
 
 def test_a_draft_that_was_overtaken_is_not_published(quorum, run, tmp_path):
     before = version(run)
-    overtaken = drafted(run, tmp_path, ("parameters: {}", "parameters:\n  x: 1"), name="overtaken")
-    winner = drafted(run, tmp_path, ("parameters: {}", "parameters:\n  x: 2"), name="winner")
+    overtaken = drafted(run, tmp_path, ("parameters: {}", limited(1001)), name="overtaken")
+    winner = drafted(run, tmp_path, ("parameters: {}", limited(1002)), name="winner")
     memory = quorum / "keys" / "root.signed"
     for draft, names in ((overtaken, ("root", "root-b")), (winner, ("root", "root-b"))):
         for name in names:
@@ -142,7 +173,7 @@ def test_a_draft_that_was_overtaken_is_not_published(quorum, run, tmp_path):
     refused = run("policy", "publish", overtaken)
     assert refused.code == 1
     assert f"another policy {before + 1} is in force already" in refused.err
-    back = drafted(run, tmp_path, ('parameters:\n  "x": 2', "parameters: {}"), name="back")
+    back = drafted(run, tmp_path, (limited(1002), "parameters: {}"), name="back")
     for name in ("root", "root-b"):
         assert sign(run, back, name).code == 0
     assert run("policy", "publish", back).code == 0
@@ -167,17 +198,17 @@ def sent(quorum, draft):
 def test_an_open_policy_fork_is_shown_and_settled_even_after_a_branch_went_on(quorum, run, tmp_path):
     forked = version(run) + 1
     one, two = (
-        signed_anew(run, quorum, drafted(run, tmp_path, ("parameters: {}", f"parameters:\n  x: {x}"), name=f"d{x}"))
+        signed_anew(run, quorum, drafted(run, tmp_path, ("parameters: {}", limited(1000 + x)), name=f"d{x}"))
         for x in (1, 2)
     )
     assert run("policy", "publish", one).code == 0
-    further = signed_anew(run, quorum, drafted(run, tmp_path, ('"x": 1', '"x": 3'), name="further"))
+    further = signed_anew(run, quorum, drafted(run, tmp_path, (limited(1001), limited(1003)), name="further"))
     sent(quorum, two)
 
     assert f"POLICY FORK: there are 2 policies {forked}, and a goes by" in run("status").out
     fork = json.loads(run("status", "--json").out)["policy_forks"]
     assert [(one["policy"], len(one["changes"])) for one in fork] == [(forked, 2)]
-    (tmp_path / "next.yaml").write_text(next_text(run, ('"x": 1', '"x": 4')))
+    (tmp_path / "next.yaml").write_text(next_text(run, (limited(1001), limited(1004))))
     payer = quorum / "keys" / "dave.pub"
     for refused in (
         run("policy", "edit", tmp_path / "no", "--from", tmp_path / "next.yaml"),
@@ -194,12 +225,12 @@ def test_an_open_policy_fork_is_shown_and_settled_even_after_a_branch_went_on(qu
     assert run("policy", "settle", fork[0]["changes"][1], end).code == 0
     assert run("policy", "publish", signed_anew(run, quorum, end)).code == 0
     assert version(run) == forked + 1
-    assert '"x": 2' in next_text(run)
+    assert limited(1002) in next_text(run)
     assert "POLICY FORK" not in run("status").out
     again = run("policy", "publish", end)
     assert (again.code, f"policy {forked + 1} was in force already" in again.out) == (0, True)
 
-    back = drafted(run, tmp_path, ('parameters:\n  "x": 2', "parameters: {}"), name="back")
+    back = drafted(run, tmp_path, (limited(1002), "parameters: {}"), name="back")
     assert run("policy", "publish", signed_anew(run, quorum, back)).code == 0
 
 

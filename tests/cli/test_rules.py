@@ -62,6 +62,35 @@ def test_revoked_certificates_are_written_as_pki_show_has_them():
             from_text(text.replace(f"SHA256:{digest.hex()}", line), "f", head)
 
 
+def test_names_are_what_follows_a_key_and_stay_when_it_goes():
+    dave, erin = gen.signer("dave").public, gen.signer("erin").public
+    text = TEXT.replace(public_line(dave), f'"{public_line(dave, "Dave: #1 é")}"')
+    named = from_text(text.replace(public_line(erin), public_line(erin, "erin@host")), "f", HEAD)
+    assert (named.name(dave), named.name(erin), named.name(ROOTS[0])) == ("Dave: #1 é", "erin@host", None)
+    assert [step.words for step in differences(HEAD, named)] == [
+        f"name of {fingerprint(key)} (none) → {named.name(key)!r}" for key in sorted((dave, erin))
+    ]
+    again = from_text(to_text(named, "shop"), "f", named)
+    assert again.names == named.names
+    shorter = "\n".join(line for line in to_text(named, "shop").splitlines() if "Dave" not in line)
+    gone = from_text(shorter.replace("approvals: 2", "approvals: 1"), "f", named)
+    assert dave not in gone.roles[1].keys
+    assert gone.name(dave) == "Dave: #1 é"
+    unnamed = from_text(to_text(named, "shop").replace(" erin@host", ""), "f", named)
+    assert (unnamed.name(dave), unnamed.name(erin)) == ("Dave: #1 é", None)
+    assert to_json(named)["roles"][1]["keys"][0]["name"] in ("Dave: #1 é", "erin@host")
+
+
+def test_one_key_has_one_name():
+    root = public_line(ROOTS[0])
+    twice = TEXT.replace(root, f"{root} Ada").replace(LINE, f"{root} Bob")
+    with pytest.raises(InvalidInput, match="is named 'Bob' here and 'Ada' above"):
+        from_text(twice, "f", HEAD)
+    assert from_text(twice.replace("Bob", "Ada"), "f", HEAD).name(ROOTS[0]) == "Ada"
+    with pytest.raises(InvalidInput, match="holder's name: a name has 65 bytes"):
+        from_text(TEXT.replace(LINE, f"{LINE} {'x' * 65}"), "f", HEAD)
+
+
 LINE = public_line(gen.signer("dave").public)
 
 

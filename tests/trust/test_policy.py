@@ -25,7 +25,16 @@ from gossipconf.model.limits import ROLE_KEYS_MAX, ROLE_PREFIXES_MAX, ROLES_MAX,
 from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.cluster import Cluster, found_cluster, sign_policy
 from gossipconf.trust.keys import fingerprint
-from gossipconf.trust.policy import PARAMETERS_MAX, Genesis, Policy, policy_changes, policy_key, proposals_of
+from gossipconf.trust.policy import (
+    NAME_BYTES_MAX,
+    NAMES_MAX,
+    PARAMETERS_MAX,
+    Genesis,
+    Policy,
+    policy_changes,
+    policy_key,
+    proposals_of,
+)
 from gossipconf.trust.signing import approve
 from tests import strategies as gen
 
@@ -343,6 +352,16 @@ def test_a_policy_reads_back():
     assert Policy.decode(policy.encode()) == policy
 
 
+@pytest.mark.parametrize("settles", [(), (bytes(32), b"1" * 32)])
+@pytest.mark.parametrize("names", [(), ((ROOT_KEYS[0], "Ada"), (ROOT_KEYS[1], "Ada")), ((bytes(32), "é" * 32),)])
+def test_a_policy_with_what_only_some_have_reads_back(settles, names):
+    policy = Policy(7, ROOT_KEYS, 3, settles=settles, names=names)
+    assert Policy.decode(policy.encode()) == policy
+    assert [policy.name(key) for key in (bytes(32), *ROOT_KEYS)] == [
+        dict(names).get(key) for key in (bytes(32), *ROOT_KEYS)
+    ]
+
+
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
@@ -382,6 +401,20 @@ def test_a_policy_reads_back():
         ({"roles": [role_wire(approvals=0)]}, LimitExceeded),
         ({"roles": [role_wire(approvals=3)]}, LimitExceeded),
         ({"roles": [role_wire(name="x" * 129)]}, LimitExceeded),
+        ({"settles": []}, FormatError),
+        ({"settles": [], "names": []}, FormatError),
+        ({"settles": [], "names": None}, FormatError),
+        ({"settles": None, "names": [[bytes(32), "a"]]}, FormatError),
+        ({"settles": [], "names": [[bytes(32), "a"]], "more": []}, FormatError),
+        ({"settles": [], "names": [[b"1" * 32, "a"], [bytes(32), "b"]]}, FormatError),
+        ({"settles": [], "names": [[bytes(32), "a"], [bytes(32), "b"]]}, FormatError),
+        ({"settles": [], "names": [[bytes(31), "a"]]}, FormatError),
+        ({"settles": [], "names": [[bytes(32), b"a"]]}, FormatError),
+        ({"settles": [], "names": [[bytes(32), ""]]}, InvalidInput),
+        ({"settles": [], "names": [[bytes(32), "a "]]}, InvalidInput),
+        ({"settles": [], "names": [[bytes(32), "a\n"]]}, InvalidInput),
+        ({"settles": [], "names": [[bytes(32), "a" * (NAME_BYTES_MAX + 1)]]}, LimitExceeded),
+        ({"settles": [], "names": [[key, "a"] for key in many(NAMES_MAX + 1)]}, LimitExceeded),
     ],
 )
 def test_a_malformed_policy_document_is_refused(fields, error):
@@ -401,6 +434,7 @@ def test_a_malformed_policy_document_is_refused(fields, error):
         {"version": (1 << 31) - 1},
         {"roles": [role_wire(name="x" * 128, operations=["put", "delete", "stage", "snapshot"])]},
         {"roles": [role_wire(prefixes=["", "_nodes"], keys=[], approvals=1)]},
+        {"settles": [], "names": [[key, "a" * NAME_BYTES_MAX] for key in many(NAMES_MAX)]},
     ],
 )
 def test_a_policy_document_at_its_limits_is_read(fields):

@@ -355,6 +355,9 @@ def _role_fields(role: Role) -> dict[str, Any]:
     }
 
 
+NAMES = tuple(sorted(zip(gen.keys("alice", "bob"), ("Ada", "b\u00e9@h"), strict=True)))
+
+
 def trust() -> Any:
     cluster = gen.cluster()
     genesis, policy, change = cluster.genesis, cluster.chain().head, cluster.policies[0]
@@ -376,6 +379,10 @@ def trust() -> Any:
             "parameters": list(policy.parameters),
             "floors": [],
             "hex": policy.encode().hex(),
+        },
+        "policy_with_names": {
+            "names": [[key.hex(), name] for key, name in NAMES],
+            "hex": dataclasses.replace(policy, names=NAMES).encode().hex(),
         },
         "policy_change": change.encode().hex(),
         "cluster_file": cluster.encode().hex(),

@@ -32,7 +32,14 @@ def format_limits() -> dict[str, int]:
     names = re.findall(r"^([A-Z_]+): Final", source, re.MULTILINE)
     others = {
         name: getattr(policy, name)
-        for name in ("ROLE_NAME_BYTES_MAX", "PARAMETERS_MAX", "GENESIS_BYTES_MAX", "SETTLED_MAX")
+        for name in (
+            "ROLE_NAME_BYTES_MAX",
+            "PARAMETERS_MAX",
+            "GENESIS_BYTES_MAX",
+            "SETTLED_MAX",
+            "NAMES_MAX",
+            "NAME_BYTES_MAX",
+        )
     }
     others |= {name: getattr(floor, name) for name in ("FLOORS_MAX", "KEPT_MAX")}
     others |= {"POLICIES_MAX": cluster.POLICIES_MAX, "RECIPIENTS_MAX": sealed.RECIPIENTS_MAX}

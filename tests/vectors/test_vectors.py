@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,11 @@ def test_the_policy_document():
     assert data.hex() == case["hex"]
     policy = Policy.decode(data)
     assert [role.to_wire() for role in policy.roles] == [tuple_of(role) for role in roles]
+    named = TRUST["policy_with_names"]
+    names = [[hexed(key), name] for key, name in named["names"]]
+    data = independent.pack([*independent.unpack(data), [], names])
+    assert data.hex() == named["hex"]
+    assert Policy.decode(data) == dataclasses.replace(policy, names=tuple(map(tuple, names)))
 
 
 def tuple_of(role: list[Any]) -> list[Any]:
