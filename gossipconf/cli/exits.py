@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Final
 
 from ..model.errors import AgentUnreachable, GossipconfError, InvalidValue
@@ -27,6 +28,18 @@ MEANINGS: Final = {
     INVALID_VALUE: "a value is not what a schema says, or not of its type; nothing was published",
     INTERRUPTED: "ended by Ctrl-C",
 }
+
+
+HELP_COLUMNS: Final = 80
+
+
+def epilog() -> str:
+    """The codes as help shows them, a line or two each."""
+    lines = [
+        textwrap.fill(f"{code:>5}  {meaning.replace('`', '')}", HELP_COLUMNS, subsequent_indent=" " * 7)
+        for code, meaning in MEANINGS.items()
+    ]
+    return "\b\nExit codes:\n" + "\n".join(lines)
 
 
 class NotFound(GossipconfError):

@@ -24,6 +24,7 @@ from . import (
     beacon,
     blame,
     checkpoint,
+    completion,
     delete,
     diff,
     edit,
@@ -55,18 +56,13 @@ from . import (
 from .demo.command import demo
 from .output import abandon_output, escaped, note
 
-EPILOG = """\b
-Exit codes: 0 done; 1 error; 2 wrong usage, or a dry run or diff with differences;
-3 no such key, change, policy or proposal; 4 no agent answers; 5 not all have applied it (acks, --wait);
-6 a key is not at the version that --if-version names, or has changed since."""
-
 OUTPUT_FAILURES = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT})
 """What writing to a full or closed standard output raises; no file of ours fails without its name."""
 
 app = typer.Typer(
     name="gossipconf",
     help="A config centre without a centre: publish signed configuration at any agent, read it at every agent.",
-    epilog=EPILOG,
+    epilog=exits.epilog(),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -143,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode sees escapes, no traceback
+    completion.install(app)
     try:
         try:
             app(args=None if arguments is None else list(arguments), prog_name="gossipconf")

@@ -23,6 +23,7 @@ from ..model.version import Version
 from ..trust.keys import Signer, fingerprint
 from ..trust.proposal import Support, check_proposal, load_proposal, save_proposal
 from ..trust.signing import approve as add_approval
+from . import exits
 from .board import Proposed, finished, is_published, moved, place_of, read_board
 from .change_id import is_beginning
 from .delivery import post
@@ -98,6 +99,9 @@ def proposals(
 def approve(
     what: Annotated[str, typer.Argument(metavar="FILE|ID", help="A proposal's file, or the beginning of its id.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Sign without asking, even if the base has moved.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what it changes; exit 2 if it can be signed or published.")
+    ] = False,
     wait: WaitOption = None,
     timeout: TimeoutOption = TIMEOUT,
     cluster: ClusterOption = None,
@@ -137,6 +141,9 @@ def approve(
                 f"{fingerprint(signer.public)} cannot approve this; it may still be signed by: "
                 f"{', '.join(map(fingerprint, support.may))}"
             )
+        if dry_run:
+            say("dry run: nothing was signed")
+            raise typer.Exit(exits.DIFFERENCE)
         _confirm(yes=yes, has_moved=has_moved)
         if support.missing:
             change = add_approval(change, signer)
@@ -161,6 +168,9 @@ def approve(
 
 def withdraw(
     proposal: Annotated[str, typer.Argument(metavar="ID", help="The beginning of its id.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be withdrawn; exit 2 if something would.")
+    ] = False,
     cluster: ClusterOption = None,
     agent: AgentOption = None,
     key_file: KeyOption = None,
@@ -186,10 +196,13 @@ def withdraw(
                 f"{fingerprint(signer.public)} has put nothing there for {short(one.change.id)}; it was proposed by "
                 f"{fingerprint(one.change.header.writer.key)}, whose holder can withdraw it"
             )
-        session.publish([delete(place)], signer, comment=f"withdraws {short(one.change.id)}")
+        is_own = signer.public == one.change.header.writer.key
+        what = f"{'the proposal' if is_own else 'the signature of'} {short(one.change.id)}"
+        session.publish([delete(place)], signer, comment=f"withdraws {short(one.change.id)}", dry_run=dry_run)
         with acknowledged():
-            is_own = signer.public == one.change.header.writer.key
-            say(f"withdrawn: {'the proposal' if is_own else 'the signature of'} {short(one.change.id)}")
+            say(f"dry run: not withdrawn: {what}" if dry_run else f"withdrawn: {what}")
+        if dry_run:
+            raise typer.Exit(exits.DIFFERENCE)
 
 
 # -- finding --------------------------------------------------------------------------------------

@@ -24,6 +24,30 @@ def test_every_command_has_help_and_an_example(name, command):
         assert parameter.name == "help" or parameter.help
 
 
+NO_JSON = {
+    "gossipconf export": "it writes documents",
+    "gossipconf policy edit": "it makes a draft, a file",
+    "gossipconf policy settle": "it makes a draft, a file",
+    "gossipconf policy publish": "it publishes what was shown and signed before",
+}
+NO_DRY_RUN = {
+    "gossipconf checkpoint create": "it writes a file",
+    "gossipconf beacon run": "it signs for ever, and no values",
+}
+
+
+def options(command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts}
+
+
+def test_what_reads_has_json_and_what_publishes_shows_it_first_and_waits():
+    asking = {name: options(command) for name, command in commands() if "--agent" in options(command)}
+    publishing = {name: has for name, has in asking.items() if "--key" in has}
+    assert {name for name, has in asking.items() if name not in publishing and "--json" not in has} == set(NO_JSON)
+    assert {name for name, has in publishing.items() if "--dry-run" not in has} == set(NO_DRY_RUN)
+    assert {name for name, has in publishing.items() if "--comment" in has and "--wait" not in has} == set()
+
+
 @pytest.mark.parametrize(("arguments", "module"), [([], AGENTS), ([SIMULATOR], SIMULATOR)])
 def test_the_recipe_on_a_page_makes_that_page(capsys, arguments, module):
     main(arguments)
