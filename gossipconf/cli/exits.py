@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
-from ..model.errors import AgentUnreachable, GossipconfError, InvalidValue
+from ..model.errors import AgentUnreachable, GossipconfError, InvalidValue, StrictRead
 
 ERROR: Final = 1
 DIFFERENCE: Final = 2
@@ -14,6 +14,7 @@ UNREACHABLE: Final = 4
 INCOMPLETE: Final = 5
 KEY_CHANGED: Final = 6
 INVALID_VALUE: Final = 7
+FENCED: Final = 8
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
 
@@ -23,9 +24,10 @@ MEANINGS: Final = {
     DIFFERENCE: "wrong usage; with `--dry-run`: there is something to publish; `diff`: something differs",
     NOT_FOUND: "no such key, change, policy or proposal",
     UNREACHABLE: "no agent answers",
-    INCOMPLETE: "`acks`, `--wait`: the time is over, and somebody has not applied it or not answered",
+    INCOMPLETE: "`acks`, `--wait`, `stage`: the time is over, and somebody has not applied it or not answered",
     KEY_CHANGED: "a key is not at the version that `--if-version` names, or has changed since it was shown",
     INVALID_VALUE: "a value is not what a schema says, or not of its type; nothing was published",
+    FENCED: "a key of a strict prefix cannot be read at this agent now: fenced, or the agent is no member",
     INTERRUPTED: "ended by Ctrl-C",
 }
 
@@ -58,4 +60,6 @@ def code_of(error: GossipconfError) -> int:
         return KEY_CHANGED
     if isinstance(error, InvalidValue):
         return INVALID_VALUE
+    if isinstance(error, StrictRead):
+        return FENCED
     return UNREACHABLE if isinstance(error, AgentUnreachable) else ERROR

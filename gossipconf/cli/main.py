@@ -55,6 +55,7 @@ from . import (
 )
 from .demo.command import demo
 from .output import abandon_output, escaped, note
+from .stage import command as stage
 
 OUTPUT_FAILURES = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT})
 """What writing to a full or closed standard output raises; no file of ours fails without its name."""
@@ -82,6 +83,7 @@ app.command()(export.export)
 app.command("import")(importing.import_file)
 app.command()(report.report_unhealthy)
 app.command()(rollback.rollback)
+app.add_typer(stage.app, name="stage")
 app.add_typer(seal.app, name="seal")
 app.add_typer(schema.app, name="schema")
 app.command()(proposals.proposals)

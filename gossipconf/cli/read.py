@@ -139,6 +139,8 @@ def list_keys(
         items = list(islice(found, limit))
         if len(items) == limit:
             note(f"the first {limit:,}; go on with: --after {items[-1].key}")
+        for reason in session.unreadable.values():
+            note(f"note: left out: {reason}")
         if variants:
             _show_variants(session, items, as_json=as_json)
         elif as_json:

@@ -31,6 +31,7 @@ from ..model.errors import (
 )
 from ..model.key import covers
 from ..model.version import Version, versions_of
+from ..protocol.epoch import Stage, values_of
 from ..runtime.schema_set import SCHEMA_PREFIX, SchemaSet
 from ..store.resolution import Resolution, in_order, resolve
 from ..trust.chain import PolicyChain
@@ -39,6 +40,7 @@ from ..trust.keys import Signer, fingerprint
 from ..trust.policy import policy_changes
 from ..trust.signing import Reservation, compose
 from ..trust.snapshot import Statement, sign_snapshot
+from ..trust.strict import is_stage_key
 from .client import Client
 from .expectation import check_shown, check_versions
 from .replies import Branch, Status, Tally, Votes, field_of, read_reader, read_status, read_tally, read_votes
@@ -134,6 +136,9 @@ class Session:
     def __init__(self, client: Client, cluster: Cluster) -> None:
         """Learn whom we talk to, and its newer policies. Raises WrongCluster or what verifying these raises."""
         self._client = client
+        self._epochs: dict[bytes, dict[str, Version]] = {}  # by the id of the document's version
+        self.unreadable: dict[str, str] = {}
+        """Strict prefixes that the agent could not read when it listed keys last, and why, in its words."""
         self._set_aside = set[bytes]()  # changes in history that only a policy without force allows
         self._judged: set[tuple[bytes, tuple[tuple[bytes, bytes], ...]]] = set()
         self.cluster = cluster
@@ -179,10 +184,19 @@ class Session:
         """The keys that `prefix` covers by code point, tombstones included, fetched page by page. Raises Rejected.
 
         `after`: only keys behind this one. `limit`: how many are wanted, so that no more are fetched at first.
+        Strict prefixes that the agent cannot read now are left out, and stand in `unreadable` then.
         """
+        return self._items(prefix, after, limit)
+
+    def ordinary_items(self, prefix: str) -> Iterator[Item]:
+        """The same of what ordinary changes have put there, also where the prefix is strict by now."""
+        return self._items(prefix, None, None, ordinary=True)
+
+    def _items(self, prefix: str, after: str | None, limit: int | None, **fields: bool) -> Iterator[Item]:
         page_keys = PAGE_KEYS if limit is None else min(limit, PAGE_KEYS)
         while True:
-            reply = self._client.request("list", prefix=prefix, after=after, limit=page_keys)
+            reply = self._client.request("list", prefix=prefix, after=after, limit=page_keys, **fields)
+            self.unreadable = field_of(reply, "unreadable", dict) if "unreadable" in reply else {}
             items = field_of(reply, "items", list)
             for raw in items:
                 key = field_of(raw, "key", str)
@@ -501,7 +515,7 @@ class Session:
             self._policy_changes[change.id] = change if known is None else known.union(change)
 
     def _item(self, key: str, raws: Sequence[Any]) -> Item:
-        versions = [self._version(raw) for raw in raws]
+        versions = [self._held_by(self._version(raw), key) for raw in raws]
         stray = next((version.entry.key for version in versions if version.entry.key != key), None)
         if stray is not None:
             raise ControlError(f"the agent answers with {stray!r} where {key!r} was meant; is it another version?")
@@ -513,6 +527,20 @@ class Session:
         }
         unfit = {version.id: self._unfit(version, raw) for version, raw in pairs if raw.get("unfit") is not None}
         return Item(key, tuple(in_order(versions)), votes, unfit)
+
+    def _held_by(self, version: Version, key: str) -> Version:
+        """`version`; or what the epoch of a strict prefix has at `key`, if it is the document of one."""
+        if is_stage_key(key) or not is_stage_key(version.entry.key):
+            return version
+        if version.id not in self._epochs:
+            stage = Stage.decode(version.entry.value or b"")
+            if str(stage.key) != version.entry.key:
+                raise ControlError("the agent delivers a document of another epoch than its key names")
+            self._epochs[version.id] = values_of(stage, version)
+        found = self._epochs[version.id].get(key)
+        if found is None:
+            raise ControlError(f"the agent delivers an epoch that has no {key!r}; is it of another version?")
+        return found
 
     def _unfit(self, version: Version, raw: dict[str, Any]) -> Unfit:
         """What the agent says of a version; what it delivers in its place is verified, and must be of the same slot."""

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..model.change import Change, signed_bytes
-from ..model.entry import Entry
+from ..model.entry import Entry, Operation
 from ..model.errors import InvalidInput, NotAuthorised, Rejected, UnknownPolicy, WrongCluster
 from ..model.key import covers, is_system_key
 from .floor import Floors
 from .keys import fingerprint, verify
 from .parameter import VALUE_BYTES
 from .policy import POLICY_PREFIX, Genesis, Policy, carried, carries_policy, policy_key, proposals_of
-from .strict import STAGE, StageKey, is_stage_key, strict_over, strict_prefixes, ways_to_stage
+from .strict import STAGE, StageKey, is_first, is_stage_key, strict_over, strict_prefixes, ways_to_stage
 
 Verify = Callable[[bytes, bytes, bytes], None]
 """verify(public key, signature, message): raises BadSignature. An argument so that a simulation may remember
@@ -317,10 +317,11 @@ def _check_stage_entry(policy: Policy, change: Change, entry: Entry, signers: fr
             f"parameter strict/{named.prefix} = 1 would"
         )
     writer = change.header.writer.key
-    ways = ways_to_stage(policy, writer, named)
+    is_put = entry.operation is Operation.PUT
+    ways = ways_to_stage(policy, writer, named, is_put=is_put)
     if any(sum(key in signers for key in keys) >= needed for needed, keys in ways):
         return
-    if named.number == 1 and not named.is_abort:
+    if is_first(named, is_put=is_put):
         what = f"the first epoch of {named.prefix!r}, which says whose agreement counts from then on,"
         raise _too_few(what, policy, signers)
     raise NotAuthorised(

@@ -14,7 +14,7 @@ from typing import Final
 
 from ..model.change import Change
 from ..model.encoding import as_array, as_bytes, as_int, as_text, decode, encode
-from ..model.entry import Entry
+from ..model.entry import Entry, Operation
 from ..model.errors import InvalidInput, KeyFileError, NotAuthorised
 from ..model.key import covers
 from ..model.limits import FORM_BYTES_MAX
@@ -56,7 +56,8 @@ def support(policy: Policy, change: Change) -> Support:
         if covers(POLICY_PREFIX, entry.key):
             ways = [(policy.threshold, policy.roots)]
         elif (named := StageKey.parse(entry.key)) is not None:
-            ways = ways_to_stage(policy, change.header.writer.key, named)
+            is_put = entry.operation is Operation.PUT
+            ways = ways_to_stage(policy, change.header.writer.key, named, is_put=is_put)
         else:
             ways = [(role.approvals, role.keys) for role in _roles_for(policy, change.header.writer.key, entry)]
         lacking = min(needed - sum(key in signed for key in keys) for needed, keys in ways)

@@ -83,10 +83,17 @@ def staged_prefix(key: str) -> str:
     return key if named is None else named.prefix
 
 
-def ways_to_stage(policy: Policy, writer: bytes, named: StageKey) -> list[tuple[int, tuple[bytes, ...]]]:
+def is_first(named: StageKey, *, is_put: bool) -> bool:
+    """Whether an entry of this key, put or deleted, proposes a first epoch."""
+    return named.number == 1 and is_put and not named.is_abort
+
+
+def ways_to_stage(
+    policy: Policy, writer: bytes, named: StageKey, *, is_put: bool
+) -> list[tuple[int, tuple[bytes, ...]]]:
     """How an entry of this key by ``writer`` may be allowed: by so many signatures of these keys; any one will do."""
     ways = [(policy.threshold, policy.roots)]
-    if named.number == 1 and not named.is_abort:
+    if is_first(named, is_put=is_put):
         return ways
     return ways + [
         (role.approvals, role.keys)

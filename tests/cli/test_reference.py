@@ -29,10 +29,17 @@ NO_JSON = {
     "gossipconf policy edit": "it makes a draft, a file",
     "gossipconf policy settle": "it makes a draft, a file",
     "gossipconf policy publish": "it publishes what was shown and signed before",
+    "gossipconf stage remove": "it makes a draft, a file",
 }
 NO_DRY_RUN = {
     "gossipconf checkpoint create": "it writes a file",
     "gossipconf beacon run": "it signs for ever, and no values",
+}
+
+
+NO_WAIT = {
+    "gossipconf stage prepare": "`stage commit` waits for its outcome",
+    "gossipconf stage abort": "it waits for the end of the stage",
 }
 
 
@@ -45,7 +52,7 @@ def test_what_reads_has_json_and_what_publishes_shows_it_first_and_waits():
     publishing = {name: has for name, has in asking.items() if "--key" in has}
     assert {name for name, has in asking.items() if name not in publishing and "--json" not in has} == set(NO_JSON)
     assert {name for name, has in publishing.items() if "--dry-run" not in has} == set(NO_DRY_RUN)
-    assert {name for name, has in publishing.items() if "--comment" in has and "--wait" not in has} == set()
+    assert {name for name, has in publishing.items() if "--comment" in has and "--wait" not in has} == set(NO_WAIT)
 
 
 @pytest.mark.parametrize(("arguments", "module"), [([], AGENTS), ([SIMULATOR], SIMULATOR)])

@@ -150,8 +150,12 @@ def test_who_may_stage(key: str, signers: list[str]) -> None:
 def test_who_may_not(key: str, signers: list[str], error: str) -> None:
     with pytest.raises(NotAuthorised, match=error):
         judge(key, *signers)
-    if key == stage_key(2):
-        judge(key, "carol", value=None)
+
+
+def test_who_may_stage_may_tidy_up_what_the_roots_have_proposed() -> None:
+    judge(stage_key(1), "carol", value=None)
+    with pytest.raises(NotAuthorised, match="operation 'stage'"):
+        judge(stage_key(1), "alice", value=None)
 
 
 def test_a_stage_has_no_variants() -> None:

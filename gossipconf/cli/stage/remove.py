@@ -1,0 +1,53 @@
+"""`stage remove`: the draft of a policy that revokes a participant which will never be back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from ...model.errors import InvalidInput
+from ...model.key import check_node_id
+from ...trust.draft import check_undisputed
+from ...trust.membership import Membership, with_membership
+from ..drafting import NewDraftArgument, new_draft, print_steps, save_draft, say_drafted
+from ..output import say
+from ..rules import differences
+from ..session import open_session
+from ..target import AgentOption, ClusterOption, Target
+
+
+def remove(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The participant that will never be back.")],
+    path: NewDraftArgument = None,
+    cluster: ClusterOption = None,
+    agent: AgentOption = None,
+) -> None:
+    """Draft a policy that revokes a participant that will never be back.
+
+    Stop it for good first, or cut it off from all who read there: if it still runs
+    and cannot be reached, it goes on serving what it has. Once the roots have signed
+    and published the policy, those who are left give the stage up, all or none, and
+    the next one goes without the node. Its name is barred for ever; a machine in its
+    place needs another one.
+
+    \b
+    Examples:
+      gossipconf stage remove web-3
+      gossipconf policy sign policy-4.draft; gossipconf policy publish policy-4.draft
+    """
+    check_node_id(node)
+    with open_session(Target.find(cluster, agent)) as session:
+        head = session.chain.head
+        check_undisputed(session.chain)
+        membership = Membership.of(head)
+        if node in membership.nodes:
+            raise InvalidInput(f"policy {head.version} has revoked {node!r} already")
+        path = new_draft(path, head.version + 1)
+        roles = with_membership(head.roles, replace(membership, nodes=(*membership.nodes, node)))
+        draft = replace(head, version=head.version + 1, roles=roles, floors=(), settles=())
+        policy = save_draft(path, session.chain.cluster_id, session.policy_changes, draft)
+        print_steps(differences(head, policy))
+        say(f"stop {node} before this is published: a revoked node that still runs serves what it had")
+        say_drafted(path, policy, head)
