@@ -68,8 +68,12 @@ def _console(*, stderr: bool) -> Console:
 
 
 def say(text: str | Text = "") -> None:
-    """One line of result; what is unprintable in a string is escaped."""
-    stdout().print(_printable(text))
+    """One line of result; what is unprintable in a string is escaped. Into a pipe without rich: a plan has 10,000."""
+    console, line = stdout(), _printable(text)
+    if console.is_terminal:
+        console.print(line)
+    else:
+        sys.stdout.write(line.plain + "\n")
 
 
 def note(text: str | Text) -> None:
