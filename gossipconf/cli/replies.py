@@ -123,6 +123,8 @@ class Status:
     """Values that fail a schema at the asked agent, and are held back from its readers."""
     unfit_keys: tuple[str, ...] = ()
     """Keys of some of them."""
+    conflicts: int = 0
+    """Slots with several live versions, as far as the asked agent knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,7 @@ def read_status(reply: dict[str, Any]) -> Status:
         view=_view(field_of(reply, "view", dict)),
         votes=[read_votes(raw) for raw in field_of(reply, "votes", list)],
         unfit=field_of(reply.get("unfit", {"number": 0}), "number", int),
+        conflicts=field_of({"conflicts": 0} | reply, "conflicts", int),
         unfit_keys=_names(reply.get("unfit", {"keys": []}), "keys"),
     )
 

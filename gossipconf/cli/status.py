@@ -169,6 +169,9 @@ def cautions(node: str, status: Status) -> list[str]:
             f"{len(unconfirmed.equal)} of {unconfirmed.wanted} peers have held the same since{equal}"
         )
     said.append(freshness_in_words(status.view))
+    if status.conflicts:
+        keys = count(status.conflicts, "value")
+        said.append(f"{keys} in conflict: changed in several places at once; see: gossipconf conflicts")
     if status.unfit:
         said.append(
             f"{count(status.unfit, 'value')} held back for a schema, readers keep the last good: "
@@ -322,6 +325,7 @@ def _document(session: Session, status: Status) -> dict[str, Any]:
         "certificate": None if status.certificate is None else asdict(status.certificate),
         "unconfirmed": _unconfirmed(status),
         "view": json_view(status.view),
+        "conflicts": status.conflicts,
         "unfit": {"number": status.unfit, "keys": list(status.unfit_keys)},
         "policy_forks": [
             {"policy": version, "changes": [one.hex() for one in session.chain.branches(version)]}

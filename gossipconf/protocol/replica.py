@@ -116,7 +116,7 @@ class Replica:
         self._published_seq = 0
         self._publishing: dict[bytes, Change] = {}
         self._history = History()
-        self._conflicts = Conflicts()
+        self.conflicts = Conflicts()
         self._void = Void(environment, chain)
         self._loaded: dict[bytes, Change] = {}
         self._left_behind: list[tuple[Version, Change]] = []
@@ -161,7 +161,7 @@ class Replica:
                 self._left_names[change.id] = None
             self._left_behind.extend((version, change) for version in void)
             self._loaded[change.id] = change
-        self._conflicts.recall(self.live)
+        self.conflicts.recall(self.live)
         for header in islice(retired_headers, RETIRED_HEADERS_RESTORED_MAX):
             try:
                 self.chain.judge(header)
@@ -177,7 +177,7 @@ class Replica:
         policies."""
         self.live = checkpoint.live
         self.stage_slots = dict.fromkeys(self.live.under(STAGES_ROOT))
-        self._conflicts.recall(self.live)
+        self.conflicts.recall(self.live)
         self.revision += 1
 
     def merge(self, parts: Iterable[tuple[Change, bytes]]) -> int:
@@ -406,7 +406,7 @@ class Replica:
         if outcome.is_news:
             self.last_change_s = self._environment.now.monotonic_s
             self._environment.emit(Applied(change.id, tuple(outcome.gained), len(outcome.retired), source))
-        opened, closed = self._conflicts.follow(
+        opened, closed = self.conflicts.follow(
             (*(one.slot for one in outcome.gained), *(one.slot for one, _ in outcome.retired)), self.live
         )
         if opened:

@@ -182,7 +182,7 @@ class ControlServer:
             "root": node.root,
             "keys": agent.reads.value_count,
             "versions": len(node.replica.live),
-            "conflicts": len(agent.reads.conflicts()),
+            "conflicts": len(node.replica.conflicts),
             "schemas": len(agent.inspector.schemas.texts),
             "forks": len(node.replica.live.forks()),
             "links": links,
@@ -316,6 +316,7 @@ class ControlServer:
             "unconfirmed": self._unconfirmed(),
             "view": self._view(),
             "votes": [{**_told(one), "keys": list(self._keys(one.change_id))} for one in standings(self._agent)],
+            "conflicts": len(node.replica.conflicts),
             "unfit": {
                 "number": len(self._agent.last_good.unfit),
                 "keys": sorted({one.slot[0] for one in islice(self._agent.last_good.unfit.values(), UNFIT_TOLD_MAX)}),

@@ -312,6 +312,9 @@ def test_conflicts_show_all_values_and_a_put_settles_them(cluster, run):
     siblings(cluster, "fight/a", "one", "two")
     found = document(run("conflicts", "fight", "--json"))
     assert [(item["value"], [one["value"] for one in item["conflict"]]) for item in found] == [("two", ["one"])]
+    before = document(run("status", "--json"))["conflicts"]
+    assert before >= 1
+    assert f"{before} value{'s' if before > 1 else ''} in conflict: changed in several places" in run("status").out
     shown = run("conflicts", "fight").out
     assert shown.startswith("1 key in conflict")
     assert "wins  two" in shown
@@ -324,6 +327,7 @@ def test_conflicts_show_all_values_and_a_put_settles_them(cluster, run):
     assert run("put", "fight/a", "two").code == 0  # the same value as the winner's: it settles the conflict
     assert run("conflicts", "fight").out == "no conflicts\n"
     assert document(run("conflicts", "fight", "--json")) == []
+    assert document(run("status", "--json"))["conflicts"] == before - 1
 
 
 def test_status_names_the_agent_that_was_asked(cluster, run):
