@@ -153,7 +153,8 @@ def put(
         wanted = reach.entry(item, content, value_type)
         check_versions((wanted.slot,), item.versions, delivery.if_version)
         before = replaced_by(wanted, item, now_ms())
-        is_settled = len(live_in({key: item}, wanted)) < 2
+        is_halted = before is not None and before.change_id in item.halted
+        is_settled = len(live_in({key: item}, wanted)) < 2 and not is_halted
         if not force and is_settled and before is not None and is_same(before.entry, wanted):
             say(f"{slot_in_words(wanted.slot)} has this value already; nothing to publish")
             return

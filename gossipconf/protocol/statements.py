@@ -103,7 +103,7 @@ class Interest(Protocol):
 
 @dataclass(slots=True)
 class _Peer:
-    """What is remembered of a link.
+    """What is remembered of a link over which something was said: as a rule of none.
 
     unknown:   subjects that it has named and nobody here knows, the latest last
     asked_s:   when it was told last what is held here of a subject, which asks for the rest
@@ -239,11 +239,9 @@ class Statements:
 
     def link_up(self, link: Link) -> None:
         """Show a new peer the digest; who has nothing to show waits for the other's."""
-        peer = self._peers[link.id] = _Peer(link)
         if self._book.subjects():
+            self._peer(link)
             self._overlay.send(link, SaidDigest(self._book.digest()))
-        else:
-            peer.settled = True  # as long as it shows nothing
 
     def link_down(self, link: Link) -> None:
         """Forget a peer."""
@@ -252,14 +250,14 @@ class Statements:
     def dropped(self, link: Link) -> None:
         """The link's queue was full: what was lost is found by a comparison."""
         peer = self._peers.get(link.id)
-        if peer is not None and (self._book.subjects() or peer.asked_s):  # else nothing can have been lost
-            self._compare_later(peer)
+        if self._book.subjects() or (peer is not None and peer.asked_s):  # else nothing can have been lost
+            self._compare_later(self._peer(link))
 
     def handle(self, link: Link, message: Message) -> None:
         """Take one of MESSAGES. Whatever is wrong with a statement ends here."""
-        peer = self._peers.get(link.id)
-        if peer is None or self._notary is None:
+        if not link.ready or self._notary is None:
             return
+        peer = self._peer(link)
         match message:
             case SaidNews():
                 self._take(peer, message.statement, passes_on=True)
@@ -331,9 +329,9 @@ class Statements:
         elif any(news) and not peer.settled:
             self._compare_later(peer)
         if any(news) and not passes_on:
-            for other in self._peers.values():
-                if other is not peer:
-                    self._compare_later(other, SHOW_S)
+            for link in self._overlay.ready_links():
+                if link is not peer.link:
+                    self._compare_later(self._peer(link), SHOW_S)
 
     def _verify(self, signed: SignedStatement) -> tuple[bytes, ...]:
         """Raises a Rejected that says why it is not to be believed; returns the fingerprints of its certificates."""
@@ -370,10 +368,12 @@ class Statements:
         ours = dict(self._book.digests())
         peer.settled = theirs == ours
         for subject in [one for one in {**theirs, **ours} if theirs.get(one) != ours.get(one)]:
-            if self._knows(subject):
-                self._ask(peer, subject)
-            else:
+            if not self._knows(subject):
                 self._note_unknown(peer, subject)
+            elif self._was_asked(peer, subject):
+                self._compare_later(peer)
+            else:
+                self._ask(peer, subject)
 
     def _give(self, peer: _Peer, subject: bytes, theirs: frozenset[bytes]) -> None:
         """A peer has told what it holds of a subject: give it what it lacks, and ask for what is lacking here."""
@@ -385,14 +385,17 @@ class Statements:
             return
         held = self._book.about(subject)
         missing = [one.data for item, one in held.items() if item not in theirs]
-        now_s = self._environment.now.monotonic_s
-        if missing and peer.batches.take(now_s):
+        if missing and peer.batches.take(self._environment.now.monotonic_s):
             batch = _first(missing, BATCH_BYTES)
             self._overlay.send(peer.link, SaidBatch(subject, batch, len(batch) < len(missing)))
         elif missing:
             self._compare_later(peer)
-        if any(item not in held for item in theirs) and now_s >= peer.asked_s.get(subject, float("-inf")) + AGAIN_S:
+        if any(item not in held for item in theirs) and not self._was_asked(peer, subject):
             self._ask(peer, subject)
+
+    def _was_asked(self, peer: _Peer, subject: bytes) -> bool:
+        """Whether a peer was asked so lately that it is not asked again: an answer may be on its way."""
+        return self._environment.now.monotonic_s < peer.asked_s.get(subject, float("-inf")) + AGAIN_S
 
     def _ask(self, peer: _Peer, subject: bytes) -> None:
         """Tell a peer what is held here of a subject: it gives what is missing."""
@@ -411,12 +414,18 @@ class Statements:
         """Show a peer the digest again, soon."""
         if not peer.comparing:
             peer.comparing = True
-            self._environment.call_later(self._environment.jittered(pause_s), lambda: self._show_digest(peer))
+            self._environment.call_later(pause_s, lambda: self._show_digest(peer))
 
     def _show_digest(self, peer: _Peer) -> None:
         peer.comparing = False
         if self._peers.get(peer.link.id) is peer and peer.link.ready:
             self._overlay.send(peer.link, SaidDigest(self._book.digest()))
+
+    def _peer(self, link: Link) -> _Peer:
+        peer = self._peers.get(link.id)
+        if peer is None:
+            peer = self._peers[link.id] = _Peer(link)
+        return peer
 
     def _note_unknown(self, peer: _Peer, subject: bytes) -> None:
         peer.unknown[subject] = None

@@ -61,6 +61,14 @@ def test_the_admin_s_next_change_is_read_again_and_keeps_the_limit(cluster, run)
     assert "report/b" not in run("status").out
 
 
+def test_the_same_value_can_be_published_anew_where_it_is_held_off(cluster, run):
+    canary(run, "report/f", "--halt-after", "1")
+    assert run("put", "report/f", "bad", "--variant", "canary").out.endswith("nothing to publish\n")
+    run("report-unhealthy", "report/f")
+    assert "published 1 key" in run("put", "report/f", "bad", "--variant", "canary").out
+    assert run("get", "report/f").out == "bad"
+
+
 def test_votes_below_the_limit_are_shown_and_change_nothing(cluster, run):
     change = canary(run, "report/c", "--halt-after", "2")
     assert run("report-unhealthy", "report/c").out == f"change {change[:10]}: called unhealthy by 1 of 2 votes: a\n"

@@ -127,6 +127,13 @@ ACK_FIGURES: Final = (
     Figure("acks.by_delivery", "  by delivery", Unit.NUMBER, "the same by the change's last delivery"),
 )
 """Spreads of questions."""
+CANARY_HALT: Final = Figure("canary.halt_ms", "halted", Unit.TIME_MS, "from the vote that made the limit, at all nodes")
+CANARY_LIMIT: Final = Figure(
+    "canary.limit_s", "limit reached", Unit.TIME_S, "from the canary's publish until as many votes"
+)
+CANARY_AT_LIMIT: Final = Figure("canary.applied_at_limit", "  read it by then", Unit.SHARE, "of all nodes")
+CANARY_APPLIED: Final = Figure("canary.applied", "  read it ever", Unit.SHARE, "of all nodes")
+CANARY_HALTED: Final = Figure("canary.halted", "  hold it off", Unit.SHARE, "of all nodes, at the end")
 ACK_ANSWERED: Final = Figure("acks.answered", "answered", Unit.SHARE, "of the questions who has applied a change")
 ACK_BYTES: Final = Figure("acks.bytes_per_node", "bytes/question", Unit.BYTES, "that a node receives for a question")
 ACK_LINK_BYTES: Final = Figure("acks.link_bytes_max", "bytes/link", Unit.BYTES, "of one question on one link, at most")
@@ -153,6 +160,8 @@ def spread_rows(result: Result) -> list[Row]:
         for figure, spread in zip(ACK_FIGURES, (result.acks.ack_ms, result.acks.by_delivery), strict=True):
             if spread is not None:
                 rows.append(Row(figure, spread_cells(figure, spread)))
+    if result.canary is not None and result.canary.halt_ms is not None:
+        rows.append(Row(CANARY_HALT, spread_cells(CANARY_HALT, result.canary.halt_ms)))
     return rows
 
 
@@ -176,6 +185,7 @@ def value_rows(result: Result) -> list[Row]:
         rows.append(Row(REPAIR_BYTES, (size(result.repair.bytes),)))
     rows += joining_rows(result)
     rows += ack_rows(result)
+    rows += canary_rows(result)
     rows.append(Row(VIOLATIONS, (number(len(result.violations)),)))
     return rows
 
@@ -201,6 +211,19 @@ def ack_rows(result: Result) -> list[Row]:
         Row(ACK_ANSWERED, (share(acks.answered / acks.asked),)),
         Row(ACK_BYTES, (shown(ACK_BYTES, acks.bytes_per_node),)),
         Row(ACK_LINK_BYTES, (size(acks.link_bytes_max),)),
+    ]
+
+
+def canary_rows(result: Result) -> list[Row]:
+    """The single values of a bad canary, where there is one."""
+    canary = result.canary
+    if canary is None:
+        return []
+    return [
+        Row(CANARY_LIMIT, ("never" if canary.limit_s is None else shown(CANARY_LIMIT, canary.limit_s),)),
+        Row(CANARY_AT_LIMIT, (share(canary.applied_at_limit),)),
+        Row(CANARY_APPLIED, (share(canary.applied),)),
+        Row(CANARY_HALTED, (share(canary.halted),)),
     ]
 
 

@@ -27,6 +27,7 @@ from .moments import moments
 from .publisher import Publisher, Traffic, honest_traffic
 from .questions import Questions
 from .result import Repair, Result, Spread
+from .rollout import BadCanary
 
 JOIN_STEP_S: Final = 0.25
 """How often it is looked whether all have joined."""
@@ -116,6 +117,7 @@ class _Play:
         self._missing: list[int] = []
         self._joined_s: float | None = None
         self._questions: Questions | None = None
+        self._canary: BadCanary | None = None
 
     def run(self) -> Run:
         """All phases, in order."""
@@ -125,6 +127,8 @@ class _Play:
         publisher = Publisher(self._scenario.publish, stage, self._meter)
         if self._scenario.publish.ask:
             self._questions = Questions(stage, self._meter)
+        if self._scenario.canary.percent:
+            self._canary = BadCanary(self._scenario.canary, stage)
         for fault in self._scenario.faults:
             fault.plan(stage)
         for host in world.hosts.values():
@@ -333,6 +337,7 @@ class _Play:
             joining=joining(world, self._meter),
             repair=repair if scenario.faults else None,
             acks=None if self._questions is None else self._questions.figures(),
+            canary=None if self._canary is None else self._canary.figures(),
             violations=self._found,
             events=world.events_run,
             virtual_s=world.now_s,

@@ -79,6 +79,28 @@ class Acks:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """What became of a bad canary. Shares are of all honest nodes that run.
+
+    share_intended:    that it is for in the end
+    applied_at_limit:  that had read it when as many as the limit says had called it unhealthy
+    applied:           that have read it at any time
+    votes:             nodes that have called it unhealthy
+    limit_s:           from its publish until so many had; None: never
+    halted:            that hold it off at the end
+    halt_ms:           over nodes: from that vote until they held it off
+    """
+
+    share_intended: float
+    applied_at_limit: float
+    applied: float
+    votes: int
+    limit_s: float | None
+    halted: float
+    halt_ms: Spread | None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The figures of one run. Times are virtual; a change is measured unless it belongs to the warm-up.
 
@@ -104,6 +126,7 @@ class Result:
     joining:                see `Joining`
     repair:                 see `Repair`; None without faults
     acks:                   see `Acks`; None if nobody asks
+    canary:                 see `Rollout`; None if there is none
     violations:             what the checkers found
     events:                 arrivals, timers, writes and dials
     wall_s, events_per_s:   of real time, for all of the run
@@ -134,6 +157,7 @@ class Result:
     joining: Joining
     repair: Repair | None
     acks: Acks | None
+    canary: Rollout | None
     violations: list[str]
     events: int
     virtual_s: float

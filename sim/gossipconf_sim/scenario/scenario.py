@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gossipconf.model.errors import InvalidInput
-from gossipconf.model.limits import CHANGE_BYTES_MAX
+from gossipconf.model.limits import CHANGE_BYTES_MAX, HALT_VOTES_MAX
 from gossipconf.protocol.messages import TEXT_BYTES_MAX
 
 from ..conditions import HostConditions, NetworkConditions
@@ -56,6 +56,19 @@ class Preload:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A bad canary beside all else, that its readers call unhealthy."""
+
+    percent: float = option(0.0, "share of the nodes that it is for, in percent; 0: there is none", least=0, most=100)
+    over_s: float = option(0.0, "virtual s in which the share grows from nothing; 0: it is there at once", least=0)
+    halt_after: int = option(3, "votes that hold it off", least=1, most=HALT_VOTES_MAX)
+    notice_s: tuple[float, float] = option(
+        (5.0, 15.0), "how long an application reads it until it calls it unhealthy, in s", least=0
+    )
+    for_s: float = option(300.0, "virtual s for which it is watched", least=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Measuring:
     """What is waited for, and how long."""
 
@@ -87,6 +100,7 @@ class Scenario:
     hosts: HostConditions = field(default_factory=HostConditions)
     publish: Publishing = field(default_factory=Publishing)
     preload: Preload = field(default_factory=Preload)
+    canary: Canary = field(default_factory=Canary)
     measure: Measuring = field(default_factory=Measuring)
     zones: tuple[Zone, ...] = ()
     hostile: tuple[Hostility, ...] = ()
@@ -98,6 +112,7 @@ TABLES: Final[dict[str, type[Any]]] = {
     "hosts": HostConditions,
     "publish": Publishing,
     "preload": Preload,
+    "canary": Canary,
     "measure": Measuring,
 }
 """Tables of a scenario file."""

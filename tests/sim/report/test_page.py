@@ -151,6 +151,7 @@ def test_every_field_of_a_result_is_on_the_page():
         zones=ZONES,
         faults=[PARTITION],
         publish={"changes": 6, "reads_per_change": 2.0, "ask": True},
+        canary={"percent": 100.0, "halt_after": 1, "notice_s": [0.1, 0.5], "for_s": 5.0},
         nodes=8,
     )
     run.result = dataclasses.replace(run.result, joined_s=1.5)

@@ -272,6 +272,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mass-crash": {"nodes": 60},
     "churn": {"nodes": 30, "faults.0.for_s": 30.0, "publish.changes": 60},
     "acks": {"nodes": 60, "publish.changes": 4},
+    "canary": {"nodes": 40, "canary.percent": 100.0, "canary.for_s": 60.0},
     "burst": {"publish.changes": 200, "nodes": 20},
     "byzantine": {"nodes": 20, "publish.changes": 10},
     "cold-start": {"nodes": 40},
