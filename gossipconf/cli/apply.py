@@ -54,11 +54,14 @@ def apply(
     - deleted. Every agent applies all of it at once. Sealed values are left alone,
     and so are variants. With --activate-at agents change over by their own clocks.
 
+    A check for drift is --prune --dry-run: it exits with 0 if what is published is as
+    the files say, and with 2 if not.
+
     \b
     Examples:
       gossipconf apply config/
       gossipconf apply checkout.yaml --prefix shop/checkout --prune
-      gossipconf apply config/ --dry-run
+      gossipconf apply config/ --prune --dry-run
       gossipconf apply december/ --activate-at "2026-12-01 06:00"
     """
     # Here, so that commands that read no files start without the parsers of YAML and the rest.

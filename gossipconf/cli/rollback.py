@@ -21,12 +21,12 @@ from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import instant_ms
-from .output import acknowledged, count, escaped, moment, note, say, short, signer_in_words
+from .output import acknowledged, count, escaped, moment, note, say, short, signer_in_words, slot_in_words
 from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
 from .record import Record, Wanted, record_named, versions
-from .session import Item, Past, Session, open_session
+from .session import Item, Past, Session, now_ms, open_session
 from .steps import YesOption, ask, live_in, print_plan, replaceable
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key
@@ -127,6 +127,7 @@ def rollback(
             say(f"nothing to do: {count(made.unchanged, 'key')} as they were")
             return
         print_plan(made.entries, items, made.unchanged)
+        _warn_of_expired(made.entries)
         if not dry_run and not yes:
             ask(len(made.entries))
         text = reason(comment or why, ticket)
@@ -277,6 +278,13 @@ def _check_known(session: Session, made: Restoration, *, partial: bool) -> None:
             "or leave them as they are with --partial"
         )
     note(f"left as they are: {told}")
+
+
+def _warn_of_expired(entries: Sequence[Entry]) -> None:
+    """What had an end comes back with it, and nobody reads it where that is over."""
+    for entry in entries:
+        if entry.expires_ms is not None and entry.expires_ms <= now_ms():
+            note(f"note: {slot_in_words(entry.slot)} comes back expired, since {moment(entry.expires_ms)}")
 
 
 def _warn_of_later(session: Session, record: Record, past: Mapping[Slot, Sequence[Past]]) -> None:

@@ -15,6 +15,7 @@ from gossipconf.model.entry import Entry, MatchKind, MatchTerm, ValueType, delet
 from gossipconf.trust.keys import load_signer
 from gossipconf.trust.signing import Reservation, compose
 
+from .conftest import wait_at
 from .test_commands import document, siblings
 
 
@@ -212,3 +213,39 @@ def test_bad_input_is_named(cluster, run, arguments, code, part):
     result = run("resolve", *arguments)
     assert result.code == code
     assert part in result.err
+
+
+def test_agents_that_were_apart_show_the_same_conflict_and_settle_it(agents, run):
+    """Three that each publish alone, the same key and sets of keys that overlap; then they meet."""
+    names, where = ("a", "b", "c"), ("--cluster", agents.directory, "--agent")
+    at = {name: (*where, agents.directory / "nodes" / name) for name in names}
+    agents.add("a")
+    with open_session(Target.find(agents.directory, agents.directory / "nodes" / "a")) as session:
+        agents.settle_address("a", session.info["address"])
+    assert run("put", "all", "base", *at["a"]).code == 0
+    for name in ("b", "c"):
+        agents.add(name)
+        agents.wait(name, "all", b"base")
+    agents.stop_all()
+    for name, pair in zip(names, ("xy", "yz", "zx"), strict=True):
+        agents.start(name)
+        file = agents.directory / f"{name}.properties"
+        file.write_text("".join(f"{key}={name}\n" for key in ("all", *pair)))
+        assert run("apply", file, "--prefix", "", "--yes", *at[name]).code == 0
+        agents.stop(name)
+    for name in names:
+        agents.start(name)
+    expected = {"all": set("abc"), "x": set("ac"), "y": set("ab"), "z": set("bc")}
+    for name in names:
+        for key, values in expected.items():
+            wait_at(agents.directory, name, key, lambda item, values=values: len(item.versions) == len(values))
+    shown = [document(run("conflicts", "--json", *at[name])) for name in names]
+    assert shown[0] == shown[1] == shown[2]
+    assert {one["key"]: {one["value"], *(two["value"] for two in one["conflict"])} for one in shown[0]} == expected
+    assert run("resolve", "", "--pick", "newest", "--yes", *at["b"]).code == 0
+    for name in names:
+        for key in expected:
+            wait_at(agents.directory, name, key, lambda item: len(item.versions) == 1)
+        assert document(run("conflicts", "--json", *at[name])) == []
+        past = document(run("history", "all", "--json", *at[name]))
+        assert {one["value"] for one in past} == {"base", "a", "b", "c"}, "nothing is lost"
