@@ -133,7 +133,11 @@ class Wait:
             have, _ = self.goal.counts(tally)
             verb = "has" if have == 1 else "have"
             say(f"all of {count(have, 'agent')} in {escaped(self.goal.zone)} {verb} applied it")
-        away = [member.node for member in session.status().members if member.state == "silent"]
+        away = [
+            member.node
+            for member in session.status().members
+            if member.state == "silent" and (self.goal.zone is None or covers(self.goal.zone, member.zone))
+        ]
         if away and self.goal.number is None:
             note(f"note: {count(len(away), 'agent')} silent and not counted: {', '.join(map(escaped, away))}")
 

@@ -26,10 +26,14 @@ from .relay import Relay
 from .report import ClaimFailed, Report
 from .screen import COLUMNS_MAX, Lines, Picture, Silence, print_acts
 from .shop import SHARED_KEY
-from .story import NODES, ZONES, Story, Values
+from .story import EAST, NODES, WEST, ZONES, Story, Values
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends the demo early: Ctrl-C, a supervisor, a closed terminal."""
+CUT: Final = signal.SIGUSR1
+HEAL: Final = signal.SIGUSR2
+PID_FILE: Final = "demo.pid"
+"""In the demo's directory while its cluster is kept: to whom these signals go."""
 
 
 def run(
@@ -69,8 +73,7 @@ async def perform(
             report = await _perform_before(picture, story)
             _print_results(console, story, report, as_json=as_json)
             if keep:
-                _print_how_to_talk(directory, fleet, note if as_json else say)
-                await trio.sleep_forever()
+                await _keep(directory, fleet, relay, note if as_json else say)
         except* GossipconfError as group:
             failure = first_of(group)
         finally:
@@ -107,6 +110,18 @@ async def _cancel_on_signal(
             scope.cancel()
 
 
+async def _keep(directory: Path, fleet: Fleet, relay: Relay, tell: Callable[[str], None]) -> None:
+    """Leave the cluster up until cancelled, and let whoever tries it cut and heal its network by signals."""
+    with trio.open_signal_receiver(CUT, HEAL) as signals:
+        (directory / PID_FILE).write_text(f"{os.getpid()}\n")
+        _print_how_to_talk(directory, fleet, tell)
+        async for number in signals:
+            if number == CUT:
+                relay.cut(WEST, EAST)
+            else:
+                relay.heal()
+
+
 # -- telling --------------------------------------------------------------------------------------
 
 
@@ -129,6 +144,11 @@ def _print_how_to_talk(directory: Path, fleet: Fleet, tell: Callable[[str], None
         f"  gossipconf history {SHARED_KEY}",
         f"  gossipconf put {SHARED_KEY} 50",
         f'  gossipconf get {SHARED_KEY} --agent "$GOSSIPCONF_CLUSTER"/{NODES_DIRECTORY}/e',
+        "",
+        "Cut the network into a b c and d e, and make it whole again:",
+        "",
+        f"  kill -USR1 {os.getpid()}",
+        f"  kill -USR2 {os.getpid()}",
         "",
         f"Processes: {pids}",
         "Their directory stays when they have ended.",
