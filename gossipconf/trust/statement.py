@@ -31,11 +31,11 @@ from ..model.limits import NODE_ID_BYTES_MAX, TIME_MS_MAX
 CERTIFICATES_MAX: Final = 5
 """A node's certificate and what is between it and the CA: one intermediate by our tickets, two in large companies."""
 CERTIFICATE_BYTES_MAX: Final = 4_096
-"""In DER: 0.6 KB with P-256, 1.5 KB with RSA of 4,096 bits and many names."""
+"""In DER: 0.8 KB with P-256, 1.5 KB with RSA of 4,096 bits and many names."""
 SIGNATURE_BYTES_MAX: Final = 1_024
 """RSA of 8,192 bits; ECDSA with P-256 takes 72."""
 STATEMENT_BYTES_MAX: Final = 16_384
-"""As it travels, certificates included: usually 0.8 KB."""
+"""As it travels, certificates included: usually 1 KB."""
 ITEM_BYTES: Final = 8
 """By which peers name statements to each other: two collide among a thousand once in 10^13."""
 

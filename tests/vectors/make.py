@@ -22,7 +22,7 @@ from gossipconf.model.encoding import encode
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, Operation, ValueType
 from gossipconf.model.errors import GossipconfError
 from gossipconf.model.key import check_key, check_variant, covers
-from gossipconf.model.limits import CHANGE_BYTES_MAX, SEQ_MAX, TIME_MS_MAX
+from gossipconf.model.limits import CHANGE_BYTES_MAX, NODE_ID_BYTES_MAX, SEQ_MAX, TIME_MS_MAX
 from gossipconf.model.merkle import SparseTree, Subtree, leaf_of
 from gossipconf.model.version import live, versions_of, winner
 from gossipconf.store.hash_tree import HashTree
@@ -32,6 +32,7 @@ from gossipconf.trust.policy import Role
 from gossipconf.trust.recipient import RecipientKey
 from gossipconf.trust.sealed import SEAL_RANDOM_BYTES, Opened, Place, seal, unwrap
 from gossipconf.trust.signing import approve
+from gossipconf.trust.statement import Kind, SignedStatement, Statement
 from tests import strategies as gen
 
 HERE = Path(__file__).parent
@@ -518,9 +519,39 @@ def sealed() -> Any:
     }
 
 
+def statements() -> Any:
+    """Signed with Ed25519; the certificates are none, since X.509 is no matter of this format."""
+    signer = gen.signer("node")
+    made = [
+        Statement(CLUSTER_ID, kind, sha256(subject).digest(), node_id, time_ms)
+        for kind, subject, node_id, time_ms in (
+            (Kind.UNHEALTHY, b"a change", "web-1.eu", gen.NOW_MS),
+            (Kind.ACK, b"a change", "web-1.eu", 0),
+            (Kind.NACK, b"a stage", "a" * NODE_ID_BYTES_MAX, TIME_MS_MAX),
+        )
+    ]
+    return {
+        "public_key": signer.public.hex(),
+        "statements": [
+            {
+                "cluster": one.cluster.hex(),
+                "kind": int(one.kind),
+                "subject": one.subject.hex(),
+                "node": one.node_id,
+                "time_ms": one.time_ms,
+                "encoded": one.encode().hex(),
+                "signed_message": one.signed_bytes().hex(),
+                "name": one.item.hex(),
+                "signed": SignedStatement(one, signer.sign(one.signed_bytes()), (b"leaf", b"issuer")).encode().hex(),
+            }
+            for one in made
+        ],
+    }
+
+
 def documents() -> dict[str, str]:
     """The content of every vector file, by name."""
-    makers = (encoding, keys, merkle, entries, changes, trust, identifiers, supersession, hash_tree, sealed)
+    makers = (encoding, keys, merkle, entries, changes, trust, identifiers, supersession, hash_tree, sealed, statements)
     return {f"{make.__name__}.json": text(make()) for make in makers}
 
 

@@ -23,6 +23,7 @@ from gossipconf.trust.cluster import Cluster
 from gossipconf.trust.policy import Genesis, Policy
 from gossipconf.trust.recipient import RecipientKey
 from gossipconf.trust.sealed import Opened, Place, open_sealed, open_with, seal
+from gossipconf.trust.statement import Kind, SignedStatement, Statement
 from tests.vectors import independent, make
 
 HERE = Path(__file__).parent
@@ -341,3 +342,35 @@ def test_a_sealed_value_is_opened_independently(case):
             hexed(case["hex"]), PRIVATE[one], hexed(SEALED["cluster"]), case["key"], case["variant"]
         )
         assert opened == (case["type"], hexed(case["value"]))
+
+
+# -- what nodes say -------------------------------------------------------------------------------
+
+STATEMENTS = load("statements")
+
+
+@pytest.mark.parametrize("case", STATEMENTS["statements"], ids=lambda case: Kind(case["kind"]).name)
+def test_statements(case):
+    statement = Statement(
+        hexed(case["cluster"]), Kind(case["kind"]), hexed(case["subject"]), case["node"], case["time_ms"]
+    )
+    assert statement.encode().hex() == case["encoded"]
+    assert statement.signed_bytes().hex() == case["signed_message"]
+    assert statement.item.hex() == case["name"]
+    signed = SignedStatement.decode(hexed(case["signed"]))
+    assert signed.statement == statement
+    assert signed.encode().hex() == case["signed"]
+
+
+@pytest.mark.parametrize("case", STATEMENTS["statements"], ids=lambda case: Kind(case["kind"]).name)
+def test_statements_independently(case):
+    fields = [hexed(case["cluster"]), case["kind"], hexed(case["subject"]), case["node"], case["time_ms"]]
+    encoded = independent.pack(fields)
+    assert encoded.hex() == case["encoded"]
+    body, signature, certificates = independent.unpack(hexed(case["signed"]))
+    assert (body, certificates) == (encoded, [b"leaf", b"issuer"])
+    message = b"gossipconf/statement/1\0" + encoded
+    assert message.hex() == case["signed_message"]
+    Ed25519PublicKey.from_public_bytes(hexed(STATEMENTS["public_key"])).verify(signature, message)
+    who = hexed(case["subject"]) + bytes([case["kind"]]) + case["node"].encode()
+    assert independent.tagged("said", who)[:8].hex() == case["name"]
