@@ -20,6 +20,7 @@ from .output import (
     age,
     before_after,
     json_past,
+    note,
     print_json,
     print_step,
     print_table,
@@ -142,11 +143,11 @@ def _void_under(session: Session, prefix: str) -> Sequence[Past]:
     But for what a live version has replaced, which would not be read in any case, and,
     unless ``prefix`` names them, the system's keys: a proposal is proposed again, not signed anew.
     """
-    void = [
-        one
-        for one in session.history(None, prefix, LISTED_MAX)
-        if session.is_void(one.version) and covers(prefix, one.version.entry.key)
-    ]
+    past = session.history(None, prefix, LISTED_MAX)
+    if len(past) == LISTED_MAX:
+        where = f" under {prefix}" if prefix else ""
+        note(f"looked through only the newest {LISTED_MAX:,} versions{where}, live ones too; name a prefix with fewer")
+    void = [one for one in past if session.is_void(one.version) and covers(prefix, one.version.entry.key)]
     live = {key: session.get(key).versions for key in dict.fromkeys(one.version.entry.key for one in void)}
     return [
         one

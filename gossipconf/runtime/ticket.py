@@ -37,6 +37,7 @@ from gossipconf.runtime import pki
 from gossipconf.runtime.pem import check_dates, check_pair, check_private, read_file
 from gossipconf.runtime.pki import SKEW, Issuer, key_pem, key_usage, lifetime_of, load_ca, node_subject, nodes_allowed
 from gossipconf.trust.cluster import Cluster
+from gossipconf.trust.file_kind import TICKET, wrong_kind
 from gossipconf.trust.files import write_new
 
 CLUSTER_BLOCK: Final = "GOSSIPCONF CLUSTER FILE"
@@ -139,7 +140,9 @@ def load_ticket(path: Path) -> Ticket:
     certificates, keys = blocks.get(b"CERTIFICATE", []), blocks.get(b"PRIVATE KEY", [])
     clusters = blocks.get(CLUSTER_BLOCK.encode(), [])
     if len(certificates) < 2 or len(keys) != 1 or len(clusters) != 1:
-        raise KeyFileError(f"{path}: not a join ticket; make one with: gossipconf pki ticket NAME")
+        wrong = wrong_kind(TICKET, data)
+        what = f": {wrong}" if wrong else ""
+        raise KeyFileError(f"{path}: not a join ticket{what}; make one with: gossipconf pki ticket NAME")
     try:
         certificate = x509.load_pem_x509_certificate(certificates[0])
         key = serialization.load_pem_private_key(keys[0], password=None)

@@ -30,6 +30,7 @@ from ..model.errors import FormatError, LimitExceeded, Rejected, WrongCluster
 from ..model.hashing import CONTENTS_TAG, tagged_hash
 from ..model.limits import CHECKPOINT_BYTES_MAX, FRONTIER_WRITERS_MAX, SNAPSHOT_BYTES_MAX
 from ..trust.chain import PolicyChain
+from ..trust.file_kind import BYTES_LOOKED_AT, CHECKPOINT, wrong_kind
 from ..trust.floor import Floors
 from ..trust.keys import Signer
 from ..trust.policy import POLICY_PREFIX, Policy, carries_policy, policy_key
@@ -69,7 +70,8 @@ class Sealed:
         FormatError or LimitExceeded."""
         start = file.read(len(MAGIC) + _LENGTH_BYTES)
         if not start.startswith(MAGIC):
-            raise FormatError("it does not begin as a checkpoint of this release does")
+            wrong = wrong_kind(CHECKPOINT, start + file.read(BYTES_LOOKED_AT))
+            raise FormatError(wrong or "it is a checkpoint of another release")
         length = int.from_bytes(start[len(MAGIC) :], "big")
         if length > SNAPSHOT_BYTES_MAX:
             raise LimitExceeded(f"its snapshot claims {length} bytes, the limit is {SNAPSHOT_BYTES_MAX}")

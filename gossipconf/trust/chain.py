@@ -38,6 +38,7 @@ class PolicyChain:
         self._policies = [Policy(0, genesis.roots, genesis.threshold)]
         self._ids = [b""]
         self._rivals: dict[int, dict[bytes, Policy]] = {}
+        self._read_last: tuple[Change, Policy | None] | None = None
 
     @property
     def accepted(self) -> tuple[bytes, ...]:
@@ -138,7 +139,7 @@ class PolicyChain:
 
         With one that settles a fork other policies may be in force for what has been judged before.
         """
-        policy = carried(change)
+        policy = self._carried(change)
         if policy is None or change.id in self._ids:
             return None
         if not (self._is_open_to(policy) if policy.settles else policy.version == self.head.version + 1):
@@ -178,7 +179,7 @@ class PolicyChain:
     def _settled_by(self, change: Change) -> tuple[Policy, ...]:
         """The policies between which the one in ``change`` decides. Raises UnknownPolicy if one is not here yet."""
         try:
-            policy = carried(change)
+            policy = self._carried(change)
         except InvalidInput:  # whether its signers may do that is the first question
             return ()
         if policy is None or not policy.settles:
@@ -191,6 +192,12 @@ class PolicyChain:
             if one not in known:
                 raise UnknownPolicy(f"the change settles between policies {version}, of which one is not here yet")
         return tuple(known[one] for one in policy.settles)
+
+    def _carried(self, change: Change) -> Policy | None:
+        """`carried`, read once for the steps of judging and accepting one change: 1 MiB takes 0.2 s."""
+        if self._read_last is None or self._read_last[0] is not change:
+            self._read_last = (change, carried(change))
+        return self._read_last[1]
 
     def _check_cluster(self, change: Change) -> None:
         if change.header.cluster != self.cluster_id:
@@ -256,7 +263,8 @@ class PolicyChain:
             raise NotAuthorised("a policy must be the only entry of its change")
         if _signed(policy, signers) < policy.threshold:
             raise _too_few(repr(entry.key), policy, signers)
-        successor = Policy.decode(entry.value)
+        successor = self._carried(change)
+        assert successor is not None
         if successor.version != policy.version + 1:
             raise Rejected(f"{entry.key!r} contains policy {successor.version}")
 

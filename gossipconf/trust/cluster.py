@@ -14,16 +14,19 @@ from typing import Final
 from ..model.change import Change, Header, Writer
 from ..model.encoding import as_array, as_bytes, as_int, decode, encode
 from ..model.entry import Entry, ValueType
-from ..model.errors import InvalidInput, KeyFileError, Rejected
+from ..model.errors import InvalidInput, Rejected
 from ..model.limits import CHANGE_BYTES_MAX
 from ..model.merkle import SparseTree
 from .chain import PolicyChain, Verify
-from .files import write_new
+from .file_kind import CLUSTER, unusable
+from .files import read_bounded, write_new
 from .keys import Signer, verify
 from .policy import GENESIS_BYTES_MAX, Genesis, Policy, Role, policy_key
 from .signing import Reservation, approve, sign_change
 
 CLUSTER_FILE_VERSION: Final = 1
+FILE_BYTES_MAX: Final = 8 * CHANGE_BYTES_MAX
+"""Policies are small, but for those with floors."""
 POLICIES_MAX: Final = 1_024
 """Policy changes in a cluster file; agents learn later ones from each other."""
 
@@ -51,7 +54,7 @@ class Cluster:
     @classmethod
     def decode(cls, data: bytes) -> Cluster:
         """Check and read. Raises FormatError, LimitExceeded or Rejected."""
-        fields = as_array(decode(data, "the cluster file", 8 * CHANGE_BYTES_MAX), "the cluster file", 3)
+        fields = as_array(decode(data, "the cluster file", FILE_BYTES_MAX), "the cluster file", 3)
         as_int(fields[0], "the cluster file's version", CLUSTER_FILE_VERSION, CLUSTER_FILE_VERSION)
         genesis = Genesis.decode(as_bytes(fields[1], "the genesis", length_max=GENESIS_BYTES_MAX))
         changes = as_array(fields[2], "the policies", length_max=POLICIES_MAX)
@@ -69,14 +72,11 @@ class Cluster:
     @classmethod
     def load(cls, path: Path) -> Cluster:
         """Read and verify a cluster file. Raises KeyFileError naming it."""
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise KeyFileError(f"cluster file {path} cannot be read: {error.strerror}") from None
+        data = read_bounded(path, FILE_BYTES_MAX)
         try:
             return cls.decode(data)
         except (InvalidInput, Rejected) as error:
-            raise KeyFileError(f"{path} is not a valid cluster file: {error}") from None
+            raise unusable(path, CLUSTER, data, error) from None
 
 
 def found_cluster(

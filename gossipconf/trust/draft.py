@@ -14,10 +14,11 @@ from typing import Final
 
 from ..model.change import Change
 from ..model.encoding import as_array, as_bytes, decode, encode
-from ..model.errors import InvalidInput, KeyFileError, NotAuthorised, Rejected
+from ..model.errors import InvalidInput, NotAuthorised, Rejected
 from ..model.limits import CHANGE_BYTES_MAX, FORM_BYTES_MAX, VALUE_BYTES_MAX
 from .chain import PolicyChain
 from .cluster import POLICIES_MAX, Cluster, draft_policy
+from .file_kind import DRAFT, unusable
 from .files import read_bounded, replace_file, write_new
 from .keys import Signer, fingerprint
 from .pledge import pledge
@@ -111,9 +112,7 @@ class Draft:
         cluster_id = cluster.genesis.cluster_id
         try:
             fields = as_array(decode(data, "a draft", FILE_BYTES_MAX), "a draft")
-            kind = check_file(fields, DRAFT_FILE_VERSION)
-            if kind != KIND or len(fields) != 6:
-                raise InvalidInput(f"it holds {kind}; use: gossipconf approve")
+            check_file(fields, DRAFT_FILE_VERSION, KIND, 6)
             if as_bytes(fields[2], "the cluster id", len(cluster_id)) != cluster_id:
                 raise InvalidInput("it belongs to another cluster; choose with --cluster")
             policies = as_array(fields[3], "the policies", length_max=POLICIES_MAX)
@@ -127,7 +126,7 @@ class Draft:
                 else Change.decode(as_bytes(signed, "the signed change", length_max=FORM_BYTES_MAX), cluster_id),
             )
         except InvalidInput as error:
-            raise KeyFileError(f"{path} is not a draft of a policy: {error}") from None
+            raise unusable(path, DRAFT, data, error) from None
 
 
 def check_undisputed(chain: PolicyChain) -> None:

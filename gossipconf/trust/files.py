@@ -10,12 +10,17 @@ from pathlib import Path
 from ..model.errors import KeyFileError
 
 
-def read_bounded(path: Path, size_max: int) -> bytes:
-    """The bytes of a file that has ``size_max`` at most. Raises KeyFileError naming it."""
+def read_bounded(path: Path, size_max: int, *, absent: bytes | None = None) -> bytes:
+    """The bytes of a file that has ``size_max`` at most; ``absent``, if given, where there is none.
+
+    Raises KeyFileError naming it.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(size_max + 1)
     except OSError as error:
+        if absent is not None and isinstance(error, FileNotFoundError):
+            return absent
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
     if len(data) > size_max:
         raise KeyFileError(f"{path} is larger than {size_max} bytes, the limit of such a file; is it another one?")

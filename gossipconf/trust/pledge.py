@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..model.errors import KeyFileError, Rejected
-from .files import replace_file
+from .files import read_bounded, replace_file
 
 PLEDGES_BYTES_MAX = 1 << 20
 """Some ten thousand policies signed by one key."""
@@ -29,7 +29,7 @@ def pledge(key_file: Path, cluster_id: bytes, version: int, change_id: bytes) ->
     must be signed.
     """
     path = pledge_file(key_file)
-    lines = _read(path)
+    lines = read_bounded(path, PLEDGES_BYTES_MAX, absent=b"").decode(errors="replace").splitlines()
     ours = (cluster_id.hex(), str(version))
     for number, line in enumerate(lines, 1):
         match line.split():
@@ -47,16 +47,3 @@ def pledge(key_file: Path, cluster_id: bytes, version: int, change_id: bytes) ->
                     f"{path}, line {number}: not a cluster, a policy version and a change; mend it by hand"
                 )
     replace_file(path, "".join(f"{line}\n" for line in [*lines, " ".join((*ours, change_id.hex()))]).encode(), 0o600)
-
-
-def _read(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(PLEDGES_BYTES_MAX + 1)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}; nothing is signed without it") from None
-    if len(data) > PLEDGES_BYTES_MAX:
-        raise KeyFileError(f"{path} is larger than {PLEDGES_BYTES_MAX} bytes; is it another file?")
-    return data.decode(errors="replace").splitlines()

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from ..model.change import Change
-from ..model.encoding import as_array, as_bytes, as_int, as_text, decode, encode
+from ..model.encoding import as_array, as_bytes, as_int, decode, encode
 from ..model.entry import Entry, Operation
-from ..model.errors import InvalidInput, KeyFileError, NotAuthorised
+from ..model.errors import FormatError, InvalidInput, NotAuthorised
 from ..model.key import covers
 from ..model.limits import FORM_BYTES_MAX
 from .chain import PolicyChain
+from .file_kind import PROPOSAL, unusable
 from .files import read_bounded, replace_file, write_new
 from .keys import fingerprint
 from .policy import POLICY_PREFIX, Policy, Role
@@ -89,18 +90,17 @@ def load_proposal(path: Path, cluster_id: bytes) -> Change:
     data = read_bounded(path, FILE_BYTES_MAX)
     try:
         fields = as_array(decode(data, "a proposal", FILE_BYTES_MAX), "a proposal")
-        kind = check_file(fields, PROPOSAL_FILE_VERSION)
-        if kind != KIND or len(fields) != 3:
-            raise InvalidInput(f"it holds {kind}; use: gossipconf policy sign")
+        check_file(fields, PROPOSAL_FILE_VERSION, KIND, 3)
         return Change.decode(as_bytes(fields[2], "a change", length_max=FORM_BYTES_MAX), cluster_id)
     except InvalidInput as error:
-        raise KeyFileError(f"{path} is not a proposal of a change: {error}") from None
+        raise unusable(path, PROPOSAL, data, error) from None
 
 
-def check_file(fields: tuple[object, ...] | list[object], version: int) -> str:
-    """What kind of proposal an array of fields holds. Raises FormatError."""
+def check_file(fields: tuple[object, ...], version: int, kind: str, length: int) -> None:
+    """Raise FormatError or LimitExceeded unless an array of fields is a file of this version and kind."""
     as_int(fields[0] if fields else None, "the file's version", version, version)
-    return as_text(fields[1] if len(fields) > 1 else None, "the kind of the proposal", 64)
+    if fields[1:2] != (kind,) or len(fields) != length:
+        raise FormatError(f"it has other fields than {kind} has")
 
 
 def _roles_for(policy: Policy, writer: bytes, entry: Entry) -> list[Role]:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from ..model.errors import FormatError, KeyFileError
 from ..model.hashing import RECIPIENT_TAG, tagged_hash
-from .files import write_new
+from .files import read_bounded, write_new
 
 RECIPIENT_KEY_BYTES: Final = 32
 RECIPIENT_ID_BYTES: Final = 16
@@ -78,17 +78,14 @@ class RecipientKey:
 
 def load_recipient_key(path: Path) -> RecipientKey:
     """Read a private key. Raises KeyFileError naming the file and the mend."""
+    data = read_bounded(path, PEM_BYTES_MAX)
     try:
-        with path.open("rb") as file:
-            data = file.read(PEM_BYTES_MAX + 1)
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
     if mode & 0o077:
         raise KeyFileError(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
     try:
-        if len(data) > PEM_BYTES_MAX:
-            raise ValueError
         private = serialization.load_pem_private_key(data, password=None)
     except TypeError:
         raise KeyFileError(f"{path} has a passphrase, which nobody is there to type; store it without one") from None

@@ -64,7 +64,7 @@ def get(run, node: str, key: str) -> str | None:
     return result.out.removesuffix("\n") if result.code == 0 else None
 
 
-def test_a_stolen_key_is_cut_off_everywhere_and_what_was_legitimate_is_signed_anew(shop, run, tmp_path):
+def test_a_stolen_key_is_cut_off_everywhere_and_what_was_legitimate_is_signed_anew(shop, run, tmp_path, monkeypatch):
     shop.start("b")
     put(run, "a", "shop/limit", "10")
     put(run, "a", "shop/good", "1", "carol")
@@ -99,7 +99,12 @@ def test_a_stolen_key_is_cut_off_everywhere_and_what_was_legitimate_is_signed_an
         ("shop/evil", "x"),
         ("shop/late", "7"),
     }
-    assert "shop/evil" in run("void", "list", "--agent", "nodes/b").out
+    void_list = run("void", "list", "--agent", "nodes/b")
+    assert "shop/evil" in void_list.out
+    assert "looked through only" not in void_list.err
+    with monkeypatch.context() as patched:
+        patched.setattr("gossipconf.cli.void.LISTED_MAX", 2)
+        assert "looked through only the newest 2 versions" in run("void", "list", "--agent", "nodes/b").err
     refused = put(run, "b", "shop/evil", "y", "carol", code=1)
     assert "policy 3 does not know" in refused.err
 

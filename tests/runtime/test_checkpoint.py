@@ -93,7 +93,7 @@ async def test_it_is_unconfirmed_until_two_different_peers_held_the_same_and_res
         (lambda data: data[:-1], "cut off or altered"),
         (lambda data: data[:40], "cut off within its snapshot"),
         (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "cut off or altered"),
-        (lambda data: b"", "does not begin as a checkpoint"),
+        (lambda data: b"", "it is an empty file"),
     ],
 )
 async def test_a_damaged_file_is_refused_and_nothing_is_written(

@@ -185,7 +185,7 @@ def test_the_file_is_private_and_is_read_back_as_it_was_made(site: Site) -> None
     ("spoil", "words"),
     [
         (lambda path: path.chmod(0o644), "others may read this private key"),
-        (lambda path: path.write_bytes(b"hello"), "not a join ticket; make one with"),
+        (lambda path: path.write_bytes(b"hello"), "not a join ticket: it is a text; make one with"),
         (lambda path: path.write_bytes(path.read_bytes().replace(b"GOSSIPCONF", b"OTHER")), "not a join ticket"),
         (lambda path: path.write_bytes(path.read_bytes().replace(b"MII", b"MIX")), "a damaged join ticket"),
         (lambda path: path.unlink(), "cannot be read: No such file"),

@@ -226,5 +226,7 @@ def test_a_snapshot_that_claims_too_much_is_refused_before_it_is_read():
 
 
 def test_another_file_is_refused():
-    with pytest.raises(FormatError, match="does not begin"):
+    with pytest.raises(FormatError, match="it is a journal or another database"):
         Sealed.decode(b"SQLite format 3\0")
+    with pytest.raises(FormatError, match="it is a checkpoint of another release"):
+        Sealed.decode(MAGIC.replace(b"1", b"2"))

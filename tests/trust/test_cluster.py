@@ -45,7 +45,7 @@ def test_a_file_is_not_overwritten(tmp_path):
 
 
 def test_a_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(KeyFileError, match=r"cluster file .*/nowhere cannot be read"):
+    with pytest.raises(KeyFileError, match=r"/nowhere cannot be read"):
         Cluster.load(tmp_path / "nowhere")
 
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_missing_is_named(tmp_path):
 def test_a_file_that_is_none_is_refused_by_name(tmp_path, data):
     path = tmp_path / "cluster"
     path.write_bytes(data)
-    with pytest.raises(KeyFileError, match=f"{path} is not a valid cluster file"):
+    with pytest.raises(KeyFileError, match=f"{path} is not a cluster file"):
         Cluster.load(path)
 
 

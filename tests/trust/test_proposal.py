@@ -95,7 +95,7 @@ def test_a_proposal_comes_back_from_its_file(tmp_path):
         (encode([2, "a change", b""]), "version"),
         (encode([1, "a change", b"x"]), "not a proposal"),
         (encode([1, "a policy", b"x"]), "gossipconf policy sign"),
-        (encode([]), "version"),
+        (encode([]), "no file that gossipconf writes"),
     ],
 )
 def test_a_file_that_is_none_is_named(tmp_path, data, part):

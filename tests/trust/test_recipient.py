@@ -68,7 +68,7 @@ def ed25519(password: bytes | None = None) -> bytes:
         (b"nonsense", 0o600, "is not an X25519 private key in PEM; make one with: gossipconf seal key"),
         (ed25519(), 0o600, "is not an X25519 private key"),
         (ed25519(b"password"), 0o600, "has a passphrase"),
-        (KEY.private_pem() + bytes(5_000), 0o600, "is not an X25519 private key"),
+        (KEY.private_pem() + bytes(5_000), 0o600, "is larger than 4096 bytes"),
     ],
 )
 def test_a_bad_private_key_file(tmp_path, content, mode, part):
