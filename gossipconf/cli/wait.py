@@ -97,10 +97,10 @@ class Wait:
 
     def watched(self, session: Session, tallies: Generator[Tally, None, None]) -> Tally:
         """As `until_reached`, of tallies that somebody has asked for."""
-        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - few commands wait
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415 - few commands wait
 
         console = stderr()
-        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}")
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
         with (
             closing(tallies),  # who has enough hangs up
             Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -11,6 +12,7 @@ from gossipconf.cli.replies import Tally
 from gossipconf.cli.wait import Goal
 from gossipconf.model.errors import InvalidInput
 from tests.cli.conftest import Agents, wait_at
+from tests.cli.terminal import on_terminal
 
 
 def tally(applied: int, total: int, *zones: tuple[str, int, int], complete: bool = True) -> Tally:
@@ -100,6 +102,20 @@ def test_a_wait_in_vain_has_its_own_code_and_the_change_stays(shop, run):
     result = run("put", "wait/b", "2", "--wait", "zone=asia", "--timeout", "300ms")
     assert result.code == exits.INCOMPLETE
     assert result.out.splitlines()[-1] == "no agent that is connected is in zone asia; zones: eu/a, us"
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is(shop):
+    put = ("put", "wait/bar", "1", "--force")
+    environment = {**os.environ, "TERM": "xterm"}
+    code, seen = on_terminal(
+        *put, "--wait", "3", "--timeout", "500ms", answers=(), directory=shop.directory, environment=environment
+    )
+    assert code == exits.INCOMPLETE, seen
+    assert "applied, waiting for 3" in seen
+    assert "2/3" in seen
+    code, seen = on_terminal(*put, "--wait", "all", answers=(), directory=shop.directory, environment=environment)
+    assert code == 0, seen
+    assert "all of 2 agents have applied it" in seen
 
 
 def test_apply_waits_too(shop, run, tmp_path):
