@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ from .session import open_session
 from .steps import YesOption, ask, print_plan, replaceable
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
-
-if TYPE_CHECKING:
-    pass
 
 
 def apply(

@@ -16,8 +16,8 @@ from ..model.limits import CHANGE_BYTES_MAX, VALUE_BYTES_MAX
 from .activation import warn_of_waiting
 from .declared import entries_of, is_unsettled, present_at
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
-from .difference import Difference, print_difference
-from .editor import edit_until, keeping
+from .difference import Difference, content_of, print_difference
+from .editor import edit_until, file_name, keeping
 from .exits import NotFound
 from .expectation import IfVersionOption, check_versions
 from .output import acknowledged, note, say
@@ -98,10 +98,9 @@ def edit(
             return
         with keeping(made.content, made.name):
             if version is not None:
-                print_difference(
-                    Difference(made.entries[0].slot, (version.entry.type, version.entry.value or b""),
-                               (made.entries[0].type, made.entries[0].value or b"")), with_changes=False
-                )  # fmt: skip
+                entry = made.entries[0]
+                before, after = content_of(version), (entry.type, entry.value or b"")
+                print_difference(Difference(entry.slot, before, after), with_changes=False)
             else:
                 print_plan(made.entries, made.items, made.unchanged)
             if not dry_run and not yes:
@@ -123,7 +122,7 @@ def _edited_value(item: Item, value_type: ValueType, content: bytes) -> Edited:
         raise InvalidInput(f"{key!r} is bytes and no text; publish a file with: gossipconf put {key} @FILE")
     if len(item.versions) > len({version.slot for version in item.versions}):
         note(f"note: {key!r} is in conflict, and what you save settles it; see: gossipconf conflicts {key}")
-    name = f"{key.rpartition('/')[2]}{SUFFIXES_OF_TYPES[value_type]}"
+    name = file_name(key, SUFFIXES_OF_TYPES[value_type])
     saved, _ = edit_until(content, name, lambda data: _check(key, value_type, data), VALUE_BYTES_MAX)
     items = {key: item}
     unchanged = saved == content and not is_unsettled(item)
@@ -150,7 +149,7 @@ def _edited_prefix(session: Session, prefix: str) -> Edited:
     written = write_yaml(below, f"Values under {prefix or 'all prefixes'}: what you take out is deleted.")
     for key, why in sorted(written.left_out.items()):
         note(f"left out: {key} {why}")
-    name = f"{prefix.rpartition('/')[2] or 'all'}.yaml"
+    name = file_name(prefix or "all", ".yaml")
 
     def read(data: bytes) -> Mapping[str, TypedValue]:
         return entries_in(data, name, ".yaml", prefix)

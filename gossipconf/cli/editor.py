@@ -24,6 +24,9 @@ from .rules import from_bytes
 EDITOR: Final = "vi"
 """What POSIX has, where neither VISUAL nor EDITOR says otherwise."""
 
+NAME_CHARACTERS_MAX: Final = 60
+"""At 4 bytes each they and a suffix fit into the 255 bytes of a file's name."""
+
 Found = TypeVar("Found")
 
 
@@ -77,6 +80,11 @@ def keeping(content: bytes, name: str) -> Iterator[None]:
         raise _kept(error, content, name) from None
 
 
+def file_name(key: str, suffix: str) -> str:
+    """What to call the file in which the value of `key` is edited: the end of the key's last segment."""
+    return key.rpartition("/")[2][-NAME_CHARACTERS_MAX:] + suffix
+
+
 def returned(content: bytes, name: str, otherwise: str, limit_bytes: int) -> bytes:
     """What the editor makes of a file that holds `content`. `otherwise`: what is if it fails. Raises InvalidInput."""
     chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR")
@@ -85,7 +93,10 @@ def returned(content: bytes, name: str, otherwise: str, limit_bytes: int) -> byt
     command = shlex.split(chosen or EDITOR)
     with tempfile.TemporaryDirectory(prefix="gossipconf-") as directory:  # of mode 0700
         path = Path(directory) / name
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise InvalidInput(f"{path} cannot be written: {error.strerror}; {otherwise}") from None
         try:
             ended = subprocess.run([*command, str(path)], check=False)  # noqa: S603 - the user's own editor
         except OSError as error:

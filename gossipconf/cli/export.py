@@ -84,8 +84,8 @@ def export(
     else:
         written = _writer(format_name, prefix)(values)
         _write(to, written, force=force)
-        unfit = {f"{prefix}/{key}" if prefix and format_name not in WHOLE_KEYS else key: why
-                 for key, why in written.left_out.items()}  # fmt: skip
+        above = f"{prefix}/" if prefix and format_name not in WHOLE_KEYS else ""
+        unfit = {above + key: why for key, why in written.left_out.items()}
         if written.as_text:
             note(f"note: written as text, without their type: {_named(written.as_text)}")
         said = str(to)

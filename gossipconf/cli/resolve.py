@@ -17,8 +17,8 @@ from ..model.version import Version
 from . import bygone
 from .change_id import begins, is_beginning
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
-from .difference import Difference, print_difference
-from .editor import edit_until, keeping
+from .difference import Difference, content_of, print_difference
+from .editor import edit_until, file_name, keeping
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .output import acknowledged, age, note, say, short, signer_in_words, slot_in_words
@@ -226,9 +226,9 @@ def _merged(session: Session, one: Conflict, *, edit: bool) -> Settled:
             raise InvalidInput(f"{name!r}: markers such as <<<<<<< are left; decide at each what is to stay")
         check_syntax(first.key, first.type, data, is_told=True)
 
-    file_name = f"{first.key.rpartition('/')[2]}{SUFFIXES_OF_TYPES[first.type]}"
-    saved, _ = edit_until(content, file_name, read, VALUE_BYTES_MAX)
-    return Settled(replace(first, value=saved, seen=EMPTY), saved, file_name)
+    edited = file_name(first.key, SUFFIXES_OF_TYPES[first.type])
+    saved, _ = edit_until(content, edited, read, VALUE_BYTES_MAX)
+    return Settled(replace(first, value=saved, seen=EMPTY), saved, edited)
 
 
 def _base(session: Session, one: Conflict) -> bytes | None:
@@ -256,8 +256,8 @@ def _show(found: Sequence[Conflict], entries: Sequence[Entry], items: dict[str, 
     if len(found) > 1:
         print_plan(entries, items, 0)
         return
-    winner, entry = found[0].winner.entry, entries[0]
-    before = None if winner.value is None else (winner.type, winner.value)
+    entry = entries[0]
+    before = content_of(found[0].winner)
     after = None if entry.value is None else (entry.type, entry.value)
     print_difference(
         Difference(found[0].slot, before, after, remark=f"settles {len(found[0].siblings)} values in conflict"),

@@ -34,6 +34,8 @@ from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 KEYS_ASKED_MAX: Final = 32
 """Keys asked for one by one; of more all under what they have in common is read at once."""
+CHANGES_TOLD_MAX: Final = 5
+"""Later changes that are warned of one by one, the newest."""
 KEYS_TOLD_MAX: Final = 5
 """Keys named in one line; the plan has them all."""
 
@@ -295,7 +297,8 @@ def _warn_of_later(session: Session, record: Record, past: Mapping[Slot, Sequenc
         for one in known:
             if one.version.supersedes(own[slot]) and not session.is_void(one.version):
                 later.setdefault(one.version.change_id, []).append(one.version)
-    for change_id, found in sorted(later.items(), key=lambda item: item[1][0].header.time_ms):
+    ordered = sorted(later.items(), key=lambda item: item[1][0].header.time_ms, reverse=True)
+    for change_id, found in ordered[:CHANGES_TOLD_MAX]:
         keys = ", ".join(escaped(version.entry.key) for version in found[:KEYS_TOLD_MAX])
         more = f" and {len(found) - KEYS_TOLD_MAX:,} more" if len(found) > KEYS_TOLD_MAX else ""
         note(
@@ -305,3 +308,5 @@ def _warn_of_later(session: Session, record: Record, past: Mapping[Slot, Sequenc
                 f"{moment(found[0].header.time_ms)}, came later and is undone too at {keys}{more}",
             )
         )
+    if len(ordered) > CHANGES_TOLD_MAX:
+        note(f"warning: and {count(len(ordered) - CHANGES_TOLD_MAX, 'change')} before these; see: gossipconf history")

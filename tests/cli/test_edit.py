@@ -52,6 +52,14 @@ def test_nothing_changed_is_said_and_nothing_published(cluster, run, editor):
     assert len(document(run("history", "edit/same", "--json"))) == 1
 
 
+def test_a_long_key_has_a_file_too(cluster, run, editor):
+    key = f"edit/{'é' * 250}"
+    run("put", key, "1")
+    editor("s/1/2/")
+    assert run("edit", key).code == 0
+    assert run("get", key).out == "2"
+
+
 def test_a_dry_run_and_lines(cluster, run, editor):
     run("put", "edit/lines", "one\ntwo\n")
     editor("s/two/three/")
