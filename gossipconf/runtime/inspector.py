@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -20,6 +21,9 @@ from ..model.entry import Entry
 from .reads import ReadView
 from .schema import EXTRA, is_installed
 from .schema_set import SCHEMA_PREFIX, STRUCTURED, SchemaSet
+
+CHECK_S: Final = 10.0
+"""For all values of one change: 16,384 of people's take one, and whoever publishes waits 30."""
 
 log = logging.getLogger("gossipconf")
 
@@ -52,7 +56,7 @@ class Inspector:
         entries = [entry for _, entry in change.entries]
         schemas = self.schemas
         if any(_has_work(entry, schemas) for entry in entries):
-            await trio.to_thread.run_sync(partial(schemas.check, entries, can_check=self.can_check))
+            await trio.to_thread.run_sync(partial(schemas.check, entries, can_check=self.can_check, limit_s=CHECK_S))
 
 
 def _has_work(entry: Entry, schemas: SchemaSet) -> bool:

@@ -18,6 +18,7 @@ Knows readers, schemas and the journal's records. What a reader makes of it is
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -43,6 +44,10 @@ SAVED_UNFIT: Final = "unfit"
 UNFIT_MAX: Final = 10_000
 """Values held back at a time; more are shown as they are. Some 300 bytes each, which are written again with each."""
 PROBLEM_BYTES_MAX: Final = 512
+JUDGE_S: Final = 2.0
+"""For all that is written at once, 2,000 rows: people's values take 0.1 s. The disk waits meanwhile."""
+YAML_BYTES_MAX: Final = 1 << 18
+"""Larger YAML is not judged: its parser takes some ten seconds for 1 MiB."""
 HISTORY_ROWS: Final = 1_000
 """Of a key's history, newest first, in which the last good value is looked for at a start."""
 
@@ -202,8 +207,14 @@ def _schema_entries(reads: Iterable[Reads]) -> list[Entry]:
 def _problems(schemas: SchemaSet, wanted: Mapping[bytes, Entry]) -> dict[bytes, str]:
     """What is wrong with which version. One that cannot be judged is shown: no schema takes a value away by a fault."""
     found = {}
+    until_s = time.monotonic() + JUDGE_S
     for version_id, entry in wanted.items():
         if entry.value is None or not any(schemas.covering(entry.key)):
+            continue
+        if time.monotonic() > until_s:
+            log.warning("judging what has come by schemas takes more than %g s; the rest is shown unjudged", JUDGE_S)
+            break
+        if entry.type is ValueType.YAML and len(entry.value) > YAML_BYTES_MAX:
             continue
         try:
             problem = schemas.problem(entry.key, entry.type, entry.value)

@@ -10,6 +10,8 @@ one counts, and of siblings the one that readers see.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -117,13 +119,15 @@ class SchemaSet:
         except SchemaUnusable as error:
             raise SchemaUnusable(f"the schema of {_named(prefix)} cannot be used: {error}") from None
 
-    def check(self, entries: Iterable[Entry], *, can_check: bool = True) -> None:
+    def check(self, entries: Iterable[Entry], *, can_check: bool = True, limit_s: float = math.inf) -> None:
         """Raise unless ``entries`` may be published together: well-formed, as the schemas say, and schemas themselves.
 
         Schemas among them hold for the others. Raises InvalidValue or SchemaUnusable that names the key. Without
         ``can_check`` no schema is looked at, for want of the packages; nor are values whose format has no parser here.
+        Together they may take ``limit_s``; one value is bounded by itself.
         """
         entries = tuple(entries)
+        until_s = time.monotonic() + limit_s
         schemas = self.with_entries(entries) if can_check else SchemaSet({})
         for entry in entries:
             if entry.value is None:
@@ -131,6 +135,8 @@ class SchemaSet:
             if covers(SCHEMA_PREFIX, entry.key):
                 _check_schema(schemas, entry, can_check=can_check)
                 continue
+            if time.monotonic() > until_s:
+                raise SchemaUnusable(f"checking these values takes more than {limit_s:g} s; publish fewer at a time")
             try:
                 problem = schemas.problem(entry.key, entry.type, entry.value)
             except ParserMissing:

@@ -164,6 +164,19 @@ async def test_what_cannot_be_judged_is_shown(disk):
     assert held(disk) == {}
 
 
+async def test_what_takes_too_long_together_is_shown(disk, monkeypatch, caplog):
+    bad, large = number(11, 1), version(put("a/y", b"# " + b"x" * last_good.YAML_BYTES_MAX, ValueType.YAML), 1)
+    await disk.write(
+        {"_schemas/a": (version(put("_schemas/a", b'{"maximum": 1, "type": "number"}', ValueType.JSON), 1),)}
+    )
+    await disk.write({"a/y": (large,)})
+    assert held(disk) == {}
+    monkeypatch.setattr(last_good, "JUDGE_S", -1)
+    await disk.write({"a/x": (bad,)})
+    assert held(disk) == {}
+    assert "the rest is shown unjudged" in caplog.text
+
+
 async def test_what_a_later_release_has_saved_is_passed_over(disk, caplog):
     disk.saved[SAVED_UNFIT] = b"\xc1"
     disk.start()

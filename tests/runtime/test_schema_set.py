@@ -87,6 +87,13 @@ def test_below_a_schema_that_cannot_be_used_nothing_is_published():
     broken.check([put("b", b"1"), delete("a/x")])
 
 
+def test_a_change_has_a_limit_of_time():
+    found = schemas(a={"minimum": 1})
+    with pytest.raises(SchemaUnusable, match="publish fewer at a time"):
+        found.check([number("a", b"5")], limit_s=-1)
+    found.check([delete("a")], limit_s=-1)
+
+
 def test_sealed_values_are_not_looked_into():
     schemas(a=False).check([put("a", b"envelope", ValueType.SEALED)])
 
