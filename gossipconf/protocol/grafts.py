@@ -27,6 +27,9 @@ NEAR_ENOUGH: Final = 2
 COLLECTING_KEPT: Final = 4
 """And so many pushing peers such a node keeps where changes are collected: who is first is chance there, and a copy
 more in a message that is sent anyway costs bytes only."""
+CREDIT_MAX: Final = 20
+"""How often the word of a near peer counts against a far link, at most, before it brings something new again itself:
+whoever only claims to have everything first must not cut a zone off."""
 PRUNE_S: Final = 0.2
 """How long prunes are collected: a few copies more, and one message for many zones."""
 SAVE_S: Final = 30.0
@@ -52,6 +55,7 @@ class Grafts:
         self._learned = dict(learned)
         self._outcomes = LEARNED if learned else 0
         self._far: dict[LinkId, Eagerness] = {}
+        self._credits: dict[LinkId, int] = {}
         self._prunes: dict[LinkId, tuple[Link, dict[ZoneTag | StreamTag, None]]] = {}
         self._save_planned = False
 
@@ -73,6 +77,7 @@ class Grafts:
 
     def link_down(self, link: Link) -> None:
         """A peer is gone: others are asked for what it pushed."""
+        self._credits.pop(link.id, None)
         lost = self._far.pop(link.id, None)
         if lost is not None:
             self._replace(link, lost)
@@ -102,9 +107,13 @@ class Grafts:
             if pulled:
                 self._of(link).asked_for(zone, eager=True)
             else:
-                self.score(link, zone, won=True)
-        elif link.id in self._prunes:
-            self._prunes[link.id][1].pop(news.stream, None)
+                # A near peer that had it before has it by another way into this zone.
+                news.discredited = any(not one.is_far and self._believes(one) for one in news.announcers)
+                self.score(link, zone, won=not news.discredited)
+        else:
+            self._credits[link.id] = min(CREDIT_MAX, self._credits.get(link.id, 0) + 1)
+            if link.id in self._prunes:
+                self._prunes[link.id][1].pop(news.stream, None)
         for announcer in news.announcers:
             if announcer.is_far and announcer is not link and announcer.ready:
                 self.score(announcer, zone, won=True)
@@ -118,26 +127,53 @@ class Grafts:
         if link.is_far:
             self.score(link, news.zone, won=False)
             return
-        first = news.source
-        if first is not link and news.zone == self._overlay.zone:  # else it was asked twice
+        if news.source is not link and news.zone == self._overlay.zone:  # else it was asked twice
             self._decline(link, news.stream)
-        if (
-            first is not None
-            and first.is_far
-            and first.ready
-            and not news.discredited
-            and link.node_id < self._overlay.identity.node_id
-            and self._environment.now.monotonic_s - news.arrived_s <= NEIGHBOUR_RTTS * (link.rtt_least_s or 0.001)
-        ):
-            # Of two neighbours that get a change at once from afar the one with the larger name can do without:
-            # if both thought so, or neither, the zone would starve, or get everything twice.
-            news.discredited = True
-            self._ask(first, news.zone, self._of(first).discredit(news.zone))
+        # Of two neighbours that get a change at once from afar the one with the larger name can do without: if both
+        # thought so, or neither, the zone would starve, or get everything twice.
+        if link.node_id < self._overlay.identity.node_id and self._has_it_elsewhere(link, news):
+            self._discredit(news)
+
+    def had_too(self, link: Link, news: News) -> None:
+        """A near peer tells of a change that has come here. If it came from afar, and the peer cannot have it from
+        here, there is another way into this zone, and an earlier one: where two ways have one peer between them, that
+        peer is pushed to over the earlier one and tells the later, and never the other way round."""
+        if self._has_it_elsewhere(link, news) and self._believes(link):
+            self._discredit(news)
 
     def score(self, link: Link, zone: ZoneTag, *, won: bool) -> None:
         """Note whether a far link would have brought a change from ``zone`` first, and ask for what follows."""
         self._outcomes += 1
         self._ask(link, zone, self._of(link).score(zone, won=won))
+
+    # -- other ways into this zone ----------------------------------------------------------------
+
+    def _has_it_elsewhere(self, link: Link, news: News) -> bool:
+        """Whether a near peer that has what has come here from afar has it by another way into this zone, and nobody
+        has shown so before."""
+        first = news.source
+        return (
+            first is not None
+            and first.is_far
+            and first.ready
+            and news.zone is not None
+            and not news.discredited
+            and self._environment.now.monotonic_s - news.arrived_s <= NEIGHBOUR_RTTS * (link.rtt_least_s or 0.001)
+        )
+
+    def _believes(self, link: Link) -> bool:
+        """Whether a near peer's word counts: it must have brought something for each time that it does."""
+        credit = self._credits.get(link.id, 0)
+        if credit:
+            self._credits[link.id] = credit - 1
+        return credit > 0
+
+    def _discredit(self, news: News) -> None:
+        """The link over which a change has come could have been done without."""
+        assert news.source is not None
+        news.discredited = True
+        zone = news.zone or 0
+        self._ask(news.source, zone, self._of(news.source).discredit(zone))
 
     # -- asking -----------------------------------------------------------------------------------
 

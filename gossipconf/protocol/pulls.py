@@ -91,7 +91,9 @@ class Pulls:
             news = self._latest.add(digest, self._now_s)
             news.known_to(link.id)
             if news.here:
-                if link.is_far and news.zone is not None and news.arrived_s > link.opened_s:
+                if not link.is_far:
+                    self._grafts.had_too(link, news)
+                elif news.zone is not None and news.arrived_s > link.opened_s:
                     self._grafts.score(link, news.zone, won=False)
             elif not news.refused:
                 news.announced_by(link)

@@ -12,7 +12,7 @@ from gossipconf.protocol.broadcast import ANNOUNCED_AT_ONCE_OF, ANNOUNCED_OF, NE
 from gossipconf.protocol.eagerness import EAGER_SHARE, LEARNED, Eagerness
 from gossipconf.protocol.environment import Send
 from gossipconf.protocol.frames import FrameClass
-from gossipconf.protocol.grafts import NEAR_ENOUGH, NEIGHBOUR_RTTS, PRUNE_S
+from gossipconf.protocol.grafts import CREDIT_MAX, NEAR_ENOUGH, NEIGHBOUR_RTTS, PRUNE_S
 from gossipconf.protocol.link import FAR_AGREEING
 from gossipconf.protocol.messages import (
     AGE_MS_MAX,
@@ -48,9 +48,9 @@ class Border:
         self.fresh = self.numbered()
 
     def numbered(self) -> Iterator[bytes]:
-        """Changes, each another one."""
-        for seq in range(1, 1 << 20):
-            yield change(str(seq), f"k{seq}", seq=seq).encode()
+        """Changes, each of another writer."""
+        for number in range(1, 1 << 20):
+            yield change(str(number), f"k{number}", incarnation=number.to_bytes(8, "big")).encode()
 
     def tell(self, link: int, *messages: Message) -> None:
         self.bench.tell(link, *messages)
@@ -118,10 +118,30 @@ def grafted(made: Border, *links: int) -> Border:
     return made
 
 
+def believing(made: Border) -> Border:
+    """Near peers have brought enough to be believed."""
+    for link in made.near:
+        for _ in range(CREDIT_MAX + 1):
+            made.comes(link, zone=THERE)
+    made.forget()
+    return made
+
+
 def losses_until_prune(first: Eagerness | None = None) -> int:
     """How many outcomes a link that never wins stands."""
     link = first or Eagerness(True)
     return next(count for count in range(1, 100) if link.score(YONDER, won=False) is False)
+
+
+def losses_by_discredit() -> int:
+    """And one that always wins and could always be done without."""
+    known = Eagerness(True)
+
+    def outcome() -> bool:
+        known.score(YONDER, won=True)
+        return known.discredit(YONDER) is False
+
+    return next(count for count in range(1, 100) if outcome())
 
 
 # -- whom to push to ------------------------------------------------------------------------------
@@ -378,13 +398,7 @@ def test_what_a_new_peer_tells_of_the_time_before_it_was_one_teaches_nothing() -
 
 def test_a_zone_gets_what_two_neighbours_get_from_afar_through_one_of_them() -> None:
     """Of two that get it at once the one with the larger name does without; the other must not think so too."""
-    known = Eagerness(True)
-
-    def outcome() -> bool:
-        known.score(YONDER, won=True)
-        return known.discredit(YONDER) is False
-
-    expected = next(count for count in range(1, 100) if outcome())
+    expected = losses_by_discredit()
     for neighbours, late_s, prunes in (
         (("a", "b"), 0.0, True),
         (("a", "b"), NEIGHBOUR_RTTS * NEAR_RTT_S - A_MOMENT_S, True),
@@ -401,6 +415,51 @@ def test_a_zone_gets_what_two_neighbours_get_from_afar_through_one_of_them() -> 
             asked = made.asked(made.far[0])
             assert asked == ([Prune((YONDER,))] if prunes and count == expected else [])
             made.tell(made.near[0], Push(3, YONDER, 0, data))
+
+
+@pytest.mark.parametrize(
+    ("late_s", "counts"),
+    [(0.0, True), (NEIGHBOUR_RTTS * NEAR_RTT_S - A_MOMENT_S, True), (NEIGHBOUR_RTTS * NEAR_RTT_S + A_MOMENT_S, False)],
+)
+def test_a_near_peer_that_tells_of_a_change_has_it_by_an_earlier_way(late_s: float, counts: bool) -> None:
+    """Unless it may have it from here."""
+    made = believing(border(near=("x", "y"), far=("there", "there")))
+    outcomes = losses_by_discredit()
+    for _ in range(outcomes):
+        assert made.asked(made.far[0]) == []
+        data = made.comes(made.far[0])
+        made.bench.wait(late_s)
+        for link in made.near:  # both: it counts once
+            made.tell(link, Announce((digest_of(data),)))
+        made.wait(PRUNE_S + A_MOMENT_S)
+    assert made.asked(made.far[0]) == ([Prune((YONDER,))] if counts else [])
+
+
+def test_what_a_near_peer_has_told_of_before_it_came_from_afar_is_lost() -> None:
+    made = believing(border(near=("x", "y"), far=("there", "there")))
+    for _ in range(losses_until_prune()):
+        assert made.asked(made.far[0]) == []
+        data = next(made.fresh)
+        made.tell(made.near[0], Announce((digest_of(data),)))
+        made.tell(made.far[0], Push(2, YONDER, 0, data))
+        made.tell(made.near[1], Push(2, YONDER, 1, data))  # it counts once
+        made.wait(PRUNE_S + A_MOMENT_S)
+    assert made.asked(made.far[0]) == [Prune((YONDER,))]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_word_of_a_near_peer_that_brings_nothing_does_not_count(before: bool) -> None:
+    made = believing(border(near=("x", "y"), far=("there", "there")))
+    counted = 0
+    for _ in range(3 * CREDIT_MAX):
+        data = next(made.fresh)
+        told = [(made.near[0], Announce((digest_of(data),))), (made.far[0], Push(2, YONDER, 0, data))]
+        for link, message in told if before else reversed(told):
+            made.tell(link, message)
+        made.wait(PRUNE_S + A_MOMENT_S)
+        counted += made.bench.node.broadcast._latest.get(digest_of(data)).discredited
+    assert counted == CREDIT_MAX
+    assert made.bench.node.broadcast._grafts._of(made.bench.links()[2]).wins(YONDER) > 0.9
 
 
 @pytest.mark.parametrize("near", range(1, NEAR_ENOUGH + 1))
