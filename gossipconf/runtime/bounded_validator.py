@@ -42,7 +42,8 @@ PATTERN_STEPS: Final = 16
 """Instructions of a pattern, each for one character, in one unit, where RE2 has to take its slow way."""
 PATTERN_BYTES_MAX: Final = 1 << 20
 """Memory of one compiled pattern: RE2 refuses to compile what needs more, such as nested large repetitions."""
-PATTERNS_KEPT: Final = 256
+PATTERNS_MAX: Final = 256
+"""Patterns of one schema: so many are kept compiled, for compiling one may take a millisecond."""
 
 
 class OutOfBudget(Exception):
@@ -113,7 +114,7 @@ def _children(value: object) -> int:
 # -- keywords of our own --------------------------------------------------------------------------
 
 
-@lru_cache(PATTERNS_KEPT)
+@lru_cache(PATTERNS_MAX)
 def compiled(pattern: str) -> Any:
     """The pattern, ready to search with. Raises BadPattern."""
     options = re2.Options()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, Final
@@ -109,31 +110,41 @@ def _read(data: bytes) -> Any:
     return document
 
 
-def _check_bounds(node: object) -> None:
+def _check_bounds(document: object) -> None:
     """Refuse what nobody could bound. References may lead anywhere, so it is refused wherever it stands."""
-    from .bounded_validator import UNBOUNDED, BadPattern, compiled  # noqa: PLC0415
+    from .bounded_validator import PATTERNS_MAX, BadPattern, compiled  # noqa: PLC0415
 
-    if isinstance(node, dict):
-        for name, value in node.items():
-            if name in UNBOUNDED:
-                raise SchemaUnusable(f"{name} is not supported; write additionalProperties or items")
-            if name in ANCHORS or (name in {"$schema", "$id"} and isinstance(value, str)):
-                raise SchemaUnusable(f"{name} below the top is not supported; refer by #/$defs/NAME")
-            if name == "$ref" and isinstance(value, str) and value != "#" and not value.startswith("#/"):
-                raise SchemaUnusable(
-                    f"$ref {value[:80]!r} leads out of the schema; copy it in, and refer by #/$defs/NAME"
-                )
-            patterns = [value] if name == "pattern" else value if name == "patternProperties" else ()
-            for pattern in patterns if isinstance(patterns, list | dict) else ():
-                if isinstance(pattern, str):
-                    try:
-                        compiled(pattern)
-                    except BadPattern as error:
-                        raise SchemaUnusable(str(error)) from None
-            _check_bounds(value)
-    elif isinstance(node, list):
+    patterns = dict.fromkeys(_patterns(document))
+    if len(patterns) > PATTERNS_MAX:
+        raise SchemaUnusable(f"{len(patterns)} patterns; the limit of a schema is {PATTERNS_MAX}")
+    for pattern in patterns:
+        try:
+            compiled(pattern)
+        except BadPattern as error:
+            raise SchemaUnusable(str(error)) from None
+
+
+def _patterns(node: object) -> Iterator[str]:
+    """All patterns below `node`. Raises SchemaUnusable for keywords and references that have no bounds."""
+    from .bounded_validator import UNBOUNDED  # noqa: PLC0415
+
+    if isinstance(node, list):
         for one in node:
-            _check_bounds(one)
+            yield from _patterns(one)
+    if not isinstance(node, dict):
+        return
+    for name, value in node.items():
+        if name in UNBOUNDED:
+            raise SchemaUnusable(f"{name} is not supported; write additionalProperties or items")
+        if name in ANCHORS or (name in {"$schema", "$id"} and isinstance(value, str)):
+            raise SchemaUnusable(f"{name} below the top is not supported; refer by #/$defs/NAME")
+        if name == "$ref" and isinstance(value, str) and value != "#" and not value.startswith("#/"):
+            raise SchemaUnusable(f"$ref {value[:80]!r} leads out of the schema; copy it in, as #/$defs/NAME")
+        if name == "pattern" and isinstance(value, str):
+            yield value
+        elif name == "patternProperties" and isinstance(value, dict):
+            yield from value
+        yield from _patterns(value)
 
 
 def _in_words(error: Any) -> str:

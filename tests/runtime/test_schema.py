@@ -99,6 +99,7 @@ def test_the_bounded_keywords_judge_as_the_library_does(value, document):
         (b'{"$dynamicRef": "#x"}', "$dynamicRef below the top"),
         (b'{"pattern": "(?!a)"}', "pattern '(?!a)': invalid perl operator"),
         (b'{"patternProperties": {"(": {}}}', "pattern '(': missing )"),
+        (json.dumps({"patternProperties": {f"{n}": {} for n in range(257)}}).encode(), "257 patterns; the limit"),
         (b'{"items": ' * 63 + b"{}" + b"}" * 63, None),
         (b'{"items": ' * 70 + b"{}" + b"}" * 70, "nested deeper than 64"),
     ],
