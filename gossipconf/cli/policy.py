@@ -28,6 +28,7 @@ from ..trust.narrowing import Loss, bare, floors_for, losses
 from ..trust.pledge import pledge_file
 from ..trust.policy import Policy, carried
 from ..trust.proposal import Support
+from . import nodes
 from .change_id import begins
 from .drafting import NewDraftArgument, live_versions, new_draft, print_steps, save_draft, say_drafted
 from .editor import edited
@@ -40,6 +41,8 @@ from .ssh_agent import choice_of
 from .target import ROOT_KEY, AgentOption, ClusterOption, JsonOption, Target, find_directory, home
 
 app = typer.Typer(help="Who may write what: show, compare and change the policy.", no_args_is_help=True)
+app.add_typer(nodes.node_app, name="node")
+app.add_typer(nodes.issuer_app, name="issuer")
 
 RootKeyOption = Annotated[
     Path | None,

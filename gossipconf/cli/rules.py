@@ -316,7 +316,7 @@ class _Reader:
     def _keys(self, value: object, path: tuple[str, ...], *, may_be_certificates: bool = False) -> tuple[bytes, ...]:
         keys: dict[bytes, str] = {}
         for line in self._texts(value, path):
-            raw = _digest(line) if may_be_certificates else None
+            raw = digest_of(line) if may_be_certificates else None
             if raw is None:
                 raw = self._key(line, path, may_be_certificates=may_be_certificates)
             if raw in keys:
@@ -368,7 +368,7 @@ class _Reader:
         return InvalidInput(f"{self._name}:{line}: {'/'.join(path) or 'the text'}: {problem}")
 
 
-def _digest(line: str) -> bytes | None:
+def digest_of(line: str) -> bytes | None:
     """What ``certificate_line`` has written, or None."""
     if not line.startswith(CERTIFICATE_SIGN):
         return None

@@ -28,6 +28,10 @@ NO_JSON = {
     "gossipconf export": "it writes documents",
     "gossipconf policy edit": "it makes a draft, a file",
     "gossipconf policy settle": "it makes a draft, a file",
+    "gossipconf policy node revoke": "it makes a draft, a file",
+    "gossipconf policy node restore": "it makes a draft, a file",
+    "gossipconf policy issuer add": "it makes a draft, a file",
+    "gossipconf policy issuer remove": "it makes a draft, a file",
     "gossipconf policy publish": "it publishes what was shown and signed before",
     "gossipconf stage remove": "it makes a draft, a file",
 }
