@@ -213,3 +213,24 @@ def test_where_no_good_value_came_before_there_is_none_until_the_schema_goes(pai
     wait_at(pair.directory, "a", "shop/limit", lambda item: not item.unfit)
     result = run("get", "shop/limit")
     assert (result.out, result.err) == ("101", "")
+
+
+def test_every_command_that_publishes_checks(cluster, run, limits, tmp_path):
+    """A rollback to what was allowed once, a promotion, an import and a merge are publishes like any other."""
+    first = well(run("put", "sg/limit", "500", "--type", "json")).split()[-1]
+    well(run("put", "sg/limit", "5"))
+    well(run("put", "sg/limit", "600", "--variant", "canary", "--percent", "5"))
+    well(run("schema", "set", "sg", limits, "--yes"))
+    try:
+        (tmp_path / "sg.json").write_text('[{"key": "sg/limit", "flags": 0, "value": "NzAw"}]')
+        for arguments in (
+            ("rollback", "--to", first, "sg/limit", "--yes"),
+            ("promote", "sg/limit", "--variant", "canary", "--yes"),
+            ("import", tmp_path / "sg.json", "--from", "consul", "--yes"),
+            ("put", "sg/limit", "800", "--variant", "other", "--percent", "5"),
+        ):
+            refused = run(*arguments)
+            assert refused.code == exits.INVALID_VALUE, (arguments, refused.err)
+            assert "in the schema of 'sg'" in refused.err
+    finally:
+        well(run("schema", "remove", "sg"))
