@@ -6,7 +6,7 @@ Which of a key's versions a reader gets is `store.resolution`'s to say; here onl
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 
 import trio
@@ -55,6 +55,7 @@ class ReadView:
         self._variants: dict[str, dict[str, None]] = {}
         for key, variant in sorted(self._slots):
             self._variants.setdefault(key, {})[variant] = None
+        self._value_count = sum(_is_value(slot, versions) for slot, versions in self._slots.items())
         self._watchers: list[Watcher] = []
         self.strict = StrictReads()
         self.moments = Moments(reader, self._slots.items())
@@ -148,12 +149,8 @@ class ReadView:
 
     @property
     def value_count(self) -> int:
-        """Keys of users that have a value."""
-        return sum(
-            1
-            for (key, variant), versions in self._slots.items()
-            if not variant and not is_system_key(key) and versions[0].entry.value is not None
-        )
+        """Keys of users that have a value: counted as they come and go, for every command asks."""
+        return self._value_count
 
     def _put(self, slot: Slot, versions: tuple[Version, ...]) -> None:
         key, variant = slot
@@ -162,16 +159,25 @@ class ReadView:
             insort(self._keys, key)
         if variant not in self._variants[key]:
             self._variants[key] = dict.fromkeys(sorted([*self._variants[key], variant]))
+        self._value_count += _is_value(slot, versions) - _is_value(slot, self._slots.get(slot, ()))
         self._slots[slot] = versions
 
     def _remove(self, slot: Slot) -> None:
         key, variant = slot
-        if self._slots.pop(slot, None) is None:
+        before = self._slots.pop(slot, None)
+        if before is None:
             return
+        self._value_count -= _is_value(slot, before)
         del self._variants[key][variant]
         if not self._variants[key]:
             del self._variants[key]
             del self._keys[bisect_left(self._keys, key)]
+
+
+def _is_value(slot: Slot, versions: Sequence[Version]) -> bool:
+    """Whether a slot gives a user's key a value for all."""
+    key, variant = slot
+    return bool(versions) and not variant and not is_system_key(key) and versions[0].entry.value is not None
 
 
 def _ranges(prefix: str) -> tuple[tuple[str, str | None], ...]:

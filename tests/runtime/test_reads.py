@@ -56,4 +56,16 @@ async def test_keys_that_come_and_go(steps: list[tuple[str, bool]], prefix: str)
 
 def test_values_are_counted_and_not_tombstones_variants_or_the_systems_keys() -> None:
     slots = {("a", ""): (ONE,), ("a", "canary"): (ONE,), ("b", ""): (GONE,), ("_policy/1", ""): (ONE,)}
-    assert ReadView(slots).value_count == 1
+    view = ReadView(slots)
+    assert view.value_count == 1
+    for slot, versions, number in (
+        (("b", ""), (ONE,), 2),
+        (("b", ""), (ONE, GONE), 2),
+        (("a", ""), (GONE,), 1),
+        (("b", "canary"), (ONE,), 1),
+        (("_policy/2", ""), (ONE,), 1),
+        (("b", ""), (), 0),
+        (("b", ""), (), 0),
+    ):
+        view.show(((slot, versions),))
+        assert view.value_count == number
