@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,11 @@ import typer
 from ..model.change import Change
 from ..model.errors import InvalidInput
 from ..model.version import Version
-from ..trust.draft import Draft
+from ..trust.draft import Draft, check_undisputed
+from ..trust.membership import Membership, with_membership
 from ..trust.policy import PROPOSAL_PREFIX, Policy
 from .output import print_step, say
-from .rules import Step
+from .rules import Step, differences
 from .session import Session
 
 NewDraftArgument = Annotated[
@@ -39,6 +41,21 @@ def save_draft(path: Path, cluster_id: bytes, policies: Sequence[Change], policy
     checked = Policy.decode(policy.encode())
     Draft(cluster_id, tuple(policies), checked).save(path, is_new=True)
     return checked
+
+
+def draft_membership(session: Session, wanted: Membership, path: Path | None) -> tuple[Path, Policy]:
+    """Draft what the policy is to say of nodes, beside all else that it says, and show what differs.
+
+    Raises Rejected for an open policy fork, and InvalidInput as `new_draft` does.
+    """
+    head = session.chain.head
+    check_undisputed(session.chain)
+    path = new_draft(path, head.version + 1)
+    roles = with_membership(head.roles, wanted)
+    draft = replace(head, version=head.version + 1, roles=roles, floors=(), settles=())
+    policy = save_draft(path, session.chain.cluster_id, session.policy_changes, draft)
+    print_steps(differences(head, policy))
+    return path, policy
 
 
 def say_drafted(path: Path, policy: Policy, head: Policy) -> None:

@@ -15,11 +15,10 @@ import typer
 
 from ..model.errors import InvalidInput
 from ..model.key import check_node_id
-from ..trust.draft import check_undisputed
-from ..trust.membership import Membership, with_membership
-from .drafting import NewDraftArgument, new_draft, print_steps, save_draft, say_drafted
+from ..trust.membership import Membership
+from .drafting import NewDraftArgument, draft_membership, say_drafted
 from .output import print_json, print_table, say
-from .rules import CERTIFICATE_SIGN, certificate_line, differences, digest_of
+from .rules import CERTIFICATE_SIGN, certificate_line, digest_of
 from .session import open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
@@ -90,6 +89,8 @@ def restore(
 ) -> None:
     """Draft a policy that lets a revoked node, or a certificate, in again.
 
+    It stays barred from strict prefixes: those need another name.
+
     \b
     Example:
       gossipconf policy node restore checkout-3
@@ -151,19 +152,13 @@ def _draft(
 ) -> None:
     """Save the draft of a policy that says of nodes what ``change`` makes of what is in force; or say ``otherwise``."""
     with open_session(Target.find(cluster, agent)) as session:
-        head = session.chain.head
-        check_undisputed(session.chain)
-        said = Membership.of(head)
+        said = Membership.of(session.chain.head)
         wanted = change(said)
         if wanted == said:
             say(f"{otherwise}; no draft is made")
             return
-        path = new_draft(path, head.version + 1)
-        roles = with_membership(head.roles, wanted)
-        policy = replace(head, version=head.version + 1, roles=roles, floors=(), settles=())
-        policy = save_draft(path, session.chain.cluster_id, session.policy_changes, policy)
-        print_steps(differences(head, policy))
-        say_drafted(path, policy, head)
+        path, policy = draft_membership(session, wanted, path)
+        say_drafted(path, policy, session.chain.head)
 
 
 def _with_revoked(said: Membership, node: str) -> Membership:

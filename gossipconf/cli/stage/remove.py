@@ -9,11 +9,9 @@ import typer
 
 from ...model.errors import InvalidInput
 from ...model.key import check_node_id
-from ...trust.draft import check_undisputed
-from ...trust.membership import Membership, with_membership
-from ..drafting import NewDraftArgument, new_draft, print_steps, save_draft, say_drafted
+from ...trust.membership import Membership
+from ..drafting import NewDraftArgument, draft_membership, say_drafted
 from ..output import say
-from ..rules import differences
 from ..session import open_session
 from ..target import AgentOption, ClusterOption, Target
 
@@ -40,14 +38,9 @@ def remove(
     check_node_id(node)
     with open_session(Target.find(cluster, agent)) as session:
         head = session.chain.head
-        check_undisputed(session.chain)
         membership = Membership.of(head)
         if node in membership.nodes:
             raise InvalidInput(f"policy {head.version} has revoked {node!r} already")
-        path = new_draft(path, head.version + 1)
-        roles = with_membership(head.roles, replace(membership, nodes=(*membership.nodes, node)))
-        draft = replace(head, version=head.version + 1, roles=roles, floors=(), settles=())
-        policy = save_draft(path, session.chain.cluster_id, session.policy_changes, draft)
-        print_steps(differences(head, policy))
+        path, policy = draft_membership(session, replace(membership, nodes=(*membership.nodes, node)), path)
         say(f"stop {node} before this is published: a revoked node that still runs serves what it had")
         say_drafted(path, policy, head)
