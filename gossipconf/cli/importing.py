@@ -18,12 +18,12 @@ from ..model.key import check_key
 from ..model.limits import VALUE_BYTES_MAX
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .expectation import IfVersionOption
-from .output import acknowledged, count, note, say
+from .output import count, note, say
 from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
 from .session import open_session
-from .steps import YesOption, ask, print_plan, replaceable
+from .steps import YesOption, publish_shown
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import TypedValue, check_own_key
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
@@ -126,13 +126,8 @@ def import_file(
         if not made.entries:
             say(f"nothing to do: {count(made.unchanged, 'key')} as in {path}")
             return
-        print_plan(made.entries, made.items, made.unchanged)
-        if not dry_run and not yes:
-            ask(len(made.entries))
-        shown = replaceable(made.items, made.entries)
-        change = delivery.send(session, made.entries, signer, reason(comment, ticket), shown)
-        with acknowledged():
-            delivery.tell(session, change, len(made.entries))
+        text = reason(comment, ticket)
+        publish_shown(session, delivery, signer, made.entries, made.items, text, unchanged=made.unchanged, yes=yes)
 
 
 def legal_key(name: str, prefix: str) -> str:

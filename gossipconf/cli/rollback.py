@@ -21,13 +21,13 @@ from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import instant_ms
-from .output import acknowledged, count, escaped, moment, note, say, short, signer_in_words, slot_in_words
+from .output import count, escaped, moment, note, say, short, signer_in_words, slot_in_words
 from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
 from .record import Record, Wanted, record_named, versions
 from .session import Item, Past, Session, now_ms, open_session
-from .steps import YesOption, ask, live_in, print_plan, replaceable
+from .steps import YesOption, live_in, publish_shown
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
@@ -128,14 +128,9 @@ def rollback(
         if not made.entries:
             say(f"nothing to do: {count(made.unchanged, 'key')} as they were")
             return
-        print_plan(made.entries, items, made.unchanged)
         _warn_of_expired(made.entries)
-        if not dry_run and not yes:
-            ask(len(made.entries))
         text = reason(comment or why, ticket)
-        change = delivery.send(session, made.entries, signer, text, replaceable(items, made.entries))
-        with acknowledged():
-            delivery.tell(session, change, len(made.entries))
+        publish_shown(session, delivery, signer, made.entries, items, text, unchanged=made.unchanged, yes=yes)
 
 
 # -- which past -----------------------------------------------------------------------------------

@@ -17,9 +17,11 @@ from rich.text import Text
 from ..model.entry import Entry, Operation
 from ..model.errors import InvalidInput
 from ..model.version import Version
+from ..trust.keys import Signer
+from .delivery import Delivery
 from .outcome import reach_in_words
-from .output import before_after, print_step, say, slot_in_words, value_in_line, version_in_line
-from .session import Item
+from .output import acknowledged, before_after, print_step, say, slot_in_words, value_in_line, version_in_line
+from .session import Item, Session
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Publish without asking.")]
 VERBS: Final = {"+": "create", "~": "update", "-": "delete"}
@@ -67,3 +69,26 @@ def ask_if_terminal(number: int) -> None:
     """The same after an editor: where nobody can be asked a program has edited, and saving was the answer."""
     if sys.stdin.isatty():
         ask(number)
+
+
+def publish_shown(
+    session: Session,
+    delivery: Delivery,
+    signer: Signer,
+    entries: Sequence[Entry],
+    items: Mapping[str, Item],
+    comment: str,
+    *,
+    unchanged: int = 0,
+    yes: bool,
+) -> None:
+    """Show what `entries` do to `items`, ask unless `yes`, and publish them, if that is still what happens.
+
+    Raises as `ask` and `Delivery.send`.
+    """
+    print_plan(entries, items, unchanged)
+    if not delivery.dry_run and not yes:
+        ask(len(entries))
+    change = delivery.send(session, entries, signer, comment, replaceable(items, entries))
+    with acknowledged():
+        delivery.tell(session, change, len({entry.key for entry in entries}))

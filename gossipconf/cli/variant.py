@@ -22,12 +22,12 @@ from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .opener import is_sealed
-from .output import acknowledged, note, slot_in_words
+from .output import note, slot_in_words
 from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
 from .session import Item, Session, now_ms, open_session
-from .steps import YesOption, ask, print_plan, replaceable
+from .steps import YesOption, publish_shown
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
@@ -166,10 +166,4 @@ def _publish(
     yes: bool,
 ) -> None:
     """Show the plan, ask, and publish that and nothing else."""
-    by_key = {item.key: item for item in items}
-    print_plan(changes, by_key, 0)
-    if not delivery.dry_run and not yes:
-        ask(len(changes))
-    change = delivery.send(session, changes, signer, comment, replaceable(by_key, changes))
-    with acknowledged():
-        delivery.tell(session, change, len(items))
+    publish_shown(session, delivery, signer, changes, {item.key: item for item in items}, comment, yes=yes)
