@@ -291,7 +291,7 @@ def test_show(founded, run, tmp_path):
         assert result.code == 1
         assert part in result.err
     (tmp_path / "junk").write_bytes(b"junk")
-    assert "not a valid cluster file" in run("pki", "show", tmp_path / "junk").err
+    assert "is not a cluster file: it is a text" in run("pki", "show", tmp_path / "junk").err
     (tmp_path / "crt").write_bytes(b"-----BEGIN CERTIFICATE-----\njunk")
     assert "not a PEM certificate" in run("pki", "show", tmp_path / "crt").err
 
