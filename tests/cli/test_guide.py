@@ -73,5 +73,7 @@ def test_the_page_can_be_pasted(tmp_path):
         "hello from the west",
         "1 key in conflict",
         "no conflicts",
+        "exit code 8: there is no epoch yet",
+        "is committed; 5 members serve it",
     ):
         assert words in said
