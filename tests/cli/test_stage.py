@@ -162,3 +162,11 @@ def test_without_a_strict_prefix_the_commands_say_what_makes_one(cluster, run):
     assert result.code == exits.NOT_FOUND
     assert "strict/shop/db: 1" in result.err
     assert run("stage", "prepare", "x=y", "--on-fence", "block").code == exits.DIFFERENCE
+
+
+def test_what_a_stage_changes_is_held_to_schemas(strict, run, tmp_path):
+    (tmp_path / "host.json").write_text('{"enum": ["old", "db1"]}')
+    well(run, "schema", "set", "shop/db/host", tmp_path / "host.json", "--yes")
+    prepare = ("stage", "prepare", "--prefix", "shop/db", "--all", "--key", "keys/root", "--dry-run")
+    assert run(*prepare, "shop/db/host=db2").code == exits.INVALID_VALUE
+    assert run(*prepare, "shop/db/host=db1").code == exits.DIFFERENCE

@@ -98,6 +98,9 @@ def prepare(
         before = None if found.in_force is None else found.in_force.stage
         base = {} if only else _base(session, found)
         values = _values(changes or [], delete or [], base, found.prefix)
+        session.check(
+            [put(key, value, kind) for key, (kind, value) in values.items() if base.get(key) != (kind, value)]
+        )
         wanted = _members(session, members, before, everybody=all_members)
         stage = make_stage(
             found.prefix,
