@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -33,6 +34,9 @@ def explore(
     jobs: Annotated[
         int | None, typer.Option("--jobs", metavar="J", help="Processes. Default: one for each processor.")
     ] = None,
+    staged: Annotated[
+        bool, typer.Option("--staged", help="Stage epochs of a strict prefix in every run, not in some only.")
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
     """Run random scenarios with random faults, all checkers on.
@@ -46,6 +50,7 @@ def explore(
       gossipconf-sim explore
       gossipconf-sim explore --seeds 0..2000 --jobs 2
       gossipconf-sim explore --seeds 17
+      gossipconf-sim explore --seeds 0..999 --staged
     """
     check_json(json_file)
     first, last = _range(seeds)
@@ -55,10 +60,10 @@ def explore(
     if json_file != STDOUT:
         note(f"seeds {first}..{last}")
     findings = []
-    for finding in _findings(first, last, workers):
+    for finding in _findings(first, last, workers, staged=staged):
         findings.append(finding)
         if finding.violations:
-            _print(finding)
+            _print(finding, staged=staged)
     broken = [finding for finding in findings if finding.violations]
     if json_file is not None:
         write_json(json_file, _document(first, last, findings))
@@ -84,25 +89,26 @@ def _range(seeds: str | None) -> tuple[int, int]:
     return first, last
 
 
-def _findings(first: int, last: int, workers: int) -> Iterator[Finding]:
+def _findings(first: int, last: int, workers: int, *, staged: bool) -> Iterator[Finding]:
     """What came of each seed, in order."""
     from ..run.explore import explore as explore_seed  # noqa: PLC0415 - the protocol, which --help needs not
 
+    explore_one = partial(explore_seed, staged=staged)
     if workers == 1 or first == last:
-        yield from map(explore_seed, range(first, last + 1))
+        yield from map(explore_one, range(first, last + 1))
         return
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
     from multiprocessing import get_context  # noqa: PLC0415
 
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(explore_seed, range(first, last + 1), chunksize=4)
+        yield from pool.map(explore_one, range(first, last + 1), chunksize=4)
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: Finding, *, staged: bool) -> None:
     note(Text.assemble((f"seed {finding.seed}", "red"), f" ({count(finding.nodes, 'node')}):"))
     for violation in finding.violations:
         note(Text(f"  {escaped(violation)}"))
-    note(f"  replay: gossipconf-sim explore --seeds {finding.seed}")
+    note(f"  replay: gossipconf-sim explore --seeds {finding.seed}{' --staged' * staged}")
 
 
 def _document(first: int, last: int, findings: list[Finding]) -> dict[str, Any]:

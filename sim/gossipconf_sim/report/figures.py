@@ -138,6 +138,14 @@ ACK_ANSWERED: Final = Figure("acks.answered", "answered", Unit.SHARE, "of the qu
 ACK_BYTES: Final = Figure("acks.bytes_per_node", "bytes/question", Unit.BYTES, "that a node receives for a question")
 ACK_LINK_BYTES: Final = Figure("acks.link_bytes_max", "bytes/link", Unit.BYTES, "of one question on one link, at most")
 
+EPOCH_FIGURES: Final = (
+    Figure("epochs.switch_ms", "switched", Unit.TIME_MS, "a stage's last ack until its last participant has switched"),
+    Figure("epochs.fence_ms", "fenced", Unit.TIME_MS, "a stage's first ack until then"),
+)
+"""Spreads of stages."""
+EPOCHS_COMMITTED: Final = Figure("epochs.committed", "committed", Unit.NUMBER, "stages of a strict prefix")
+EPOCHS_ABORTED: Final = Figure("epochs.aborted", "aborted", Unit.NUMBER, "stages of a strict prefix")
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -162,6 +170,9 @@ def spread_rows(result: Result) -> list[Row]:
                 rows.append(Row(figure, spread_cells(figure, spread)))
     if result.canary is not None and result.canary.halt_ms is not None:
         rows.append(Row(CANARY_HALT, spread_cells(CANARY_HALT, result.canary.halt_ms)))
+    if result.epochs is not None and result.epochs.switch_ms is not None and result.epochs.fence_ms is not None:
+        spreads = (result.epochs.switch_ms, result.epochs.fence_ms)
+        rows += [Row(one, spread_cells(one, spread)) for one, spread in zip(EPOCH_FIGURES, spreads, strict=True)]
     return rows
 
 
@@ -186,6 +197,7 @@ def value_rows(result: Result) -> list[Row]:
     rows += joining_rows(result)
     rows += ack_rows(result)
     rows += canary_rows(result)
+    rows += epoch_rows(result)
     rows.append(Row(VIOLATIONS, (number(len(result.violations)),)))
     return rows
 
@@ -225,6 +237,14 @@ def canary_rows(result: Result) -> list[Row]:
         Row(CANARY_APPLIED, (share(canary.applied),)),
         Row(CANARY_HALTED, (share(canary.halted),)),
     ]
+
+
+def epoch_rows(result: Result) -> list[Row]:
+    """The single values of stages, where there are some."""
+    found = result.epochs
+    if found is None:
+        return []
+    return [Row(EPOCHS_COMMITTED, (number(found.committed),)), Row(EPOCHS_ABORTED, (number(found.aborted),))]
 
 
 def _says_nothing(figure: Figure, result: Result) -> bool:

@@ -1,4 +1,4 @@
-"""The ten invariants of the design, each as a checker over a world; and one more, of tallies.
+"""The ten invariants of the design, each as a checker over a world; and two more, of tallies and of epochs.
 
 A checker looks at nodes from outside and returns what is wrong, in words; an empty
 list means that the invariant holds now. Hostile hosts are judged by nobody: what they
@@ -244,6 +244,11 @@ def counted(world: World) -> list[str]:
     return wrong
 
 
+def together(world: World) -> list[str]:
+    """Of a strict prefix no two nodes ever serve different epochs (seen as it happens)."""
+    return _seen(world, "together")
+
+
 CHECKERS: Final[dict[str, Checker]] = {
     "authentic": authentic,
     "convergent": convergent,
@@ -256,8 +261,9 @@ CHECKERS: Final[dict[str, Checker]] = {
     "heals": heals,
     "deterministic": deterministic,
     "counted": counted,
+    "together": together,
 }
-"""Every checker, by the name of its invariant, in the design's order; then that of tallies."""
+"""Every checker, by the name of its invariant, in the design's order; then those of tallies and of epochs."""
 
 
 def violations(world: World) -> Iterator[str]:

@@ -18,6 +18,7 @@ from gossipconf.protocol.views import LINKS_MAX
 from ..hostile.byzantine import BEHAVIOURS
 from ..scenario.faults import FAULTS
 from ..scenario.scenario import Scenario, from_values
+from ..scenario.staging import Staging
 from .play import simulate
 
 NODES_MAX: Final = 12
@@ -28,6 +29,11 @@ UPLOAD_S: Final = 30.0
 HEAL_LIMIT_S: Final = 180.0
 """The design gives ten seconds for a partition alone; several faults at once, with retries at their longest waits
 of half a minute one after the other, take longer. A run that does not heal in this time never does."""
+
+STAGED_SHARE: Final = 0.15
+"""Of the seeds; more would cost the others time."""
+KINDS: Final = tuple(kind for kind in FAULTS if kind != Staging.KIND)
+"""Faults that are drawn; epochs are staged besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,8 @@ class Finding:
     violations: tuple[str, ...]
 
 
-def random_scenario(seed: int) -> Scenario:
-    """The scenario of ``seed``."""
+def random_scenario(seed: int, *, staged: bool = False) -> Scenario:
+    """The scenario of ``seed``. ``staged``: epochs of a strict prefix are staged in it, as in some they are anyway."""
     rng = Random(f"explore/{seed}")
     nodes = rng.randint(1, NODES_MAX)
     values: dict[str, Any] = {
@@ -62,6 +68,7 @@ def random_scenario(seed: int) -> Scenario:
         },
         "faults": [_fault(rng) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))],
     }
+    values["faults"] += _staging(Random(f"explore/{seed}/staging"), staged=staged)
     _widen(values["network"], values["publish"])
     _keep_disks(values["faults"])
     if rng.random() < 0.3:
@@ -75,9 +82,9 @@ def random_scenario(seed: int) -> Scenario:
     return from_values(f"explore-{seed}", values)
 
 
-def explore(seed: int, run: Callable[..., Any] = simulate) -> Finding:
+def explore(seed: int, run: Callable[..., Any] = simulate, *, staged: bool = False) -> Finding:
     """Play the scenario of ``seed``. An exception out of the code under test is a finding like any other."""
-    scenario = random_scenario(seed)
+    scenario = random_scenario(seed, staged=staged)
     try:
         result = run(scenario, seed).result
     except Exception as error:  # whatever it is, it is told, and the other seeds go on
@@ -137,8 +144,9 @@ def _widen(network: dict[str, Any], publish: dict[str, Any]) -> None:
 
 def _keep_disks(faults: list[dict[str, Any]]) -> None:
     """Where some are gone for good nobody loses a disk: who knows only a seed that is gone finds nobody, and nobody can
-    be blamed for it."""
-    if any(fault["kind"] == "crash" and not fault["down_s"] for fault in faults):
+    be blamed for it. Nor where epochs are staged: who has lost its disk needs a new name there."""
+    gone = any(fault["kind"] == "crash" and not fault["down_s"] for fault in faults)
+    if gone or any(fault["kind"] == "staging" for fault in faults):
         for fault in faults:
             if "empty_disk" in fault:
                 fault["empty_disk"] = False
@@ -146,7 +154,7 @@ def _keep_disks(faults: list[dict[str, Any]]) -> None:
 
 def _fault(rng: Random) -> dict[str, Any]:
     """Any fault, at any time, with options drawn from what is allowed and interesting."""
-    kind = rng.choice(list(FAULTS))
+    kind = rng.choice(KINDS)
     values: dict[str, Any] = {"kind": kind, "at_s": round(rng.uniform(0, SPAN_S), 3)}
     for_s = round(_log(rng, 0.1, 60), 3)
     share = round(rng.uniform(0, 1), 3)
@@ -178,6 +186,24 @@ def _fault(rng: Random) -> dict[str, Any]:
         case _:
             values |= {"for_s": for_s, "share": share}
     return values
+
+
+def _staging(rng: Random, *, staged: bool) -> list[dict[str, Any]]:
+    """Epochs that are staged meanwhile, or nothing. From a generator of its own: a seed's other draws stay what they
+    were."""
+    if rng.random() > STAGED_SHARE and not staged:
+        return []
+    return [
+        {
+            "kind": Staging.KIND,
+            "at_s": round(rng.uniform(0, SPAN_S / 4), 3),
+            "stages": rng.randint(1, 12),
+            "every_s": round(_log(rng, 0.3, 5), 3),
+            "rivals": rng.choice((0.0, 0.5, 1.0)),
+            "members": rng.choice((1.0, 0.6)),
+            "remove": rng.choice((0, 0, 1, 2)),
+        }
+    ]
 
 
 def _log(rng: Random, low: float, high: float) -> float:

@@ -21,6 +21,7 @@ from ..world.trace import TraceFile
 from ..world.world import MakeNode, World
 from .building import build, earlier_links
 from .checkers import violations
+from .epochs import epochs
 from .joining import joining
 from .meter import Meter, Tracked
 from .moments import moments
@@ -338,6 +339,7 @@ class _Play:
             repair=repair if scenario.faults else None,
             acks=None if self._questions is None else self._questions.figures(),
             canary=None if self._canary is None else self._canary.figures(),
+            epochs=epochs(world),
             violations=self._found,
             events=world.events_run,
             virtual_s=world.now_s,

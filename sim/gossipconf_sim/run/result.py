@@ -101,6 +101,23 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Epochs:
+    """What became of the stages of a strict prefix.
+
+    committed, aborted:  stages that some participant knows to be so; one that nobody knows to be either is neither
+    complete:            of those committed the ones to which all participants had switched at the end
+    switch_ms:           over these: from the last participant's ack, on its disk, until the last one had switched
+    fence_ms:            the same from the first ack: the longest that anybody was fenced
+    """
+
+    committed: int
+    aborted: int
+    complete: int
+    switch_ms: Spread | None
+    fence_ms: Spread | None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The figures of one run. Times are virtual; a change is measured unless it belongs to the warm-up.
 
@@ -127,6 +144,7 @@ class Result:
     repair:                 see `Repair`; None without faults
     acks:                   see `Acks`; None if nobody asks
     canary:                 see `Rollout`; None if there is none
+    epochs:                 see `Epochs`; None if nothing is staged
     violations:             what the checkers found
     events:                 arrivals, timers, writes and dials
     wall_s, events_per_s:   of real time, for all of the run
@@ -158,6 +176,7 @@ class Result:
     repair: Repair | None
     acks: Acks | None
     canary: Rollout | None
+    epochs: Epochs | None
     violations: list[str]
     events: int
     virtual_s: float

@@ -20,6 +20,7 @@ from ..options import option
 from ..world.host import Host
 from ..world.stage import Stage
 from .admins import ADMIN, signed_by_admin
+from .staging import Staging
 from .theft import Theft
 
 AT = "when it begins, in s after the first publish"
@@ -287,12 +288,23 @@ class Fork:
 
 
 Fault: TypeAlias = (
-    Partition | Crash | Churn | RollingRestart | Pause | SlowDisk | FullDisk | SlowReader | BadNetwork | Fork | Theft
+    Partition
+    | Crash
+    | Churn
+    | RollingRestart
+    | Pause
+    | SlowDisk
+    | FullDisk
+    | SlowReader
+    | BadNetwork
+    | Fork
+    | Theft
+    | Staging
 )
 
 _KINDS: Final = (
     *(Partition, Crash, Churn, RollingRestart, Pause, SlowDisk, FullDisk, SlowReader, BadNetwork),
-    *(Fork, Theft),
+    *(Fork, Theft, Staging),
 )
 FAULTS: Final[dict[str, type[Fault]]] = {kind.KIND: kind for kind in _KINDS}
 """The faults by their names."""

@@ -23,7 +23,16 @@ from gossipconf.model.limits import FORK_BRANCHES_MAX
 from gossipconf.model.version import Version
 from gossipconf.protocol.eagerness import SAVED_LEARNED, decode_learned
 from gossipconf.protocol.environment import Connect, Disconnect, Emit, Now, Persist, Recall, Resolve, Send, Show
-from gossipconf.protocol.events import Event, ForkFound, Published, PublishFailed, Voided
+from gossipconf.protocol.events import (
+    EpochCommitted,
+    Event,
+    ForkFound,
+    Published,
+    PublishFailed,
+    StageAborted,
+    StageAnswered,
+    Voided,
+)
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.link import Identity
 from gossipconf.protocol.messages import Batch
@@ -79,6 +88,7 @@ class World:
     names:          addresses that each name stands for; any other name has none
     names_are_down: whether nothing is resolved
     acknowledged:   (host, virtual s, change) of every publish that an agent has acknowledged
+    stage_events:   (virtual s, host, event) of whatever became of a stage at a node
     mutilated:      ids of changes of which strangers have handed out parts
     forks_found:    (writer id, seq) of every fork that an honest node has told of: hosts, and when
     whole_since_s:  since when nothing is wrong and nobody publishes, if whoever drives the world says so
@@ -120,6 +130,7 @@ class World:
         self.names_are_down = False
         self.mutilated: dict[bytes, None] = {}
         self.acknowledged: list[tuple[str, float, Change]] = []
+        self.stage_events: list[tuple[float, str, StageAnswered | EpochCommitted | StageAborted]] = []
         self.submitted: dict[int, tuple[str, int, Change]] = {}
         self.forks_found: dict[tuple[bytes, int], dict[str, float]] = {}
         self.whole_since_s: float | None = None
@@ -234,6 +245,8 @@ class World:
         self._count_root(host, host.node.root)
         host.node.start(self._clock(host))
         self._settle(host)
+        for prefix in host.node.stages.strict:
+            self._compare_epochs(host, prefix)
 
     def _node(self, host: Host, restored: Restored) -> Node:
         return self._make_node(
@@ -682,8 +695,24 @@ class World:
             number = (event.writer_id, event.seq)
             self.forks_found.setdefault(number, {})[host.name] = self.now_s
             self.branches_found.setdefault(number, {}).update(host.running.replica.live.forks().get(number, {}))
+        if isinstance(event, StageAnswered | EpochCommitted | StageAborted):
+            self.stage_events.append((self.now_s, host.name, event))
+            self._compare_epochs(host, event.prefix)
         if self.on_event is not None:
             self.on_event(host, event)
+
+    def _compare_epochs(self, host: Host, prefix: str) -> None:
+        """All who serve a strict prefix serve the same epoch of it. Who was shut out by any policy is asked no more."""
+        honest = self.honest()
+        shut_out = frozenset[str]().union(*(one.running.stages.shut_out for one in honest))
+        served: dict[bytes, str] = {}
+        for one in honest:
+            stage = one.running.stages.standing(prefix).served
+            if stage is not None and one.name not in shut_out:
+                served.setdefault(stage.id, one.name)
+        if len(served) > 1:
+            words = " and ".join(f"{name} serves {epoch.hex()[:8]}" for epoch, name in served.items())
+            host.violations.append(("together", f"of {prefix}, {words}"))
 
     # -- disk ---------------------------------------------------------------------------------------
 

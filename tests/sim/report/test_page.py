@@ -149,7 +149,7 @@ def test_every_field_of_a_result_is_on_the_page():
     run = play(
         start="cold",
         zones=ZONES,
-        faults=[PARTITION],
+        faults=[PARTITION, {"kind": "staging", "at_s": 0.1, "stages": 2, "every_s": 5}],
         publish={"changes": 6, "reads_per_change": 2.0, "ask": True},
         canary={"percent": 100.0, "halt_after": 1, "notice_s": [0.1, 0.5], "for_s": 5.0},
         nodes=8,

@@ -14,7 +14,11 @@ from gossipconf.model.limits import ADDRESS_BOOK_MAX, FORK_BRANCHES_MAX
 from gossipconf.model.version import versions_of
 from gossipconf.protocol.address_book import AddressBook
 from gossipconf.protocol.asker import Asker
+from gossipconf.protocol.environment import Emit
+from gossipconf.protocol.epoch import make_stage
+from gossipconf.protocol.events import StageAborted
 from gossipconf.protocol.frames import FrameClass, FrameQueue
+from gossipconf.protocol.participant import Standing
 from gossipconf.protocol.subject import Subject
 from gossipconf.store.hash_tree import HashTree
 from gossipconf.store.journal_ops import DropChange
@@ -210,6 +214,13 @@ def tally_at_rest(world: Tapped) -> Asker:
     return asker
 
 
+def serve_two_epochs(world: Tapped) -> None:
+    for name in "ab":
+        stage = make_stage("p", None, [name], [], (), policy=1, waits=False)
+        world.node(name).stages.standing = lambda prefix, stage=stage: Standing(stage)  # type: ignore[method-assign, misc]
+    world._emit(world.hosts["a"], Emit(StageAborted("p", 2, bytes(32))))
+
+
 BUGS: list[tuple[str, Callable[[Tapped], None]]] = [
     ("authentic", keep_a_forgery),
     ("authentic", keep_what_nobody_may_write),
@@ -233,6 +244,7 @@ BUGS: list[tuple[str, Callable[[Tapped], None]]] = [
     ("deterministic", draw_from_the_global_generator),
     ("counted", count_somebody_twice),
     ("counted", name_the_wrong_one),
+    ("together", serve_two_epochs),
 ]
 
 

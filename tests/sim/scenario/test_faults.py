@@ -112,7 +112,7 @@ def test_a_share_is_of_honest_hosts_and_at_least_one(share: float, count: int) -
 
 def test_all_faults_are_known_by_their_names() -> None:
     assert {name: kind.KIND for name, kind in FAULTS.items()} == {name: name for name in FAULTS}
-    assert len(FAULTS) == 11
+    assert len(FAULTS) == 12
 
 
 # -- partitions -----------------------------------------------------------------------------------
