@@ -7,9 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from . import bootstrap, propagation, reconciliation, restart, simulator
+from . import admin, bootstrap, propagation, reconciliation, restart, simulator
 
 BENCHMARKS = {
+    "admin": admin,
     "bootstrap": bootstrap,
     "propagation": propagation,
     "reconciliation": reconciliation,
