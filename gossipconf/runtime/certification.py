@@ -64,27 +64,48 @@ def check_certified(
 
 
 def _chain(
-    leaf: x509.Certificate, left: list[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
+    leaf: x509.Certificate, intermediates: Iterable[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
 ) -> Sequence[x509.Certificate]:
     """The leaf, what is between, and the root that stands for it."""
     _check_alone(leaf, now)
     usage = _extension(leaf, x509.ExtendedKeyUsage)
     if usage is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         raise NotCertified("it is no certificate for connecting to others")
-    chain = [leaf]
-    for depth in range(INTERMEDIATES_MAX + 1):
-        root = next((one for one in roots if is_signed(chain[-1], one)), None)
-        issuer = root or next((one for one in left if is_signed(chain[-1], one)), None)
-        if issuer is None:
-            raise NotCertified("its issuer is neither the CA nor in the file")
-        _check_alone(issuer, now)
-        _check_issuer(issuer, depth)
+    above = _issuers(leaf, list(intermediates), roots, now)
+    for depth, issuer in enumerate(above):
+        _check_depth(issuer, depth)
         _check_names(issuer, leaf)
-        chain.append(issuer)
-        if root is not None:
+    return [leaf, *above]
+
+
+def _issuers(
+    leaf: x509.Certificate, left: list[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
+) -> Sequence[x509.Certificate]:
+    """What is above the leaf, up to the root; of several ways a shortest.
+
+    Looked for from the roots down: a key verifies nothing before a CA stands for it. What a verification costs is the
+    choice of whoever made the key, and with RSA it may be a thousand times the usual.
+    """
+    certified = [(root,) for root in roots]
+    refusal = NotCertified("its issuer is neither the CA nor in the file")
+    for chain in certified:  # it grows: breadth first
+        issuer = chain[0]
+        try:
+            _check_alone(issuer, now)
+            _check_issuer(issuer)
+        except NotCertified as error:
+            if any(one.issuer == issuer.subject for one in (leaf, *left)):
+                refusal = error
+            continue
+        if is_signed(leaf, issuer):
             return chain
-        left.remove(issuer)  # so that no circle is walked
-    raise NotCertified(f"more than {INTERMEDIATES_MAX} certificates are between it and the CA")
+        below = [one for one in left if is_signed(one, issuer)]
+        if below and len(chain) > INTERMEDIATES_MAX:
+            refusal = NotCertified(f"more than {INTERMEDIATES_MAX} certificates are between it and the CA")
+            continue
+        certified += [(one, *chain) for one in below]
+        left = [one for one in left if one not in below]  # so that no circle is walked
+    raise refusal
 
 
 def _check_alone(certificate: x509.Certificate, now: datetime) -> None:
@@ -98,12 +119,17 @@ def _check_alone(certificate: x509.Certificate, now: datetime) -> None:
             raise NotCertified(f"it has a critical extension that is not understood, {extension.oid.dotted_string}")
 
 
-def _check_issuer(issuer: x509.Certificate, depth: int) -> None:
-    """It may issue, and have ``depth`` CAs between itself and the leaf."""
+def _check_issuer(issuer: x509.Certificate) -> None:
+    """It may issue."""
     basic, usage = _extension(issuer, x509.BasicConstraints), _extension(issuer, x509.KeyUsage)
     if basic is None or not basic.ca or (usage is not None and not usage.key_cert_sign):
         raise NotCertified(f"its issuer {issuer.subject.rfc4514_string()} is no CA")
-    if basic.path_length is not None and basic.path_length < depth:
+
+
+def _check_depth(issuer: x509.Certificate, depth: int) -> None:
+    """It may have ``depth`` CAs between itself and the leaf."""
+    basic = _extension(issuer, x509.BasicConstraints)
+    if basic is not None and basic.path_length is not None and basic.path_length < depth:
         raise NotCertified(f"{issuer.subject.rfc4514_string()} may not have {depth} CAs below it")
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gossipconf.runtime import certification
+from gossipconf.runtime import certification, pem
 from gossipconf.runtime.certification import INTERMEDIATES_MAX, NotCertified, check_certified
 from gossipconf.runtime.pki import PeerIdentity
 
@@ -41,7 +41,9 @@ class Made:
     uris: Sequence[str] = ()
     usages: Sequence[x509.ObjectIdentifier] = ()
     extra: Any = None
-    key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = field(
+        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
+    )
 
     def by(self, issuer: Made) -> x509.Certificate:
         usage = [False] * 9
@@ -151,6 +153,36 @@ def test_a_chain_ends() -> None:
     with pytest.raises(NotCertified, match="more than 4 certificates are between"):
         check_certified(LEAF.by(cas[0]), chain, [root.by(root)], NOW)
     check_certified(LEAF.by(cas[1]), chain, [root.by(root)], NOW)
+
+
+def rsa_of_large_exponent(bits: int) -> rsa.RSAPrivateKey:
+    """A key whose public operation takes as long as the private one: the two exponents have changed places."""
+    numbers = rsa.generate_private_key(65537, bits).private_numbers()
+    public = rsa.RSAPublicNumbers(numbers.d, numbers.public_numbers.n)
+    exponents = (65537, 65537 % (numbers.p - 1), 65537 % (numbers.q - 1))
+    return rsa.RSAPrivateNumbers(numbers.p, numbers.q, *exponents, numbers.iqmp, public).private_key(
+        unsafe_skip_rsa_key_validation=True
+    )
+
+
+@pytest.mark.parametrize("is_node", [False, True], ids=["by nobody", "by a node"])
+def test_held_a_costly_key_it_verifies_nothing_before_a_ca_stands_for_it(
+    is_node: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held: as many certificates as fit, of keys whose every use takes 20 ms; or such a key in a node's certificate."""
+    asked: list[x509.Name] = []
+
+    def noted(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+        if certificate.issuer == issuer.subject:
+            asked.append(issuer.subject)
+        return pem.is_signed(certificate, issuer)
+
+    monkeypatch.setattr(certification, "is_signed", noted)
+    costly = Made("costly", ca=not is_node, key=rsa_of_large_exponent(2048))
+    above = costly.by(ROOT) if is_node else costly.by(replace(ROOT, key=ec.generate_private_key(ec.SECP256R1())))
+    with pytest.raises(NotCertified, match="no CA" if is_node else "neither the CA nor in the file"):
+        check_certified(LEAF.by(costly), [above], [ROOT.by(ROOT)], NOW)
+    assert set(asked) == {name("root")}
 
 
 def test_what_cannot_be_read_certifies_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
