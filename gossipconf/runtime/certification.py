@@ -86,7 +86,7 @@ def _issuers(
     Looked for from the roots down: a key verifies nothing before a CA stands for it. What a verification costs is the
     choice of whoever made the key, and with RSA it may be a thousand times the usual.
     """
-    certified = [(root,) for root in roots]
+    certified: list[tuple[x509.Certificate, ...]] = [(root,) for root in roots]
     refusal = NotCertified("its issuer is neither the CA nor in the file")
     for chain in certified:  # it grows: breadth first
         issuer = chain[0]

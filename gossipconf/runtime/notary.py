@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise, starmap
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -27,7 +28,7 @@ from ..model.errors import BadSignature, KeyFileError, LimitExceeded, NotAuthori
 from ..trust.statement import SignedStatement, Statement
 from .certification import NotCertified, check_certified
 from .node_files import NodeFiles
-from .pem import read_certificates, read_key
+from .pem import is_signed, read_certificates, read_key
 from .pki import PeerIdentity
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,6 +70,7 @@ class CertificateNotary:
         if not signed.certificates:
             raise NotAuthorised(f"the statement of node {statement.node_id!r} comes without a certificate")
         leaf, identity = self._certified(signed)
+        _check_no_surplus(signed)
         if identity.cluster_id != self.cluster_id or identity.node_id != statement.node_id:
             raise NotAuthorised(
                 f"the statement of node {statement.node_id!r} comes with the certificate of {identity.node_id!r} in "
@@ -88,6 +90,19 @@ class CertificateNotary:
             raise NotAuthorised(f"the statement of node {node_id!r} is not certified: {error}") from None
         except (ValueError, TypeError, UnsupportedAlgorithm, OverflowError) as error:
             raise NotAuthorised(f"the certificates of the statement of {node_id!r} cannot be read: {error}") from None
+
+
+def _check_no_surplus(signed: SignedStatement) -> None:
+    """Raise BadSignature unless each of the certificates is the issuer of the one before; the first are certified.
+
+    They are not part of what is signed, so whoever passes a statement on could add to them, and what it grows by
+    would be kept everywhere. Who trusts an intermediate alone is sent what is above it too: so no root is asked here.
+    """
+    chain = [x509.load_der_x509_certificate(one) for one in signed.certificates]
+    if len(set(signed.certificates)) < len(chain) or not all(starmap(is_signed, pairwise(chain))):
+        raise BadSignature(
+            f"the statement of node {signed.statement.node_id!r} comes with certificates that are not its own"
+        )
 
 
 def _sign(key: PrivateKeyTypes, data: bytes) -> bytes:

@@ -17,7 +17,6 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -31,6 +30,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from gossipconf.model.errors import FormatError, InvalidInput, KeyFileError, TransportError
 from gossipconf.model.key import check_node_id
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
+from gossipconf.runtime.fingerprint import fingerprints
 from gossipconf.runtime.node_files import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, SEAL_KEY, NodeFiles
 from gossipconf.runtime.pem import (
     check_dates,
@@ -75,7 +75,8 @@ _CA_KEY: Final = "ca.key"
 class PeerIdentity:
     """What a verified certificate says of its owner. Times are milliseconds since 1970.
 
-    certificates:  SHA-256 of each certificate of the verified chain, the leaf's first; empty if it was not asked for
+    certificates:  SHA-256 of each certificate of the verified chain, the leaf's first, then of the other forms of these
+                   (`fingerprint`); empty if it was not asked for
     hosts:         DNS names and addresses beside the identity, which agents do not check
     recipient:     the X25519 key to which values for it are sealed; None if it names none that could be used
     """
@@ -360,7 +361,10 @@ def read_chain(chain: Sequence[bytes]) -> PeerIdentity:
             raise TransportError(
                 f"the certificate names {identity.node_id!r}, but was issued by a ticket for {', '.join(allowed)}"
             )
-    return replace(identity, certificates=tuple(sha256(der).digest() for der in chain))
+    try:
+        return replace(identity, certificates=fingerprints(chain))
+    except _UNREADABLE as error:
+        raise TransportError(f"a certificate of the chain cannot be read: {error}") from error
 
 
 def nodes_allowed(ca: x509.Certificate) -> tuple[str, ...] | None:

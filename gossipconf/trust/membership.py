@@ -61,12 +61,15 @@ class Membership:
         )
 
     def refusal(self, node_id: str, certificates: Iterable[bytes] = ()) -> str | None:
-        """Why nobody talks to a node; None: all is well. ``certificates``: fingerprints of its chain, its own first."""
+        """Why nobody talks to a node; None: all is well.
+
+        ``certificates``: fingerprints of its chain, its own first, and of all other forms that these can have.
+        """
         if node_id in self.nodes:
             return f"policy {self.version} has revoked node {node_id!r}"
         for number, certificate in enumerate(certificates):
             if certificate in self.certificates:
-                what = "the certificate of" if number == 0 else "a certificate above that of"
+                what = "the certificate of" if number == 0 else "a certificate that stands for"
                 return f"policy {self.version} has revoked {what} node {node_id!r}, SHA256:{certificate.hex()[:16]}…"
         return None
 

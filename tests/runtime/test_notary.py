@@ -48,7 +48,7 @@ def test_another_node_believes_what_a_node_signs(home):
     signed = notary(home / "a").sign(statement())
     fingerprints = notary(home / "b").verify(SignedStatement.decode(signed.encode()))
     leaf = pki.load_identity(NodeFiles.inside(home / "a"))
-    assert len(fingerprints) == 2, "the node's certificate and the CA's, by which a policy may revoke"
+    assert len(set(fingerprints)) == 3, "the node's certificate in both its forms and the CA's, for revocation"
     assert leaf.node_id == "a"
     assert len(signed.encode()) < 1_100
 
@@ -107,7 +107,32 @@ def test_a_node_of_a_ticket_speaks_with_its_intermediate(home, tmp_path):
     ticket.issuer.issue_node("c", tmp_path / "c")
     speaker = notary(tmp_path / "c")
     assert len(speaker.certificates) == 2
-    assert len(notary(home / "a").verify(speaker.sign(statement("c")))) == 3
+    assert len(set(notary(home / "a").verify(speaker.sign(statement("c"))))) == 5
+
+
+def test_held_the_wire_nothing_can_be_added_to_a_statement(home, tmp_path):
+    """Held: a statement of `a`, signed. Its certificates are not covered by the signature, and have room for 15 KB."""
+    pki.create_ca(tmp_path / "ca", CLUSTER)
+    others = [pki.read_certificates(directory)[0] for directory in (tmp_path / "ca/ca.crt", home / "b/node.crt")]
+    signed = notary(home / "a").sign(statement())
+    for surplus in ([one.public_bytes(Encoding.DER)] for one in others):
+        for certificates in ([*signed.certificates, *surplus], [signed.certificates[0], *surplus, *surplus]):
+            with pytest.raises(BadSignature, match="that are not its own"):
+                notary(home / "b").verify(dataclasses.replace(signed, certificates=tuple(certificates)))
+    twice = dataclasses.replace(signed, certificates=signed.certificates * 2)
+    with pytest.raises(BadSignature, match="that are not its own"):
+        notary(home / "b").verify(twice)
+
+
+def test_what_is_above_a_readers_ca_is_no_surplus(home, tmp_path):
+    """One trusts a company's root, another only the intermediate below it that is for this cluster."""
+    ticket = create_ticket(home / "ca", tmp_path / "any.ticket", gen.cluster(), node=None, days=30)
+    ticket.issuer.issue_node("c", tmp_path / "c")
+    signed = notary(tmp_path / "c").sign(statement("c"))
+    with_root = (*signed.certificates, notary(home / "a").roots[0].public_bytes(Encoding.DER))
+    narrow = dataclasses.replace(notary(home / "a"), roots=(ticket.issuer.certificate,))
+    for certificates in (signed.certificates, with_root):
+        assert len(narrow.verify(dataclasses.replace(signed, certificates=certificates))) == 3
 
 
 @pytest.mark.parametrize(

@@ -160,5 +160,5 @@ def test_the_policy_shuts_out_nodes_and_what_a_ticket_has_made(site: Site) -> No
     assert [one.node for one in read(Membership(1, nodes=("other",)))] == ["m"]
     with pytest.raises(KeyFileError, match=r"node\.crt: policy 2 has revoked node 'm'; nothing is sealed to it"):
         read(Membership(2, nodes=("m",)))
-    with pytest.raises(KeyFileError, match=r"policy 2 has revoked a certificate above that of node 'm'"):
+    with pytest.raises(KeyFileError, match=r"policy 2 has revoked a certificate that stands for node 'm'"):
         read(Membership(2, certificates=(ticket.fingerprint,)))

@@ -59,7 +59,7 @@ def test_who_is_refused_is_told_why() -> None:
     assert membership.refusal("a", (b"y" * 32, b"z" * 32)) is None
     assert membership.refusal("b") == "policy 7 has revoked node 'b'"
     assert "revoked the certificate of node 'a', SHA256:7878" in str(membership.refusal("a", (b"x" * 32,)))
-    assert "revoked a certificate above that of node 'a'" in str(membership.refusal("a", (b"y" * 32, b"x" * 32)))
+    assert "revoked a certificate that stands for node 'a'" in str(membership.refusal("a", (b"y" * 32, b"x" * 32)))
 
 
 @pytest.mark.parametrize(
