@@ -327,7 +327,7 @@ async def test_status_tells_how_long_both_hold(site: Site, tmp_path: Path) -> No
 
 def test_the_rehearsal_sees_what_peers_see(site: Site) -> None:
     credentials = load_credentials(site.certificate("a"), "a", site.cluster_id)
-    assert len(credentials.identity.certificates) == 2
+    assert len(credentials.identity.certificates) == 3, "its own in both forms, and the CA's"
     with pytest.raises(ConfigError, match="option 'node' is 'b'"):
         load_credentials(site.certificate("a"), "b", site.cluster_id)
 
