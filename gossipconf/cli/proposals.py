@@ -54,6 +54,7 @@ from .output import (
 from .passphrase import PassphraseFileOption
 from .reason import json_reason
 from .session import Item, Session, now_ms, open_session
+from .stage.first import remember
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
@@ -146,6 +147,7 @@ def approve(
             raise typer.Exit(exits.DIFFERENCE)
         _confirm(yes=yes, has_moved=has_moved)
         if support.missing:
+            remember(target, session.chain, (entry for _, entry in change.entries), signer, key_file)
             change = add_approval(change, signer)
             support = check_proposal(session.chain, change)
         if path is not None:

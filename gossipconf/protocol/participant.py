@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from .certificate import Heard, Nodes, Outcome, is_asked, outcome_of, removals
+from .certificate import Heard, Nodes, Outcome, is_asked, is_refused, outcome_of, removals
 from .epoch import Epoch, Stage, committed_subject, removal_subject
 from .record import Record
 
@@ -182,8 +182,8 @@ def answer(node_id: str, record: Record, stage: Stage, view: View) -> bool | Non
     if epoch.number <= number - HORIZON or is_memory_lost(node_id, record, stage, view.heard):
         return None
     was_member = before is not None and node_id in before.members
-    if any(one.id == stage.id for one in view.ending):
-        return False
+    if any(one.id == stage.id for one in view.ending) or is_refused(stage, view.heard):
+        return False  # it is over, or should be: who acked it now would have to nack what comes after it
     if record.promise is not None:
         return None if record.promise.id == epoch.before else False
     revoked = view.revoked_by(epoch.policy)

@@ -215,6 +215,10 @@ class Stages:
                 self._take(versions[0])
         for version_id in [one for one in self._decoded if one not in current]:
             del self._decoded[version_id]
+        for prefix in self._prefixes.values():
+            prefix.learned_s = {
+                one: at_s for one, at_s in prefix.learned_s.items() if one in prefix.stages or one in prefix.ending
+            }
         self._note_subjects()
 
     def _take(self, version: Version) -> None:

@@ -82,6 +82,7 @@ def test_from_the_first_epoch_to_a_fence_and_its_end(strict, run, tmp_path):
     assert "the first epoch" in by_admin.err
     first = well(run, "stage", "prepare", "shop/db/port=1", "--members", "a,b,c", "--yes", "--key", "keys/root")
     assert "3 participants" in first.out
+    assert "epoch:" in (strict.directory / "keys" / "root.signed").read_text(), "the root remembers what it has signed"
     assert "is committed; 3 members serve it" in well(run, "stage", "commit", *WAIT).out
     for name in "abc":
         until(strict, name, lambda one: one.state == "served")

@@ -159,11 +159,12 @@ class _Explorer:
     def decisions(self, node: Participant, world: World) -> tuple[Participant, ...]:
         """All that a node may decide, whatever part of the world it knows."""
         promise = node.record.promise
-        matters: frozenset[Said] = frozenset()
+        unanswered = {one.id for one in self.setting.stages if node.record.answer_to(one.id) is None}
+        matters = frozenset(one for one in world.said if one[1] in unanswered and not one[2])
         if promise is not None:  # nothing else that is heard is looked at; `check` looks with all of it
             revoked = tuple(map(self.setting.shut_out, range(1, world.revoked + 1)))
             subjects = set(machine.subjects_of(Record(promise=promise), revoked, {}))
-            matters = frozenset(one for one in world.said if one[1] in subjects)
+            matters |= frozenset(one for one in world.said if one[1] in subjects)
         key = (node, matters, world.revoked, world.ending)
         if key not in self._decisions:
             found: dict[Participant, None] = {}

@@ -213,6 +213,7 @@ TWO_OF_THREE = Setting(AT_ABC, RIVALS.stages[:1], may_lose=("c", "b"), revoking=
             TWO_OF_THREE,
             "committed that is aborted",
             id="it believes one whom it has called removed",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             certificate,
@@ -221,6 +222,7 @@ TWO_OF_THREE = Setting(AT_ABC, RIVALS.stages[:1], may_lose=("c", "b"), revoking=
             ALL_NEW_REMOVED,
             "different epochs",
             id="a removal of all new members counts",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -294,6 +296,16 @@ def test_who_leaves_agrees_and_is_no_member_then() -> None:
     assert node.record.promise == back
     late = stage(AB, "ab", value="late")
     assert member("b", one).step(view(late)).persisted().record.answer_to(late.id) is False
+
+
+def test_a_newcomer_does_not_ack_what_is_over_already() -> None:
+    dead, open_one = stage(AB, "abc", value="1"), stage(AB, "abc", value="2")
+    known = view(dead, open_one, said=[("b", dead.id, False)])
+    node = member("c")
+    for _ in range(2):
+        node = node.step(known).persisted()
+    assert node.record.answer_to(dead.id) is False
+    assert node.record.promise == open_one
 
 
 def test_a_failed_write_leaves_all_as_it_was() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from gossipconf.model.errors import KeyFileError, Rejected
-from gossipconf.trust.pledge import pledge, pledge_file
+from gossipconf.trust.pledge import pledge, pledge_epoch, pledge_file
 from gossipconf.trust.policy import Policy
 from tests import strategies as gen
 from tests.trust.test_draft import DRAFT, ROOT_KEYS, signed
@@ -48,3 +48,15 @@ def test_without_its_pledges_a_key_signs_nothing(tmp_path):
         signed(DRAFT, "root-1", tmp_path)
     with pytest.raises(KeyFileError, match="cannot be written"):
         signed(DRAFT, "root-1", tmp_path / "no such directory")
+
+
+def test_a_root_signs_one_first_epoch_of_a_prefix(tmp_path):
+    key, cluster = tmp_path / "root", b"1" * 32
+    pledge(key, cluster, 2, b"p" * 32)
+    pledge_epoch(key, cluster, "shop/db", b"a" * 32)
+    pledge_epoch(key, cluster, "shop/db", b"a" * 32)
+    pledge_epoch(key, cluster, "shop/other", b"b" * 32)
+    pledge_epoch(key, b"2" * 32, "shop/db", b"b" * 32)
+    with pytest.raises(Rejected, match=r"first epoch of 'shop/db' already, stage 6161.*aborted, take line 2"):
+        pledge_epoch(key, cluster, "shop/db", b"b" * 32)
+    assert len(pledge_file(key).read_text().splitlines()) == 4

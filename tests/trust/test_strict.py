@@ -14,6 +14,8 @@ from gossipconf.trust.chain import PolicyChain
 from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.floor import Floor, Floors
 from gossipconf.trust.policy import Genesis, Policy, Role
+from gossipconf.trust.proposal import check_proposal
+from gossipconf.trust.signing import approve
 from gossipconf.trust.strict import (
     STRICT_PREFIX_BYTES_MAX,
     StageKey,
@@ -169,3 +171,12 @@ def test_a_floor_about_a_prefix_voids_its_stages_too() -> None:
         floors = Floors()
         floors.add((Floor(b"", prefix, 1),))
         assert floors.is_void(change.versions[0]) == is_void, prefix
+
+
+def test_roots_propose_a_first_epoch_to_each_other():
+    chain = cluster().chain()
+    change = gen.signed([Entry(stage_key(1), b"")], "root-1", cluster_id=cluster().genesis.cluster_id)
+    found = check_proposal(chain, change)
+    assert found.missing == 1
+    assert set(found.may) == {gen.signer(name).public for name in ("root-2", "root-3")}
+    assert check_proposal(chain, approve(change, gen.signer("root-3"))).missing == 0

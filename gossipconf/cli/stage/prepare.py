@@ -28,6 +28,7 @@ from ..session import Session, open_session
 from ..steps import YesOption, ask
 from ..target import AgentOption, ClusterOption, KeyOption, Target
 from ..value import SUFFIX_TYPES, check_syntax, read_value
+from .first import remember
 from .progress import StrictPrefix, document, ever_revoked, one_prefix
 
 Values: TypeAlias = Mapping[str, tuple[ValueType, bytes]]
@@ -76,7 +77,9 @@ def prepare(
     has nacked.
 
     The first epoch of a prefix says for ever whose agreement counts. The roots sign
-    it (--key keys/root); it takes over what ordinary changes have put there.
+    it (--key keys/root; several by --propose-to and `approve`), and it is remembered
+    beside the key: nothing else excludes two. It takes over what ordinary changes
+    have put there.
 
     \b
     Examples:
@@ -118,6 +121,8 @@ def prepare(
         if not (yes or dry_run or propose_to is not None):
             ask(1)
         entries = [put(str(stage.key), stage.encode(), ValueType.BYTES), *_bygone(session, found)]
+        if not dry_run:
+            remember(target, session.chain, entries, signer, key_file)
         change = delivery.send(session, entries, signer, reason(comment, ticket))
         with acknowledged():
             if dry_run or propose_to is not None:

@@ -145,8 +145,17 @@ class Staging:
             )
         except GossipconfError:
             return  # all members are revoked, for instance: no admin can go on there
+        if before is None and not self._may_begin(stage, host):
+            return
         signer = ROOT if before is None else ADMIN
+        if before is None:
+            stage.first_epochs.append(proposed.id)
         self._publish(stage, host, signer, put(str(proposed.key), proposed.encode(), ValueType.BYTES))
+
+    def _may_begin(self, stage: Stage, host: Host) -> bool:
+        """Whether the roots sign a first epoch: only if every one that they have signed is known to be aborted."""
+        known = {one.stage.id: one.outcome for one in host.running.stages.progress(PREFIX)}
+        return all(known.get(one) is Outcome.ABORTED for one in stage.first_epochs)
 
     def _publish(self, stage: Stage, host: Host, signer: Signer, entry: Entry) -> None:
         stage.world.publish(host.name, signer, [entry])

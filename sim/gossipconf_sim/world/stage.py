@@ -32,6 +32,7 @@ class Stage:
     last_planned_s:  virtual time of the last thing that is planned so far
     starts_due:      hosts that are down and will start again
     policies:        what the roots have signed since, in order
+    first_epochs:    ids of the first epochs that the roots have signed
     """
 
     def __init__(self, world: World, rng: Random) -> None:
@@ -42,6 +43,7 @@ class Stage:
         self.last_planned_s = self.begin_s
         self.starts_due = 0
         self.policies: list[Change] = []
+        self.first_epochs: list[bytes] = []
 
     @property
     def now_s(self) -> float:
