@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from ..model.errors import FormatError, KeyFileError, TransportError
+from ..runtime.lineage import stated
 from ..runtime.pki import read_identity
 from ..runtime.seal_key import read_recipient
 from ..trust.recipient import recipient_id
@@ -40,7 +41,17 @@ def certificate_facts(path: Path) -> dict[str, Any]:
         "valid_until": moment(expires_ms),
         "days_left": left.days,
         "fingerprint": "SHA256:" + certificate.fingerprint(hashes.SHA256()).hex(),
+        "renewed_from": _origin(certificate, path),
     }
+
+
+def _origin(certificate: x509.Certificate, path: Path) -> str | None:
+    """The fingerprint of the certificate with which the node began: to revoke it reaches all that came of it."""
+    try:
+        lineage = stated(certificate)
+    except ValueError as error:
+        raise KeyFileError(f"{path}: {error}") from None
+    return f"SHA256:{lineage[0].hex()}" if lineage else None
 
 
 def _recipient(certificate: x509.Certificate, cluster_id: bytes, path: Path) -> str | None:

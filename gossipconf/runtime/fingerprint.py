@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+OCTET_STRING: Final = 0x04
 _SEQUENCE: Final = 0x30
 _BIT_STRING: Final = 0x03
 
@@ -30,8 +31,14 @@ def fingerprints(chain: Sequence[bytes]) -> tuple[bytes, ...]:
     The last, the root, is from this machine's own file: nobody can have given it another form. Raises ValueError for
     a certificate that is not in the one form that DER gives it.
     """
-    others = filter(None, (_other_form(der, issuer) for der, issuer in pairwise(chain)))
-    return tuple(sha256(der).digest() for der in (*chain, *others))
+    others = (one for der, issuer in pairwise(chain) for one in forms(der, issuer)[1:])
+    return (*(sha256(der).digest() for der in chain), *others)
+
+
+def forms(der: bytes, issuer: bytes) -> tuple[bytes, ...]:
+    """The fingerprints that a certificate can have: as it is, and with its other signature. Raises ValueError."""
+    other = _other_form(der, issuer)
+    return tuple(sha256(one).digest() for one in (der, other) if one is not None)
 
 
 def _other_form(der: bytes, issuer: bytes) -> bytes | None:
@@ -51,10 +58,11 @@ def _with_signature(certificate: x509.Certificate, der: bytes, signature: bytes)
     signed = certificate.tbs_certificate_bytes
     start = der.index(signed) + len(signed)
     algorithm = der[start : start + 2 + der[start + 1]]  # a short one: SHA-256 with PSS takes 67 bytes
-    return _element(_SEQUENCE, signed + algorithm + _element(_BIT_STRING, b"\0" + signature))
+    return element(_SEQUENCE, signed + algorithm + element(_BIT_STRING, b"\0" + signature))
 
 
-def _element(tag: int, content: bytes) -> bytes:
+def element(tag: int, content: bytes) -> bytes:
+    """An element of DER."""
     size = len(content)
     if size < 0x80:
         return bytes([tag, size]) + content

@@ -65,8 +65,8 @@ class Issuing:
         """PEM of a certificate for *owner* with the key of *request*, and of the intermediate after it.
 
         Of the request only the key counts: the name, the hosts and the key to seal to are those of *owner*, which
-        are certified already. Raises InvalidInput for a request that is none or whose key is too weak,
-        KeyFileError if the ticket has ended or its file is broken.
+        are certified already; and it states from which certificates it comes (`lineage`). Raises InvalidInput for a
+        request that is none or whose key is too weak, KeyFileError if the ticket has ended or its file is broken.
         """
         if self._time() != self._changed_ns:
             self._ticket, self._changed_ns = self._load(), self._time()
@@ -78,6 +78,7 @@ class Issuing:
             lifetime=self._lifetime,
             hosts=owner.hosts,
             recipient=owner.recipient,
+            former=owner.lineage,
         )
 
     def _load(self) -> Ticket:

@@ -30,6 +30,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from gossipconf.model.errors import FormatError, InvalidInput, KeyFileError, TransportError
 from gossipconf.model.key import check_node_id
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
+from gossipconf.runtime import lineage
 from gossipconf.runtime.fingerprint import fingerprints
 from gossipconf.runtime.node_files import CA_CERTIFICATE, NODE_CERTIFICATE, NODE_KEY, SEAL_KEY, NodeFiles
 from gossipconf.runtime.pem import (
@@ -76,7 +77,8 @@ class PeerIdentity:
     """What a verified certificate says of its owner. Times are milliseconds since 1970.
 
     certificates:  SHA-256 of each certificate of the verified chain, the leaf's first, then of the other forms of these
-                   (`fingerprint`); empty if it was not asked for
+                   (`fingerprint`), then the lineage that the leaf states; empty if it was not asked for
+    lineage:       what a certificate that replaces this one states of its origin (`lineage`); as ``certificates``
     hosts:         DNS names and addresses beside the identity, which agents do not check
     recipient:     the X25519 key to which values for it are sealed; None if it names none that could be used
     """
@@ -85,6 +87,7 @@ class PeerIdentity:
     cluster_id: bytes
     expires_ms: int
     certificates: tuple[bytes, ...] = ()
+    lineage: tuple[bytes, ...] = ()
     hosts: tuple[str, ...] = ()
     recipient: bytes | None = None
 
@@ -225,18 +228,20 @@ class Issuer:
         lifetime: timedelta,
         hosts: Sequence[str] = (),
         recipient: bytes | None = None,
+        former: Sequence[bytes] = (),
     ) -> bytes:
         """PEM of a leaf for *node_id* with the public *key*, and of the intermediates after it.
 
-        *recipient* is the X25519 key to which values for the node are sealed; None: the leaf names none. It
-        ends with its issuer at the latest. Raises `InvalidInput` for a bad node id or host.
+        *recipient* is the X25519 key to which values for the node are sealed; None: the leaf names none. *former*
+        is the `lineage` of one that is renewed. The leaf ends with its issuer at the latest. Raises `InvalidInput`
+        for a bad node id or host.
         """
         check_node_id(node_id)
         moment = now()
         identity = f"{_SCHEME}{self.cluster_id.hex()}/{node_id}"
         sealing = () if recipient is None else (seal_name(self.cluster_id, recipient),)
         names = [x509.UniformResourceIdentifier(identity), *sealing, *map(_host_name, hosts)]
-        leaf = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(node_subject(node_id))
             .issuer_name(self.certificate.subject)
@@ -253,8 +258,10 @@ class Issuer:
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-            .sign(self.key, hashes.SHA256())
         )
+        if former:
+            builder = builder.add_extension(lineage.extension(former), critical=False)
+        leaf = builder.sign(self.key, hashes.SHA256())
         return leaf.public_bytes(serialization.Encoding.PEM) + self.between
 
 
@@ -362,7 +369,8 @@ def read_chain(chain: Sequence[bytes]) -> PeerIdentity:
                 f"the certificate names {identity.node_id!r}, but was issued by a ticket for {', '.join(allowed)}"
             )
     try:
-        return replace(identity, certificates=fingerprints(chain))
+        former = lineage.stated(x509.load_der_x509_certificate(chain[0]))
+        return replace(identity, certificates=(*fingerprints(chain), *former), lineage=lineage.continued(chain))
     except _UNREADABLE as error:
         raise TransportError(f"a certificate of the chain cannot be read: {error}") from error
 

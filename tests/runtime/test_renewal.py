@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from gossipconf.model.entry import ValueType, put
-from gossipconf.model.errors import ConfigError, InvalidInput, KeyFileError, NotRecipient
+from gossipconf.model.errors import ConfigError, InvalidInput, KeyFileError, NotRecipient, TransportError
 from gossipconf.protocol.messages import CertificateGiven, WantCertificate
-from gossipconf.runtime import pki
+from gossipconf.runtime import lineage, pki
 from gossipconf.runtime.credentials import load_credentials
 from gossipconf.runtime.issuing import Issuing, make_request, take_certificate
 from gossipconf.runtime.node_files import NodeFiles
@@ -315,3 +315,66 @@ def test_a_ticket_is_exchanged_without_a_restart(site: Site) -> None:
     given = issuing.issue(load_identity(site.certificate("m")), make_request(site.certificate("m")))
     (_, between) = x509.load_pem_x509_certificates(given)
     assert between == new.issuer.certificate != old.issuer.certificate
+
+
+def chain_of(pem: bytes, site: Site) -> list[bytes]:
+    """DER, from the leaf to the root."""
+    roots = (site.directory / "ca" / "ca.crt").read_bytes()
+    return [one.public_bytes(serialization.Encoding.DER) for one in x509.load_pem_x509_certificates(pem + roots)]
+
+
+def renewals(site: Site, first: bytes, request: bytes, count: int) -> list[pki.PeerIdentity]:
+    """What peers see of a certificate and of those by which it was replaced, each below another ticket."""
+    seen = [pki.read_chain(chain_of(first, site))]
+    for number in range(count):
+        ticket = site.directory / f"issuer-{number}.ticket"
+        create_ticket(site.directory / "ca", ticket, site.cluster, node=None, days=365)
+        given = Issuing(ticket, site.cluster_id, DAYS).issue(seen[-1], request)
+        seen.append(pki.read_chain(chain_of(given, site)))
+    return seen
+
+
+def test_held_a_ticket_for_any_node_what_was_renewed_is_revoked_with_it(site: Site) -> None:
+    """Held: a ticket. Its thief has what he made by it renewed, and is no longer below it when it is revoked."""
+    stolen = load_ticket(ticket_of(site))
+    files = stolen.issuer.issue_node("thief", site.directory / "thief")
+    first, *renewed = renewals(site, files.certificate.read_bytes(), make_request(files), 3)
+    other = pki.read_chain(chain_of(offered(site, "m", site.directory / "issuer-0.ticket"), site))
+    revoked = Membership(1, certificates=(stolen.fingerprint,))
+    for seen in (first, *renewed):
+        assert revoked.refusal("thief", seen.certificates) is not None
+    assert revoked.refusal("m", other.certificates) is None
+    assert len(renewed[-1].certificates) < 20, "each ticket once, in two forms"
+
+
+def test_held_a_node_certificate_revoking_the_first_reaches_all_that_it_was_renewed_to(site: Site) -> None:
+    files = site.certificate("m")
+    seen = renewals(site, files.certificate.read_bytes(), make_request(files), 4)
+    first = seen[0].certificates[0]
+    assert all(Membership(1, certificates=(first,)).refusal("m", one.certificates) for one in seen)
+    # From a later one on only that one and what is below the same ticket.
+    later = Membership(1, certificates=(seen[2].certificates[0],))
+    assert [later.refusal("m", one.certificates) is None for one in seen] == [True, True, False, True, True]
+
+
+def test_held_a_ticket_a_false_lineage_hides_nothing(site: Site) -> None:
+    """Held: a ticket. What its thief makes states as many ancestors as there is room for, and not the ticket."""
+    stolen = load_ticket(ticket_of(site))
+    files = site.certificate("thief")
+    invented = [bytes([number]) * 32 for number in range(lineage.LINEAGE_MAX)]
+    key = serialization.load_pem_private_key(files.key.read_bytes(), None).public_key()
+    first = stolen.issuer.issue("thief", key, lifetime=timedelta(days=9), former=invented)
+    _, *renewed = renewals(site, first, make_request(files), 3)
+    revoked = Membership(1, certificates=(stolen.fingerprint,))
+    assert all(revoked.refusal("thief", one.certificates) for one in renewed)
+    assert len(renewed[-1].lineage) == lineage.LINEAGE_MAX
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 33, 32 * (lineage.LINEAGE_MAX + 1)])
+def test_a_lineage_that_is_none_is_refused(site: Site, size: int) -> None:
+    files = site.certificate("m")
+    key = serialization.load_pem_private_key(files.key.read_bytes(), None).public_key()
+    ca = pki.load_ca(site.directory / "ca")
+    given = ca.issue("m", key, lifetime=timedelta(days=9), former=[bytes(size)])
+    with pytest.raises(TransportError, match="its lineage is not"):
+        pki.read_chain(chain_of(given, site))
