@@ -94,7 +94,7 @@ async def test_a_certificate_that_is_ending_is_renewed_by_an_issuer(
         fresh = await fleet.start("fresh", m)
         await fleet.linked(m, fresh)
         peer = next(link.peer for link in fresh._links.values() if link.peer.node_id == "m")
-        assert len(peer.certificates) == 5, "the leaf and the ticket's in both forms, and the CA's"
+        assert len(peer.certificates) == 7, "leaf and ticket in both forms, the CA's, and the first leaf's two"
         await publish(fresh, "key", b"x")
         await fleet.settled(issuer, m, fresh)
         await fleet.stop(m)
