@@ -17,6 +17,7 @@ from gossipconf.protocol.events import (
     EpochCommitted,
     Event,
     MemoryMissing,
+    Published,
     PublishFailed,
     StageAborted,
     StageAnswered,
@@ -248,14 +249,31 @@ def test_a_full_disk_promises_nothing_until_it_has_room() -> None:
 
 
 def test_an_ordinary_publish_to_a_strict_prefix_is_refused_also_while_it_is_fenced() -> None:
+    """May a participant in prepare publish? To the strict prefix nobody may, ever; to all others it may."""
     staged = Staged()
-    failed: list[PublishFailed] = []
-    staged.world.on_event = lambda host, event: failed.append(event) if isinstance(event, PublishFailed) else None
-    staged.submit("a", put(f"{PREFIX}/host", b"x"))
-    staged.submit("a", put("shop/other", b"x"))
-    staged.world.run(1.0)
-    assert len(failed) == 1
-    assert "strict" in str(failed[0].error)
+    first = staged.prepare("a", None, NAMES)
+    assert staged.all_serve(first, *NAMES)
+    outcomes: list[Event] = []
+
+    def publish_both() -> tuple[list[str], int]:
+        outcomes.clear()
+        staged.submit("a", put(f"{PREFIX}/host", b"x"))
+        staged.submit("a", put("shop/other", str(staged.number).encode()))
+        staged.world.run(1.0)
+        failed = [str(one.error) for one in outcomes if isinstance(one, PublishFailed)]
+        return failed, sum(isinstance(one, Published) for one in outcomes)
+
+    staged.world.on_event = lambda host, event: outcomes.append(event)
+    open_failed, open_published = publish_both()
+    staged.world.crash("c")
+    second = staged.prepare("a", first, NAMES, "2")
+    staged.world.run(SETTLE_S)
+    assert staged.standing("a") == Standing(first, second)
+    fenced_failed, fenced_published = publish_both()
+    assert (open_published, fenced_published) == (1, 1)
+    assert len(open_failed) == len(fenced_failed) == 1
+    assert "strict" in open_failed[0]
+    assert "strict" in fenced_failed[0]
 
 
 def test_what_is_no_document_of_its_key_is_told_and_ignored() -> None:
