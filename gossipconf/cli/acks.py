@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
@@ -10,9 +9,8 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from ..model.errors import InvalidInput
-from ..runtime.control_socket import WAIT_S_MAX
 from . import exits
+from .lifetime import timeout_s
 from .output import count, escaped, print_json, print_table, say, stdout
 from .replies import Tally
 from .session import Session, open_session
@@ -22,8 +20,6 @@ ZONE_COLUMNS = {"ZONE": "left", "APPLIED": "right", "OF": "right"}
 NODE_COLUMNS = {"NODE": "left", "STATE": "left"}
 OTHERS = "(others)"
 """Agents without a zone, and those in zones beyond the 64 that are counted each."""
-UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
-TIME = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m)", re.ASCII)
 
 
 def acks(
@@ -57,7 +53,7 @@ def acks(
       gossipconf acks 3f2a9c41d0 --timeout 5m
       gossipconf acks --json | jq .missing
     """
-    wait_s = seconds_of(timeout)
+    wait_s = timeout_s(timeout)
     with open_session(Target.find(cluster, agent)) as session:
         tallies = session.acks(change, wait_s)
         tally = _watched(session, tallies) if stdout().is_terminal and not as_json else _last(tallies)
@@ -67,15 +63,6 @@ def acks(
             print_tally(session, tally)
     if not tally.is_done:
         raise typer.Exit(exits.INCOMPLETE)
-
-
-def seconds_of(text: str) -> float:
-    """A time such as 30s. Raises InvalidInput."""
-    found = TIME.fullmatch(text)
-    seconds = float(found[1]) * UNITS_S[found[2]] if found else 0.0
-    if not 0 < seconds <= WAIT_S_MAX:
-        raise InvalidInput(f"--timeout is {text!r}; write 500ms, 30s or 5m, at most {WAIT_S_MAX // 60}m")
-    return seconds
 
 
 def summary(node: str, tally: Tally) -> str:

@@ -16,10 +16,11 @@ from ..runtime.settings import CLOCK_SKEW_S
 from ..trust.files import write_new
 from ..trust.keys import fingerprint
 from ..trust.snapshot import Statement
+from .instant import now_ms
 from .lifetime import milliseconds
 from .output import age, count, escaped, json_time, moment, note, print_json, say
 from .passphrase import PassphraseFileOption
-from .session import now_ms, open_session
+from .session import open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 
 if TYPE_CHECKING:

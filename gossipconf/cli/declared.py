@@ -15,9 +15,10 @@ from ..model.entry import Entry, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
 from .activation import is_activation, present, removals
+from .instant import now_ms
 from .plan import Plan, plan
 from .reach import Reach
-from .session import Item, Session, now_ms
+from .session import Item, Session
 from .value import TypedValue
 
 NOW: Final = Reach()

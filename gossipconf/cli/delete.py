@@ -13,11 +13,12 @@ from .activation import removals
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
+from .instant import now_ms
 from .output import acknowledged, print_step, slot_in_words, version_in_line
 from .passphrase import PassphraseFileOption
 from .placement import tell_others
 from .reason import CommentOption, TicketOption, reason
-from .session import now_ms, open_session
+from .session import open_session
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption

@@ -23,8 +23,9 @@ from . import exits
 from .activation import check_none_waits
 from .board import finished, place_of, read_board
 from .expectation import check_names
+from .instant import now_ms
 from .output import count, say, short
-from .session import Session, now_ms
+from .session import Session
 from .wait import Wait
 
 DryRunOption = Annotated[

@@ -20,12 +20,13 @@ from .difference import Difference, content_of, print_difference
 from .editor import edit_until, file_name, keeping
 from .exits import NotFound
 from .expectation import IfVersionOption, check_versions
+from .instant import now_ms
 from .output import acknowledged, note, say
 from .passphrase import PassphraseFileOption
 from .plan import plan
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
-from .session import Item, Session, now_ms, open_session
+from .session import Item, Session, open_session
 from .steps import YesOption, ask_if_terminal, print_plan, replaceable
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import SUFFIXES_OF_TYPES, TypedValue, check_own_key, check_syntax

@@ -22,6 +22,7 @@ from ..runtime.schema_set import SchemaSet
 from ..runtime.syntax import ParserMissing
 from ..store.resolution import Candidate, Resolution, Verdict, holds, next_moment, share_of
 from ..trust.policy import Role
+from .instant import now_ms
 from .opener import is_sealed, recipients_of
 from .outcome import (
     duration_ahead,
@@ -34,7 +35,7 @@ from .outcome import (
     why_missing,
 )
 from .output import age, count, escaped, json_time, json_version, moment, print_json, say, short, version_in_line
-from .session import Item, Session, now_ms, open_session
+from .session import Item, Session, open_session
 from .status import cautions, json_view
 from .target import AgentOption, ClusterOption, JsonOption, Target
 

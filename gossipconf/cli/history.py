@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..model.key import check_key
 from .exits import NotFound
-from .instant import SinceOption, UntilOption, span_ms
+from .instant import SinceOption, UntilOption, now_ms, span_ms
 from .output import (
     age,
     escaped,
@@ -25,7 +25,7 @@ from .output import (
 )
 from .prefix import prefix_of
 from .record import Wanted, WriterOption, signers_named, versions
-from .session import Past, Session, now_ms, open_session
+from .session import Past, Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 

@@ -15,9 +15,9 @@ from ..runtime.schema_set import schema_key
 from ..trust.cluster import found_cluster
 from ..trust.keys import Signer
 from ..trust.policy import Role
+from .instant import now_ms
 from .output import say
 from .passphrase import PassphraseFileOption, new_passphrase, read_passphrase
-from .session import now_ms
 from .target import ADMIN_KEY, CA, CLUSTER_FILE, ROOT_KEY, public_key_of, signer_of
 
 

@@ -1,18 +1,19 @@
-"""Instants as people write them: `2026-03-01 12:00`, in UTC, or how long ago, `2h`."""
+"""Instants as people write them: `2026-03-01 12:00`, in UTC, or `2h`: so long ago, or of what is to come, from now."""
 
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
 
 from ..model.errors import InvalidInput
-from .lifetime import UNITS_MS
-from .session import now_ms
+from .lifetime import length_ms, milliseconds
 
-_AGO: Final = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+_LENGTH: Final = re.compile(r"\d+[a-z]*", re.ASCII)
+"""What is meant as a length of time, if perhaps of a wrong unit."""
 _WRITTEN: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z| UTC|[+-]\d{2}:\d{2})?)?", re.ASCII
 )
@@ -26,14 +27,19 @@ UntilOption = Annotated[
 ]
 
 
+def now_ms() -> int:
+    """Milliseconds since 1970 by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
 def instant_ms(text: str, option: str) -> int:
     """Milliseconds since 1970 of a date, a date and time (UTC if they do not say), or a length of time ago.
 
     Raises InvalidInput that names ``option``.
     """
-    ago = _AGO.fullmatch(text)
-    if ago:
-        return max(0, now_ms() - int(ago[1]) * UNITS_MS[ago[2]])
+    ago_ms = length_ms(text)
+    if ago_ms is not None:
+        return max(0, now_ms() - ago_ms)
     if _WRITTEN.fullmatch(text):
         try:
             found = datetime.fromisoformat(text.removesuffix(" UTC"))
@@ -44,6 +50,20 @@ def instant_ms(text: str, option: str) -> int:
     raise InvalidInput(
         f"{option} is {text!r}; write 2026-03-01, '2026-03-01 12:00', 2026-03-01T12:00:05Z or 90s, 2h, 7d"
     )
+
+
+def deadline_ms(text: str, option: str) -> int:
+    """A moment after now, in ms since 1970: a date, a date and time (UTC), or a length of time from now.
+
+    Raises InvalidInput that names ``option``.
+    """
+    now = now_ms()
+    if _LENGTH.fullmatch(text):
+        return now + milliseconds(text, option)
+    at_ms = instant_ms(text, option)
+    if at_ms <= now:
+        raise InvalidInput(f"{option} is {text!r}, and that time has passed by this machine's clock")
+    return at_ms
 
 
 def span_ms(since: str | None, until: str | None) -> tuple[int | None, int | None]:

@@ -33,10 +33,11 @@ from .change_id import begins
 from .drafting import NewDraftArgument, live_versions, new_draft, print_steps, save_draft, say_drafted
 from .editor import edited
 from .exits import NotFound
+from .instant import now_ms
 from .output import acknowledged, count, escaped, json_time, moment, note, print_json, say, short
 from .passphrase import PassphraseFileOption, open_key
 from .rules import Step, differences, from_bytes, key_in_json, to_json, to_text
-from .session import now_ms, open_session
+from .session import open_session
 from .ssh_agent import choice_of
 from .target import ROOT_KEY, AgentOption, ClusterOption, JsonOption, Target, find_directory, home
 

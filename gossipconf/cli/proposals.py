@@ -28,6 +28,7 @@ from .board import Proposed, finished, is_published, moved, place_of, read_board
 from .change_id import is_beginning
 from .delivery import post
 from .exits import NotFound
+from .instant import now_ms
 from .outcome import reach_in_words
 from .output import (
     acknowledged,
@@ -53,7 +54,7 @@ from .output import (
 )
 from .passphrase import PassphraseFileOption
 from .reason import json_reason
-from .session import Item, Session, now_ms, open_session
+from .session import Item, Session, open_session
 from .stage.first import remember
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption

@@ -16,6 +16,7 @@ from ..trust.sealed import Opened, Place
 from .activation import ActivateAtOption, removals
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .expectation import IfVersionOption, check_versions
+from .instant import now_ms
 from .opener import is_sealed
 from .output import acknowledged, note, print_step, say, slot_in_words
 from .passphrase import PassphraseFileOption
@@ -35,7 +36,7 @@ from .reach import (
 )
 from .reason import CommentOption, TicketOption, reason
 from .recipients import CaOption, SealToOption, recipients_named, sealed_value
-from .session import now_ms, open_session
+from .session import open_session
 from .steps import live_in
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key, check_secret, check_syntax, default_type, read_value, type_named

@@ -21,9 +21,9 @@ from ..model.limits import HALT_VOTES_MAX, PACE_MS_MAX, RANK_MAX
 from ..model.version import Version
 from ..store.resolution import NODE_LABEL
 from . import activation
-from .deadline import deadline_ms
+from .instant import deadline_ms, now_ms
 from .lifetime import UNITS_MS, milliseconds
-from .session import Item, now_ms
+from .session import Item
 
 OVERRIDE: Final = "override"
 """The variant of `--for`."""

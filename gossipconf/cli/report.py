@@ -13,10 +13,11 @@ from ..model.errors import InvalidInput
 from ..model.key import check_key
 from ..protocol.halts import limit_of
 from .exits import NotFound
+from .instant import now_ms
 from .outcome import json_votes, votes_in_words, why_missing
 from .output import print_json, say, short
 from .replies import Votes
-from .session import Session, now_ms, open_session
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 

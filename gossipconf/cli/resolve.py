@@ -21,12 +21,13 @@ from .difference import Difference, content_of, print_difference
 from .editor import edit_until, file_name, keeping
 from .exits import NotFound
 from .expectation import IfVersionOption
+from .instant import now_ms
 from .output import acknowledged, age, note, say, short, signer_in_words, slot_in_words
 from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
 from .record import Wanted, versions
-from .session import Item, Session, now_ms, open_session
+from .session import Item, Session, open_session
 from .steps import YesOption, ask, ask_if_terminal, print_plan
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import SUFFIXES_OF_TYPES, check_own_key, check_syntax, read_value

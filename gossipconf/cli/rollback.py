@@ -20,13 +20,13 @@ from . import bygone
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
-from .instant import instant_ms
+from .instant import instant_ms, now_ms
 from .output import count, escaped, moment, note, say, short, signer_in_words, slot_in_words
 from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
 from .record import Record, Wanted, record_named, versions
-from .session import Item, Past, Session, now_ms, open_session
+from .session import Item, Past, Session, open_session
 from .steps import YesOption, live_in, publish_shown
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key

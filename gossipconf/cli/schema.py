@@ -27,6 +27,7 @@ from . import exits
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
+from .instant import now_ms
 from .output import (
     acknowledged,
     age,
@@ -43,7 +44,7 @@ from .output import (
 )
 from .passphrase import PassphraseFileOption
 from .reason import CommentOption, TicketOption, reason
-from .session import Item, Session, now_ms, open_session
+from .session import Item, Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -43,6 +42,7 @@ from ..trust.snapshot import Statement, sign_snapshot
 from ..trust.strict import is_stage_key
 from .client import Client
 from .expectation import check_shown, check_versions
+from .instant import now_ms
 from .replies import Branch, Status, Tally, Votes, field_of, read_reader, read_status, read_tally, read_votes
 from .target import Target
 
@@ -593,8 +593,3 @@ class Session:
 
 def _newest_first(one: Past) -> tuple[int, str, bytes]:
     return -one.version.header.time_ms, one.version.entry.key, one.version.id
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970 by this machine's clock."""
-    return time.time_ns() // 1_000_000

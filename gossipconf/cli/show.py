@@ -12,10 +12,11 @@ from rich.text import Text
 from ..trust.policy import Role, carries_policy
 from . import bygone
 from .difference import Difference, json_difference, print_difference
+from .instant import now_ms
 from .log import STATE_STYLES, json_record
 from .output import age, called_in_full, count, escaped, moment, note, print_json, say
 from .record import Record, Wanted, record_named, versions
-from .session import Past, Session, now_ms, open_session
+from .session import Past, Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 ENTRIES_SHOWN: Final = 100

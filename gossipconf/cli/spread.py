@@ -18,9 +18,10 @@ from . import exits
 from .acks import document, print_tally
 from .change_id import is_beginning
 from .exits import NotFound
+from .instant import now_ms
 from .output import age, escaped, json_version, print_json, say, short, signer_in_words, slot_in_words, version_in_line
 from .replies import Tally
-from .session import Session, now_ms
+from .session import Session
 from .wait import Wait
 
 LOOK_S: Final = 2.0

@@ -21,12 +21,13 @@ from .activation import removals
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
+from .instant import now_ms
 from .opener import is_sealed
 from .output import note, slot_in_words
 from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
-from .session import Item, Session, now_ms, open_session
+from .session import Item, Session, open_session
 from .steps import YesOption, publish_shown
 from .target import AgentOption, ClusterOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from ..model.version import Version
 from ..store.resolution import Candidate, Verdict
+from .instant import now_ms
 from .outcome import outcome_in_words, votes_in_words, whom_in_words
 from .output import age, called_in_full, count, escaped, moment, say, short, version_in_line
 from .replies import Votes
-from .session import Session, now_ms
+from .session import Session
 
 LABEL_CHARACTERS: Final = 9
 INDENT: Final = "  "

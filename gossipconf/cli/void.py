@@ -15,6 +15,7 @@ from ..model.version import Version
 from .change_id import begins
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
+from .instant import now_ms
 from .output import (
     acknowledged,
     age,
@@ -33,7 +34,7 @@ from .output import (
 from .passphrase import PassphraseFileOption
 from .prefix import PrefixArgument, prefix_of
 from .reason import CommentOption, TicketOption, reason
-from .session import Past, Session, now_ms, open_session
+from .session import Past, Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 

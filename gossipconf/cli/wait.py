@@ -20,7 +20,8 @@ from ..model.errors import InvalidInput
 from ..model.key import covers
 from ..protocol.tally import ZONES_MAX
 from . import exits
-from .acks import print_stragglers, seconds_of, summary
+from .acks import print_stragglers, summary
+from .lifetime import timeout_s
 from .output import count, escaped, note, say, stderr
 from .replies import Tally
 from .session import Session
@@ -88,7 +89,7 @@ class Wait:
     @classmethod
     def of(cls, goal: str | None, timeout: str) -> Wait | None:
         """What the two options mean; None if nobody is waited for. Raises InvalidInput."""
-        seconds = seconds_of(timeout)
+        seconds = timeout_s(timeout)
         return None if goal is None else cls(Goal.parse(goal), seconds)
 
     def until_reached(self, session: Session, change_id: bytes) -> Tally:

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gossipconf.cli.exits import KeyChanged
-from gossipconf.cli.session import now_ms, open_session
+from gossipconf.cli.instant import now_ms
+from gossipconf.cli.session import open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.entry import ValueType, put
 from gossipconf.model.limits import VALUE_BYTES_MAX

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gossipconf.cli.session import now_ms
+from gossipconf.cli.instant import now_ms
 from gossipconf.model.entry import MatchKind, MatchTerm, put
 
 from .test_commands import siblings

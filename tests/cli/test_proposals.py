@@ -9,7 +9,8 @@ import pytest
 
 from gossipconf.cli.board import read_board
 from gossipconf.cli.delivery import post
-from gossipconf.cli.session import now_ms, open_session
+from gossipconf.cli.instant import now_ms
+from gossipconf.cli.session import open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.entry import ValueType, put
 from gossipconf.trust.keys import fingerprint, load_public, load_signer

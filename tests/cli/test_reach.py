@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import typer
 
-from gossipconf.cli import deadline, reach
+from gossipconf.cli import instant, reach
 from gossipconf.cli.activation import RANK_LAST, moment_of, present, rank_at, removals, variant_at, whole_second
-from gossipconf.cli.deadline import deadline_ms
+from gossipconf.cli.instant import deadline_ms
 from gossipconf.cli.reach import CANARY_RANK, LABEL_RANK, OVERRIDE, OVERRIDE_RANK, Reach, reach_of, share_of, term_of
 from gossipconf.cli.session import Item
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, ValueType, put
@@ -22,7 +22,7 @@ EU = MatchTerm(MatchKind.GLOB, "zone", ("eu-*",))
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    for module in (deadline, reach):
+    for module in (instant, reach):
         monkeypatch.setattr(module, "now_ms", lambda: NOW_MS)
 
 

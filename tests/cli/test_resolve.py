@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gossipconf.cli.session import now_ms, open_session
+from gossipconf.cli.instant import now_ms
+from gossipconf.cli.session import open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, ValueType, delete, put
 from gossipconf.trust.keys import load_signer

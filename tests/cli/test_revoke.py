@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gossipconf.cli.session import now_ms, open_session
+from gossipconf.cli.instant import now_ms
+from gossipconf.cli.session import open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.change import Change
 from gossipconf.model.entry import put as put_entry

@@ -8,7 +8,8 @@ import os
 import pytest
 
 from gossipconf.cli import exits
-from gossipconf.cli.session import now_ms, open_session
+from gossipconf.cli.instant import now_ms
+from gossipconf.cli.session import open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.entry import ValueType, put
 from gossipconf.model.errors import InvalidValue

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from gossipconf.cli.activation import variant_at, whole_second
-from gossipconf.cli.session import now_ms, open_session
+from gossipconf.cli.instant import now_ms
+from gossipconf.cli.session import open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, put
 from gossipconf.trust.keys import load_signer

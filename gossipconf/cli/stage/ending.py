@@ -16,8 +16,8 @@ from ...model.errors import GossipconfError
 from ...protocol.certificate import Outcome
 from ...trust.strict import StageKey
 from .. import exits
-from ..acks import seconds_of
 from ..delivery import Delivery, DryRunOption
+from ..lifetime import timeout_s
 from ..output import count, note, print_json, say, short, stderr
 from ..passphrase import PassphraseFileOption
 from ..reason import CommentOption, TicketOption, reason
@@ -60,7 +60,7 @@ def commit(
       gossipconf stage commit
       gossipconf stage commit 3f9a2c1b --timeout 5m
     """
-    wait_s = seconds_of(timeout)
+    wait_s = timeout_s(timeout)
     with open_session(Target.find(cluster, agent)) as session:
         found = _wait(session, one_stage(one_prefix(session, prefix), stage), wait_s)
         _tell(found, session, Outcome.COMMITTED, as_json=as_json)
@@ -91,7 +91,7 @@ def abort(
       gossipconf stage abort
       gossipconf stage abort 3f9a2c1b --comment "OPS-31: the new database is not ready"
     """
-    wait_s = seconds_of(timeout)
+    wait_s = timeout_s(timeout)
     delivery = Delivery(dry_run, propose=False, path=None)
     target = Target.find(cluster, agent)
     with open_session(target) as session:
