@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.live import Live
@@ -16,9 +16,9 @@ from .replies import Tally
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
-ZONE_COLUMNS = {"ZONE": "left", "APPLIED": "right", "OF": "right"}
-NODE_COLUMNS = {"NODE": "left", "STATE": "left"}
-OTHERS = "(others)"
+ZONE_COLUMNS: Final = {"ZONE": "left", "APPLIED": "right", "OF": "right"}
+NODE_COLUMNS: Final = {"NODE": "left", "STATE": "left"}
+OTHERS: Final = "(others)"
 """Agents without a zone, and those in zones beyond the 64 that are counted each."""
 
 

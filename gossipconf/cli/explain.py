@@ -34,7 +34,19 @@ from .outcome import (
     whom_in_words,
     why_missing,
 )
-from .output import age, count, escaped, json_time, json_version, moment, print_json, say, short, version_in_line
+from .output import (
+    count,
+    escaped,
+    json_time,
+    json_version,
+    moment,
+    moment_and_age,
+    print_json,
+    print_labelled,
+    say,
+    short,
+    version_in_line,
+)
 from .session import Item, Session, open_session
 from .status import cautions, json_view
 from .target import AgentOption, ClusterOption, JsonOption, Target
@@ -256,11 +268,7 @@ def _print_slot(subject: Subject) -> None:
 def _print_signed(subject: Subject, version: Version) -> None:
     header = version.header
     role, fingerprint = subject.session.signer_of(version)
-    said = age(header.time_ms, subject.now_ms)
-    _line(
-        "signed",
-        f"by {escaped(role)} {fingerprint}, {moment(header.time_ms)}" + ("" if "-" in said else f", {said} ago"),
-    )
+    _line("signed", f"by {escaped(role)} {fingerprint}, {moment_and_age(header.time_ms, subject.now_ms)}")
     _line("change", f"{version.change_id.hex()}" + (f", {escaped(header.comment)}" if header.comment else ""))
     roles = [
         f"role {escaped(one.name)} may {' and '.join(one.operations)} under "
@@ -275,7 +283,7 @@ def _print_signed(subject: Subject, version: Version) -> None:
 
 
 def _line(label: str, text: str | Text) -> None:
-    say(Text.assemble((label.ljust(LABEL_CHARACTERS), "dim"), text))
+    print_labelled(label, text, LABEL_CHARACTERS)
 
 
 # -- JSON -----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from ..model.limits import ENTRIES_MAX
 from .activation import is_activation
 from .declared import present_at
 from .exits import NotFound
-from .output import count, escaped, note, say
+from .output import count, note, say, some_of
 from .prefix import PrefixArgument, prefix_of
 from .session import Item, open_session
 from .target import AgentOption, ClusterOption, Target
@@ -87,7 +87,7 @@ def export(
         above = f"{prefix}/" if prefix and format_name not in WHOLE_KEYS else ""
         unfit = {above + key: why for key, why in written.left_out.items()}
         if written.as_text:
-            note(f"note: written as text, without their type: {_named(written.as_text)}")
+            note(f"note: written as text, without their type: {some_of(written.as_text, KEYS_TOLD_MAX)}")
         said = str(to)
     _tell_left_out(left_out | unfit)
     number = len(values) - len(unfit)
@@ -189,9 +189,4 @@ def _tell_left_out(left_out: Mapping[str, str]) -> None:
     for key, why in sorted(left_out.items()):
         reasons[why].append(key)
     for why, keys in sorted(reasons.items()):
-        note(f"left out, since it {why}: {_named(keys)}")
-
-
-def _named(keys: tuple[str, ...] | list[str]) -> str:
-    more = f" and {len(keys) - KEYS_TOLD_MAX:,} more" if len(keys) > KEYS_TOLD_MAX else ""
-    return ", ".join(map(escaped, keys[:KEYS_TOLD_MAX])) + more
+        note(f"left out, since it {why}: {some_of(keys, KEYS_TOLD_MAX)}")

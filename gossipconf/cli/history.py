@@ -24,7 +24,7 @@ from .output import (
     version_in_line,
 )
 from .prefix import prefix_of
-from .record import Wanted, WriterOption, signers_named, versions
+from .record import STATE_STYLES, Wanted, WriterOption, signers_named, versions
 from .session import Past, Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
@@ -72,46 +72,32 @@ def history(
         if not past:
             what = f"of {key!r}" if key is not None else f"under {prefix!r}" if prefix else "of any key"
             raise NotFound(f"no history {what}" + (" that was asked for" if writer or since or until else ""))
-        (_print_of_key if key is not None else _print_of_prefix)(session, past)
+        _print(session, past, is_of_key=key is not None)
 
 
-def state_in_words(session: Session, one: Past) -> Text:
+def _state_in_words(session: Session, one: Past) -> Text:
     """live, replaced or void."""
-    if one.retired_ms is None:
-        return Text("live")
-    return Text("void", style="yellow") if session.is_void(one.version) else Text("replaced", style="dim")
+    state = "live" if one.retired_ms is None else "void" if session.is_void(one.version) else "replaced"
+    return Text(state, style=STATE_STYLES[state])
 
 
-def _print_of_key(session: Session, past: Sequence[Past]) -> None:
-    rows = [
-        (
-            moment(one.version.header.time_ms).removesuffix(" UTC"),
-            one.version.entry.variant,
-            state_in_words(session, one),
-            version_in_line(one.version),
-            signer_in_words(session, one.version),
-            short(one.version.change_id),
-            escaped(one.version.header.comment),
-        )
-        for one in past
-    ]
-    columns = {"TIME (UTC)": "left", "VARIANT": "left", "STATE": "left", "VALUE": "cut", "BY": "left"}
-    print_table(columns | {"CHANGE": "left", "COMMENT": "cut"}, rows)
-
-
-def _print_of_prefix(session: Session, past: Sequence[Past]) -> None:
+def _print(session: Session, past: Sequence[Past], *, is_of_key: bool) -> None:
+    """A line each: of one key the exact times, of several how long ago."""
     now = now_ms()
-    rows = [
-        (
-            age(one.version.header.time_ms, now),
-            slot_in_words(one.version.slot),
-            state_in_words(session, one),
-            version_in_line(one.version),
-            signer_in_words(session, one.version),
-            short(one.version.change_id),
-            escaped(one.version.header.comment),
+    rows: list[Sequence[str | Text]] = []
+    for one in past:
+        version, time_ms = one.version, one.version.header.time_ms
+        exact = (moment(time_ms).removesuffix(" UTC"), version.entry.variant)
+        rows.append(
+            (
+                *(exact if is_of_key else (age(time_ms, now), slot_in_words(version.slot))),
+                _state_in_words(session, one),
+                version_in_line(version),
+                signer_in_words(session, version),
+                short(version.change_id),
+                escaped(version.header.comment),
+            )
         )
-        for one in past
-    ]
-    columns = {"AGE": "left", "KEY": "fold", "STATE": "left", "VALUE": "cut", "BY": "left"}
-    print_table(columns | {"CHANGE": "left", "COMMENT": "cut"}, rows)
+    columns = {"TIME (UTC)": "left", "VARIANT": "left"} if is_of_key else {"AGE": "left", "KEY": "fold"}
+    columns |= {"STATE": "left", "VALUE": "cut", "BY": "left", "CHANGE": "left", "COMMENT": "cut"}
+    print_table(columns, rows)

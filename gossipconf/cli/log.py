@@ -28,13 +28,12 @@ from .output import (
 )
 from .prefix import PrefixArgument, prefix_of
 from .reason import json_reason
-from .record import Record, Wanted, WriterOption, records, signers_named
+from .record import STATE_STYLES, Record, Wanted, WriterOption, records, signers_named
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 KEYS_SHOWN: Final = 3
 """Of a change in the table, with their signs; `show` has them all."""
-STATE_STYLES: Final = {"live": "", "partly": "", "replaced": "dim", "void": "yellow"}
 
 
 def log(

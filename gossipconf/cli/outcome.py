@@ -11,7 +11,7 @@ from typing import Any, Final
 from ..model.entry import Entry, MatchKind, MatchTerm
 from ..model.version import Version
 from ..store.resolution import Candidate, Reader, Resolution, Verdict, moments
-from .output import age, count, duration, escaped, moment
+from .output import age, count, duration, moment, some_of
 from .replies import Votes
 from .session import Item
 
@@ -80,9 +80,7 @@ def reach_in_words(entry: Entry, activation_ms: int | None = None) -> str:
 
 def votes_in_words(votes: Votes) -> str:
     """`halted by 3 of 3 votes: web-1, web-2, web-3`."""
-    named = ", ".join(map(escaped, votes.nodes[:NAMED_MAX]))
-    more = len(votes.nodes) - NAMED_MAX
-    said = f"{len(votes.nodes)} of {count(votes.limit, 'vote')}: {named}{f' and {more} more' if more > 0 else ''}"
+    said = f"{len(votes.nodes)} of {count(votes.limit, 'vote')}: {some_of(votes.nodes, NAMED_MAX)}"
     return f"halted by {said}" if votes.halted else f"called unhealthy by {said}"
 
 

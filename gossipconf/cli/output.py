@@ -183,6 +183,11 @@ def print_step(sign: str, what: str | Text, detail: str | Text = "", *, indent: 
     say(Text.assemble(indent, (sign, STEP_COLOURS[sign]), " ", parts[0], gap, parts[1]))
 
 
+def print_labelled(label: str, text: str | Text, width: int) -> None:
+    """One line of a report, behind a label that is filled up to ``width`` characters, or nothing to go on."""
+    say(Text.assemble((label.ljust(width), "dim"), text))
+
+
 def before_after(before: Text | None, after: str) -> Text:
     """A value and what was there; ``after`` is escaped already."""
     return Text(after) if before is None else Text.assemble((before.plain, "dim"), (" → ", "dim"), after)
@@ -264,6 +269,13 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def some_of(names: Sequence[str], most: int, separator: str = ", ") -> str:
+    """At most so many names, escaped, and how many more there are: `a, b and 3 more`. ``--json`` has them all."""
+    more = len(names) - most
+    end = f"{separator.lstrip(',')}and {more:,} more" if more > 0 else ""
+    return separator.join(map(escaped, names[:most])) + end
+
+
 def age(time_ms: int, now_ms: int) -> str:
     """How long before now, or the date if that is more than a day; the future as a date, for clocks differ."""
     seconds = (now_ms - time_ms) // 1000
@@ -288,6 +300,12 @@ def moment(time_ms: int) -> str:
         return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (OverflowError, ValueError):
         return f"{time_ms} ms"
+
+
+def moment_and_age(time_ms: int, now_ms: int) -> str:
+    """A time, and how long ago that is if it is less than a day."""
+    said = age(time_ms, now_ms)
+    return moment(time_ms) + ("" if "-" in said else f", {said} ago")
 
 
 def short(identity: bytes) -> str:

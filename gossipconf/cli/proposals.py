@@ -49,6 +49,7 @@ from .output import (
     say,
     short,
     slot_in_words,
+    some_of,
     value_in_line,
     version_in_line,
 )
@@ -322,7 +323,6 @@ def _tidy(session: Session, signer: Signer) -> None:
 def _row(session: Session, one: Proposed, items: Mapping[str, Item]) -> list[str]:
     header = one.change.header
     keys = [entry.key for _, entry in one.change.entries]
-    more = f" and {len(keys) - KEYS_SHOWN:,} more" if len(keys) > KEYS_SHOWN else ""
     return [
         "!" if _has_moved(one, items) else "",
         short(one.change.id),
@@ -331,7 +331,7 @@ def _row(session: Session, one: Proposed, items: Mapping[str, Item]) -> list[str
         ", ".join(_name(session, one.change, key) for key in one.support.signed),
         "published" if one.is_done else str(one.support.missing or "none: approve it to publish"),
         ", ".join(_name(session, one.change, key) for key in one.support.may),
-        ", ".join(keys[:KEYS_SHOWN]) + more,
+        some_of(keys, KEYS_SHOWN),
         header.comment,
     ]
 

@@ -28,6 +28,9 @@ from .session import Past, Session
 PAGE_CHANGES: Final = 1_000
 """Changes asked for at a time; an agent sends fewer where they are large."""
 
+STATE_STYLES: Final = {"live": "", "partly": "", "replaced": "dim", "void": "yellow"}
+"""What may have become of a change or a version, by the words for it."""
+
 WriterOption = Annotated[
     str | None,
     typer.Option("--writer", metavar="KEY|FINGERPRINT|ROLE", help="Signed by this key first, or by a role's keys."),

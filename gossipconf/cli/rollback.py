@@ -21,7 +21,7 @@ from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import instant_ms, now_ms
-from .output import count, escaped, moment, note, say, short, signer_in_words, slot_in_words
+from .output import count, moment, note, say, short, signer_in_words, slot_in_words, some_of
 from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
 from .reason import CommentOption, TicketOption, reason
@@ -267,8 +267,10 @@ def _with_unknown_entries(made: Restoration, record: Record, scope: Sequence[str
 def _check_known(session: Session, made: Restoration, *, partial: bool) -> None:
     if not made.forgotten:
         return
-    names = ", ".join(made.forgotten[:KEYS_TOLD_MAX]) + (", …" if len(made.forgotten) > KEYS_TOLD_MAX else "")
-    told = f"{session.node}'s history does not have what was there at {count(len(made.forgotten), 'key')}: {names}"
+    told = (
+        f"{session.node}'s history does not have what was there at {count(len(made.forgotten), 'key')}: "
+        f"{some_of(made.forgotten, KEYS_TOLD_MAX)}"
+    )
     if not partial:
         raise InvalidInput(
             f"nothing is published: {told}; ask an agent that has been there longer with --agent, "
@@ -294,13 +296,12 @@ def _warn_of_later(session: Session, record: Record, past: Mapping[Slot, Sequenc
                 later.setdefault(one.version.change_id, []).append(one.version)
     ordered = sorted(later.items(), key=lambda item: item[1][0].header.time_ms, reverse=True)
     for change_id, found in ordered[:CHANGES_TOLD_MAX]:
-        keys = ", ".join(escaped(version.entry.key) for version in found[:KEYS_TOLD_MAX])
-        more = f" and {len(found) - KEYS_TOLD_MAX:,} more" if len(found) > KEYS_TOLD_MAX else ""
+        keys = some_of([version.entry.key for version in found], KEYS_TOLD_MAX)
         note(
             Text.assemble(
                 ("warning:", "yellow"),
                 f" change {short(change_id)} by {signer_in_words(session, found[0])}, "
-                f"{moment(found[0].header.time_ms)}, came later and is undone too at {keys}{more}",
+                f"{moment(found[0].header.time_ms)}, came later and is undone too at {keys}",
             )
         )
     if len(ordered) > CHANGES_TOLD_MAX:

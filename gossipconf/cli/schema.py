@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.text import Text
@@ -48,7 +48,7 @@ from .session import Item, Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
-FAILING_SHOWN = 20
+FAILING_SHOWN: Final = 20
 """Values that fail and are named one by one before a schema is set; `check` names all."""
 
 PrefixArgument = Annotated[

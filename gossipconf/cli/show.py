@@ -13,9 +13,9 @@ from ..trust.policy import Role, carries_policy
 from . import bygone
 from .difference import Difference, json_difference, print_difference
 from .instant import now_ms
-from .log import STATE_STYLES, json_record
-from .output import age, called_in_full, count, escaped, moment, note, print_json, say
-from .record import Record, Wanted, record_named, versions
+from .log import json_record
+from .output import called_in_full, count, escaped, moment, moment_and_age, note, print_json, print_labelled, say
+from .record import STATE_STYLES, Record, Wanted, record_named, versions
 from .session import Past, Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
@@ -83,8 +83,7 @@ def _print_header(session: Session, record: Record) -> None:
     state = record.state(session)
     counts = f", {record.live:,} of {header.count:,} entries live" if header.count > 1 else ""
     _line("change", Text(change.id.hex(), style="bold"))
-    said = age(header.time_ms, now_ms())
-    _line("time", moment(header.time_ms) + ("" if "-" in said else f", {said} ago"))
+    _line("time", moment_and_age(header.time_ms, now_ms()))
     if header.activation_ms is not None:
         _line("active", f"from {moment(header.activation_ms)}")
     _line("state", Text.assemble((state, STATE_STYLES[state]), counts))
@@ -134,7 +133,7 @@ def allowing(session: Session, record: Record) -> Sequence[Role]:
 
 
 def _line(label: str, text: str | Text) -> None:
-    say(Text.assemble((label.ljust(LABEL_CHARACTERS), "dim"), text))
+    print_labelled(label, text, LABEL_CHARACTERS)
 
 
 def _in_json(session: Session, record: Record, shown: Sequence[Difference]) -> dict[str, Any]:

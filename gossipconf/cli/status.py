@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Group
@@ -15,13 +15,26 @@ from rich.text import Text
 from ..trust.keys import fingerprint
 from . import spread
 from .outcome import json_votes, votes_in_words
-from .output import count, duration, escaped, json_time, moment, print_json, print_table, say, short, stdout, table
+from .output import (
+    count,
+    duration,
+    escaped,
+    json_time,
+    moment,
+    print_json,
+    print_table,
+    say,
+    short,
+    some_of,
+    stdout,
+    table,
+)
 from .replies import Certificate, Member, Status, View
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
-NAMED_MAX = 5
+NAMED_MAX: Final = 5
 """Agents of one kind that the summary names; the table names all."""
 
 COLUMNS = {
@@ -222,8 +235,7 @@ def _last_heard(member: Member) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    more = len(names) - NAMED_MAX
-    return "; ".join(map(escaped, names[:NAMED_MAX])) + (f"; and {more} more" if more > 0 else "")
+    return some_of(names, NAMED_MAX, "; ")
 
 
 def _rounds(every_s: float, number: int | None) -> Iterator[int]:

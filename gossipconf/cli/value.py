@@ -88,7 +88,7 @@ def default_type(argument: str, item: Item, variant: str = "", *, is_sealing: bo
 
 def check_syntax(key: str, value_type: ValueType, content: bytes, *, is_told: bool) -> None:
     """Raises InvalidInput or LimitExceeded if `content` is not of its type; `is_told`: by whoever runs the command."""
-    from ..runtime.syntax import parse_value  # noqa: PLC0415 - as above
+    from ..runtime.syntax import parse_value  # noqa: PLC0415 - the parsers, which plain text needs not
 
     try:
         parse_value(value_type, content)

@@ -14,11 +14,11 @@ from ..model.version import Version
 from ..store.resolution import Candidate, Verdict
 from .instant import now_ms
 from .outcome import outcome_in_words, votes_in_words, whom_in_words
-from .output import age, called_in_full, count, escaped, moment, say, short, version_in_line
+from .output import called_in_full, count, escaped, moment, moment_and_age, print_labelled, say, short, version_in_line
 from .replies import Votes
 from .session import Session
 
-LABEL_CHARACTERS: Final = 9
+LABEL_CHARACTERS: Final = 11
 INDENT: Final = "  "
 
 
@@ -29,10 +29,10 @@ def print_versions(session: Session, candidates: Sequence[Candidate], votes: Map
             say()
         say(_heading(candidate))
         for label, text in _particulars(session, candidate.version, candidates):
-            say(Text.assemble(INDENT, (label.ljust(LABEL_CHARACTERS), "dim"), text))
+            print_labelled(f"{INDENT}{label}", text, LABEL_CHARACTERS)
         if candidate.version.change_id in votes:
             said = votes_in_words(votes[candidate.version.change_id])
-            say(Text.assemble(INDENT, ("votes".ljust(LABEL_CHARACTERS), "dim"), said))
+            print_labelled(f"{INDENT}votes", said, LABEL_CHARACTERS)
 
 
 def _heading(candidate: Candidate) -> Text:
@@ -46,11 +46,10 @@ def _heading(candidate: Candidate) -> Text:
 def _particulars(session: Session, version: Version, candidates: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
     header, entry = version.header, version.entry
     role, _ = session.signer_of(version)
-    said = age(header.time_ms, now_ms())
     if entry.variant:
         yield "variant", f"{entry.variant}, for {whom_in_words(version) or 'nobody'}"
     yield "by", f"{escaped(role)} {called_in_full(session, header.writer.key, header.policy)}"
-    yield "time", moment(header.time_ms) + ("" if "-" in said else f", {said} ago")
+    yield "time", moment_and_age(header.time_ms, now_ms())
     if header.activation_ms is not None:
         yield "active", f"from {moment(header.activation_ms)}"
     if entry.expires_ms is not None:

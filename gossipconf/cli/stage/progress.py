@@ -18,6 +18,7 @@ from ...trust.chain import PolicyChain
 from ...trust.membership import Membership
 from ..change_id import begins
 from ..exits import NotFound
+from ..output import short
 from ..replies import field_of
 from ..session import Session
 
@@ -112,7 +113,7 @@ def one_stage(found: StrictPrefix, start: str | None) -> Progress:
             raise NotFound(f"{found.prefix!r} has no stage yet; prepare one with: gossipconf stage prepare")
         candidates = [one for one in candidates if one.outcome is Outcome.COMMITTED] or candidates
     if len(candidates) > 1:
-        names = ", ".join(one.stage.id.hex()[:10] for one in candidates)
+        names = ", ".join(short(one.stage.id) for one in candidates)
         raise InvalidInput(f"several stages are meant: {names}; name one")
     return candidates[0]
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from ...protocol.certificate import Outcome
-from ..output import count, note, print_json, say, short
+from ..output import count, note, print_json, say, short, some_of
 from ..session import open_session
 from ..target import AgentOption, ClusterOption, JsonOption, Target
 from .prepare import PrefixOption
 from .progress import Progress, StrictPrefix, prefixes
 
-NAMES_MAX = 12
+NAMES_MAX: Final = 12
 """Names in a line; `--json` has all."""
 
 
@@ -119,6 +120,5 @@ def _state_in_words(state: str, node: str) -> str:
     }.get(state, state)
 
 
-def _names(nodes: list[str] | tuple[str, ...] | Any) -> str:
-    more = f" and {len(nodes) - NAMES_MAX:,} more" if len(nodes) > NAMES_MAX else ""
-    return ", ".join(nodes[:NAMES_MAX]) + more
+def _names(nodes: Sequence[str]) -> str:
+    return some_of(nodes, NAMES_MAX)
