@@ -8,18 +8,15 @@ from typing import Annotated
 import typer
 
 from .activation import ActivateAtOption
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .expectation import IfVersionOption
 from .output import count, note, say
-from .passphrase import PassphraseFileOption
+from .publishing import Publishing, publishing
 from .reach import reach_of
-from .reason import CommentOption, TicketOption, reason
 from .session import open_session
 from .steps import YesOption, publish_shown
-from .target import AgentOption, ClusterOption, KeyOption, Target
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 
+@publishing
 def apply(
     path: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="YAML, TOML, JSON or .properties, or a directory.")],
     prefix: Annotated[
@@ -32,17 +29,8 @@ def apply(
     activate_at: ActivateAtOption = None,
     yes: YesOption = False,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Publish, or propose, a file or a directory of files as one change.
 
@@ -67,17 +55,15 @@ def apply(
 
     documents = load(path, prefix=None if prefix is None else prefix.removesuffix("/"))
     reach = reach_of(activate_at=activate_at)
-    delivery = Delivery(
-        dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or (), activation_ms=reach.activation_ms
-    )
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version, reach.activation_ms)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         made = compare(session, documents.entries, documents.sources, documents.prefixes, prune=prune, reach=reach)
         if documents.skipped:
             note(f"skipped: {', '.join(documents.skipped)}")
         if not made.entries:
             say(f"nothing to do: {count(made.unchanged, 'key')} as in {path}")
             return
-        text = reason(comment, ticket)
+        text = how.reason()
         publish_shown(session, delivery, signer, made.entries, made.items, text, unchanged=made.unchanged, yes=yes)

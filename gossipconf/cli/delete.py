@@ -10,37 +10,25 @@ from rich.text import Text
 from ..model import entry as entries
 from ..model.key import check_variant
 from .activation import removals
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import now_ms
 from .output import acknowledged, print_step, slot_in_words, version_in_line
-from .passphrase import PassphraseFileOption
 from .placement import tell_others
-from .reason import CommentOption, TicketOption, reason
+from .publishing import Publishing, publishing
 from .session import open_session
-from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 
+@publishing
 def delete(
     keys: Annotated[list[str], typer.Argument(metavar="KEY", help="The keys to delete.")],
     variant: Annotated[
         str | None, typer.Option("--variant", metavar="NAME", help="Delete this variant of them, and nothing else.")
     ] = None,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Delete keys, all in one change or none, or propose it.
 
@@ -57,10 +45,10 @@ def delete(
         check_own_key(key)
     keys = list(dict.fromkeys(keys))
     name = "" if variant is None else check_variant(variant)
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         items = [session.get(key) for key in keys]
         removed = {item.key: () if name else removals(item, now_ms()) for item in items}
         missing = [
@@ -72,7 +60,7 @@ def delete(
             raise NotFound(f"nothing is deleted: no value at {', '.join(map(repr, missing))}")
         wanted = [entries.delete(key, variant=name) for key in keys]
         changes = [*wanted, *(one for key in keys for one in removed[key])]
-        change = delivery.send(session, changes, signer, reason(comment, ticket))
+        change = delivery.send(session, changes, signer, how.reason())
         with acknowledged():
             for item, entry in zip(items, wanted, strict=True):
                 before = item.holds(name)

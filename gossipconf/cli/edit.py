@@ -15,22 +15,18 @@ from ..model.key import covers
 from ..model.limits import CHANGE_BYTES_MAX, VALUE_BYTES_MAX
 from .activation import warn_of_waiting
 from .declared import entries_of, is_unsettled, present_at
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .difference import Difference, content_of, print_difference
 from .editor import edit_until, file_name, keeping
 from .exits import NotFound
 from .expectation import IfVersionOption, check_versions
 from .instant import now_ms
 from .output import acknowledged, note, say
-from .passphrase import PassphraseFileOption
 from .plan import plan
 from .prefix import prefix_of
-from .reason import CommentOption, TicketOption, reason
+from .publishing import Publishing, publishing
 from .session import Item, Session, open_session
 from .steps import YesOption, ask_if_terminal, print_plan, replaceable
-from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import SUFFIXES_OF_TYPES, TypedValue, check_own_key, check_syntax
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 TEXT_BYTES_MAX: Final = 2 * CHANGE_BYTES_MAX
 """Of a prefix: one change, and as much again for indentation and comments."""
@@ -47,21 +43,13 @@ class Edited:
     unchanged: int
 
 
+@publishing
 def edit(
     name: Annotated[str, typer.Argument(metavar="KEY|PREFIX", help="A key, or a prefix: a slash at its end says so.")],
     yes: YesOption = False,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Edit a value, or all values under a prefix, in $VISUAL or $EDITOR.
 
@@ -82,10 +70,10 @@ def edit(
     prefix = prefix_of(name)
     if prefix:
         check_own_key(prefix)
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         item = session.get(prefix) if prefix and not name.endswith("/") else Item(prefix, ())
         version = present_at(item)
         if version is not None:
@@ -104,10 +92,10 @@ def edit(
                 print_difference(Difference(entry.slot, before, after), with_changes=False)
             else:
                 print_plan(made.entries, made.items, made.unchanged)
-            if not dry_run and not yes:
+            if not how.dry_run and not yes:
                 ask_if_terminal(len(made.entries))
             shown = replaceable(made.items, made.entries)
-            change = delivery.send(session, made.entries, signer, reason(comment, ticket), shown)
+            change = delivery.send(session, made.entries, signer, how.reason(), shown)
         with acknowledged():
             delivery.tell(session, change, len({entry.key for entry in made.entries}))
 

@@ -16,17 +16,13 @@ import typer
 from ..model.errors import InvalidInput, LimitExceeded
 from ..model.key import check_key
 from ..model.limits import VALUE_BYTES_MAX
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .expectation import IfVersionOption
 from .output import count, note, say
-from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
-from .reason import CommentOption, TicketOption, reason
+from .publishing import Publishing, publishing
 from .session import open_session
 from .steps import YesOption, publish_shown
-from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import TypedValue, check_own_key
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 if TYPE_CHECKING:
     from .formats.text import Found, Read
@@ -64,6 +60,7 @@ class Mapped:
             self.changed.append(f"{found.name!r}: {found.note}")
 
 
+@publishing
 def import_file(
     path: Annotated[Path, typer.Argument(metavar="FILE|-", help="What the other program exported, or - for stdin.")],
     source: Annotated[
@@ -78,17 +75,8 @@ def import_file(
     ] = False,
     yes: YesOption = False,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Publish what Consul, etcd, Apollo or a file has, as one change.
 
@@ -115,18 +103,18 @@ def import_file(
         check_own_key(prefix)
     if prune and not prefix:
         raise typer.BadParameter("--prune needs a --prefix: everything else would go", param_hint="'--prune'")
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
+    delivery = how.delivery(if_version)
     mapped = _mapped(_reader(source)(_content(path), str(path)), prefix)
     _tell(mapped, skip_bad=skip_bad)
-    target = Target.find(cluster, agent)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         places = (prefix,) if prefix else tuple(sorted({key.split("/")[0] for key in mapped.values}))
         made = compare(session, mapped.values, mapped.sources, places, prune=prune)
         if not made.entries:
             say(f"nothing to do: {count(made.unchanged, 'key')} as in {path}")
             return
-        text = reason(comment, ticket)
+        text = how.reason()
         publish_shown(session, delivery, signer, made.entries, made.items, text, unchanged=made.unchanged, yes=yes)
 
 

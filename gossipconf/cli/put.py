@@ -14,13 +14,12 @@ from ..model.entry import ValueType
 from ..model.errors import InvalidInput
 from ..trust.sealed import Opened, Place
 from .activation import ActivateAtOption, removals
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .expectation import IfVersionOption, check_versions
 from .instant import now_ms
 from .opener import is_sealed
 from .output import acknowledged, note, print_step, say, slot_in_words
-from .passphrase import PassphraseFileOption
 from .placement import is_same, matching_in_words, print_put, replaced_by, tell_end, tell_others
+from .publishing import Publishing, publishing
 from .reach import (
     ForOption,
     HaltAfterOption,
@@ -34,15 +33,13 @@ from .reach import (
     VariantOption,
     reach_of,
 )
-from .reason import CommentOption, TicketOption, reason
 from .recipients import CaOption, SealToOption, recipients_named, sealed_value
 from .session import open_session
 from .steps import live_in
-from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key, check_secret, check_syntax, default_type, read_value, type_named
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 
+@publishing
 def put(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key to write.")],
     value: Annotated[str, typer.Argument(metavar="VALUE|-|@FILE", help="The value, or - for stdin, or @ and a file.")],
@@ -58,13 +55,6 @@ def put(
     seal_to: SealToOption = None,
     ca: CaOption = None,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
     variant: VariantOption = None,
     match: MatchOption = None,
     percent: PercentOption = None,
@@ -77,10 +67,8 @@ def put(
     override: ForOption = None,
     activate_at: ActivateAtOption = None,
     force: Annotated[bool, typer.Option("--force", help="Publish even if the value is the same.")] = False,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Publish one value, or propose it.
 
@@ -129,12 +117,10 @@ def put(
         halt_after=halt_after,
         over=over,
     )
-    delivery = Delivery(
-        dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or (), activation_ms=reach.activation_ms
-    )
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version, reach.activation_ms)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         item = session.get(key)
         value_type = default_type(value, item, reach.variant, is_sealing=bool(seal_to)) if chosen is None else chosen
         if value_type is ValueType.SEALED:
@@ -161,7 +147,7 @@ def put(
             return
         removed = () if wanted.variant else removals(item, now_ms())
         matching = matching_in_words(session, wanted)
-        change = delivery.send(session, [wanted, *removed], signer, reason(comment, ticket))
+        change = delivery.send(session, [wanted, *removed], signer, how.reason())
         with acknowledged():
             print_put(wanted, before, reach.activation_ms)
             for entry in removed:

@@ -16,22 +16,18 @@ from ..model.limits import VALUE_BYTES_MAX
 from ..model.version import Version
 from . import bygone
 from .change_id import begins, is_beginning
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .difference import Difference, content_of, print_difference
 from .editor import edit_until, file_name, keeping
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import now_ms
 from .output import acknowledged, age, note, say, short, signer_in_words, slot_in_words
-from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
-from .reason import CommentOption, TicketOption, reason
+from .publishing import Publishing, publishing
 from .record import Wanted, versions
 from .session import Item, Session, open_session
 from .steps import YesOption, ask, ask_if_terminal, print_plan
-from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import SUFFIXES_OF_TYPES, check_own_key, check_syntax, read_value
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 NEWEST: Final = "newest"
 """What `--pick` calls the value that reads return: the one of the latest time, by its signer's word."""
@@ -59,6 +55,7 @@ class Settled:
     name: str = ""
 
 
+@publishing
 def resolve(
     name: Annotated[str, typer.Argument(metavar="KEY|PREFIX", help="A key in conflict, or a prefix of such.")],
     pick: Annotated[
@@ -75,17 +72,8 @@ def resolve(
     ] = None,
     yes: YesOption = False,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Settle keys in conflict by one change that replaces all their values.
 
@@ -111,10 +99,10 @@ def resolve(
     prefix = prefix_of(name)
     if prefix:
         check_own_key(prefix)
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         items = {item.key: item for item in session.items(prefix) if item.is_conflict}
         meant = [items[prefix]] if prefix in items else items.values()
         found = [one for item in meant for one in _conflicts(item)]
@@ -128,10 +116,10 @@ def resolve(
                 if one.text is not None:
                     stack.enter_context(keeping(one.text, one.name))
             _show(found, entries, items)
-            if not dry_run and not yes:
+            if not how.dry_run and not yes:
                 _ask(found, is_plain=pick is not None or value is not None)
             shown = frozenset(version.id for one in found for version in one.siblings)
-            change = delivery.send(session, entries, signer, reason(comment, ticket), shown)
+            change = delivery.send(session, entries, signer, how.reason(), shown)
         with acknowledged():
             delivery.tell(session, change, len({entry.key for entry in entries}))
 

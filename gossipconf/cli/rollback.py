@@ -17,20 +17,16 @@ from ..model.key import covers
 from ..model.version import Version
 from ..store.resolution import in_order
 from . import bygone
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import instant_ms, now_ms
 from .output import count, moment, note, say, short, signer_in_words, slot_in_words, some_of
-from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
-from .reason import CommentOption, TicketOption, reason
+from .publishing import Publishing, publishing
 from .record import Record, Wanted, record_named, versions
 from .session import Item, Past, Session, open_session
 from .steps import YesOption, live_in, publish_shown
-from .target import AgentOption, ClusterOption, KeyOption, Target
 from .value import check_own_key
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 KEYS_ASKED_MAX: Final = 32
 """Keys asked for one by one; of more all under what they have in common is read at once."""
@@ -52,6 +48,7 @@ class Restoration:
     forgotten: tuple[str, ...]
 
 
+@publishing
 def rollback(
     names: Annotated[
         list[str] | None,
@@ -70,17 +67,8 @@ def rollback(
     ] = False,
     yes: YesOption = False,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Make keys what they were, by a new change; the plan is shown first.
 
@@ -102,10 +90,10 @@ def rollback(
     names = names or []
     if (to is not None) + (at is not None) + (to is None and at is None and bool(names)) != 1:
         raise typer.BadParameter("name a CHANGE to undo, or say --to CHANGE or --at TIME")
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         if to is not None:
             record, scope = record_named(session, to), names
             past = _past_under(session, scope) if scope else _past_of(session, _named(record, ()))
@@ -129,7 +117,7 @@ def rollback(
             say(f"nothing to do: {count(made.unchanged, 'key')} as they were")
             return
         _warn_of_expired(made.entries)
-        text = reason(comment or why, ticket)
+        text = how.reason(why)
         publish_shown(session, delivery, signer, made.entries, items, text, unchanged=made.unchanged, yes=yes)
 
 

@@ -24,7 +24,6 @@ from ..runtime.schema import SCHEMA_BYTES_MAX, Schema
 from ..runtime.schema_set import SCHEMA_PREFIX, SchemaSet, prefix_of, schema_key
 from ..trust.files import read_bounded
 from . import exits
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import now_ms
@@ -42,11 +41,9 @@ from .output import (
     signer_in_words,
     slot_in_words,
 )
-from .passphrase import PassphraseFileOption
-from .reason import CommentOption, TicketOption, reason
+from .publishing import Publishing, publishing
 from .session import Item, Session, open_session
-from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
+from .target import AgentOption, ClusterOption, JsonOption, Target
 
 FAILING_SHOWN: Final = 20
 """Values that fail and are named one by one before a schema is set; `check` names all."""
@@ -68,22 +65,14 @@ class Failing:
 
 
 @app.command("set")
+@publishing
 def set_schema(
     prefix: PrefixArgument,
     file: FileArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Set it without asking, even if live values fail.")] = False,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Attach a JSON Schema to a prefix: what each value under it must be.
 
@@ -101,10 +90,10 @@ def set_schema(
     """
     prefix = _own_prefix(prefix)
     text = _schema_text(file)
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         key = schema_key(prefix)
         item = session.get(key)
         before = item.default
@@ -113,11 +102,11 @@ def set_schema(
             return
         failing = list(_failing(session, SchemaSet({prefix: text}), prefix))
         _show_failing(failing)
-        if failing and not dry_run and not yes:
+        if failing and not how.dry_run and not yes:
             _ask(len(failing))
         expected = frozenset(version.id for version in item.versions)
         wanted = entries.put(key, text, ValueType.JSON)
-        change = delivery.send(session, [wanted], signer, reason(comment, ticket), expected)
+        change = delivery.send(session, [wanted], signer, how.reason(), expected)
         with acknowledged():
             print_step("+" if before is None else "~", key, Text(f"{len(text)} bytes", style="dim"))
             delivery.tell(session, change, 1)
@@ -174,20 +163,12 @@ def list_schemas(
 
 
 @app.command()
+@publishing
 def remove(
     prefix: PrefixArgument,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Take the schema of a prefix away.
 
@@ -198,15 +179,15 @@ def remove(
       gossipconf schema remove shop/limits --comment "split in two"
     """
     prefix = _own_prefix(prefix)
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         key = schema_key(prefix)
         item = session.get(key)
         if item.default is None and not item.is_conflict:
             raise NotFound(f"{_named(prefix)} has no schema; see: gossipconf schema list")
-        change = delivery.send(session, [entries.delete(key)], signer, reason(comment, ticket))
+        change = delivery.send(session, [entries.delete(key)], signer, how.reason())
         with acknowledged():
             print_step("-", key)
             delivery.tell(session, change, 1)

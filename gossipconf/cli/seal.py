@@ -21,16 +21,12 @@ from ..model.key import check_prefix, is_system_key
 from ..model.version import Version
 from ..trust.recipient import RecipientKey, recipient_id
 from ..trust.sealed import Place
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .opener import Opener, is_sealed, recipients_of
 from .output import acknowledged, before_after, count, note, print_step, say, slot_in_words, value_in_line
-from .passphrase import PassphraseFileOption
-from .reason import CommentOption, TicketOption, reason
+from .publishing import Publishing, publishing
 from .recipients import CaOption, OpenWithOption, SealToOption, recipients_named, sealed_value
 from .session import Session, open_session
-from .target import AgentOption, ClusterOption, KeyOption, Target
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 app = typer.Typer(help="Values that only some may read.", no_args_is_help=True)
 
@@ -53,6 +49,7 @@ def make_key(
 
 
 @app.command()
+@publishing
 def rotate(
     prefix: Annotated[
         str, typer.Argument(metavar="KEY|PREFIX", help="A key, or a prefix: all sealed values under it.")
@@ -60,17 +57,8 @@ def rotate(
     seal_to: SealToOption = None,
     open_with: OpenWithOption = None,
     ca: CaOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Seal values to other recipients, all in one change or none.
 
@@ -88,10 +76,10 @@ def rotate(
     if not seal_to:
         raise typer.BadParameter("name those who may read the values from now on", param_hint="'--seal-to'")
     prefix = check_prefix(prefix.removesuffix("/"))
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
-    target = Target.find(cluster, agent)
+    delivery = how.delivery()
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         recipients = recipients_named(seal_to, target, ca, session.chain)
         found = _sealed_under(session, prefix)
         wanted = tuple(sorted(map(recipient_id, recipients)))
@@ -102,7 +90,7 @@ def rotate(
             )
             return
         resealed = _resealed(due, Opener(session, open_with), session.chain.cluster_id, recipients)
-        change = delivery.send(session, resealed, signer, reason(comment, ticket), frozenset(one.id for one in due))
+        change = delivery.send(session, resealed, signer, how.reason(), frozenset(one.id for one in due))
         with acknowledged():
             for version, entry in zip(due, resealed, strict=True):
                 after = value_in_line(entry.type, entry.value or b"")

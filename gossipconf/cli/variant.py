@@ -18,19 +18,16 @@ from ..model.version import Version
 from ..store.resolution import Verdict
 from ..trust.keys import Signer
 from .activation import removals
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .delivery import Delivery
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import now_ms
 from .opener import is_sealed
 from .output import note, slot_in_words
-from .passphrase import PassphraseFileOption
 from .prefix import prefix_of
-from .reason import CommentOption, TicketOption, reason
+from .publishing import Publishing, publishing
 from .session import Item, Session, open_session
 from .steps import YesOption, publish_shown
-from .target import AgentOption, ClusterOption, KeyOption, Target
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 
 PrefixArgument = Annotated[
     str, typer.Argument(metavar="KEY|PREFIX", help="A key, or a prefix: all keys under it that have the variant.")
@@ -38,22 +35,14 @@ PrefixArgument = Annotated[
 NameOption = Annotated[str, typer.Option("--variant", metavar="NAME", help="Which variant.")]
 
 
+@publishing
 def promote(
     prefix: PrefixArgument,
     variant: NameOption,
     yes: YesOption = False,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Make a variant's value everybody's, and remove the variant.
 
@@ -65,33 +54,25 @@ def promote(
       gossipconf promote shop/limit --variant canary
       gossipconf promote shop --variant canary --dry-run
     """
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         items = _having(session, prefix, variant)
         for item in items:
             _warn_of_unread(session, item, _variant_of(item, variant))
         changes = [entry for item in items for entry in _promoted(item, variant)]
-        _publish(session, items, changes, delivery, signer, reason(comment, ticket), yes=yes)
+        _publish(session, items, changes, delivery, signer, how.reason(), yes=yes)
 
 
+@publishing
 def abort(
     prefix: PrefixArgument,
     variant: NameOption,
     yes: YesOption = False,
     if_version: IfVersionOption = None,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Remove a variant: those who read it fall back to what is left.
 
@@ -103,13 +84,13 @@ def abort(
       gossipconf abort shop/limit --variant canary --comment "OPS-19: errors doubled"
       gossipconf abort shop --variant override --yes
     """
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout), if_version or ())
-    target = Target.find(cluster, agent)
+    delivery = how.delivery(if_version)
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         items = _having(session, prefix, variant)
         changes = [entries.delete(item.key, variant=variant) for item in items]
-        _publish(session, items, changes, delivery, signer, reason(comment, ticket), yes=yes)
+        _publish(session, items, changes, delivery, signer, how.reason(), yes=yes)
 
 
 def _having(session: Session, prefix: str, variant: str) -> Sequence[Item]:

@@ -13,7 +13,6 @@ from ..model.errors import InvalidInput
 from ..model.key import covers
 from ..model.version import Version
 from .change_id import begins
-from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
 from .exits import NotFound
 from .instant import now_ms
 from .output import (
@@ -31,12 +30,10 @@ from .output import (
     slot_in_words,
     version_in_line,
 )
-from .passphrase import PassphraseFileOption
 from .prefix import PrefixArgument, prefix_of
-from .reason import CommentOption, TicketOption, reason
+from .publishing import Publishing, publishing
 from .session import Past, Session, open_session
-from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
-from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
+from .target import AgentOption, ClusterOption, JsonOption, Target
 
 app = typer.Typer(help="What a policy has voided: list it, publish it anew.", no_args_is_help=True)
 
@@ -85,22 +82,14 @@ def list_void(
 
 
 @app.command()
+@publishing
 def resign(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="KEY|PREFIX|CHANGE…", help="Keys, prefixes, or ids of changes.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that is void here.")] = False,
-    comment: CommentOption = "",
-    ticket: TicketOption = None,
-    dry_run: DryRunOption = False,
-    propose: ProposeOption = False,
-    propose_to: ProposeToOption = None,
-    wait: WaitOption = None,
-    timeout: TimeoutOption = TIMEOUT,
-    cluster: ClusterOption = None,
-    agent: AgentOption = None,
-    key_file: KeyOption = None,
-    passphrase_file: PassphraseFileOption = None,
+    *,
+    how: Publishing,
 ) -> None:
     """Publish void versions anew, with your own key, as one change.
 
@@ -114,10 +103,10 @@ def resign(
     """
     if bool(names) == everything:
         raise typer.BadParameter("name keys, prefixes or changes, or say --all")
-    delivery = Delivery(dry_run, propose, propose_to, Wait.of(wait, timeout))
-    target = Target.find(cluster, agent)
+    delivery = how.delivery()
+    target = how.target()
     with open_session(target) as session:
-        signer = target.signer(key_file, passphrase_file)
+        signer = how.signer(target)
         newest: dict[Slot, Version] = {}
         found = [one.version for one in _void_under(session, "")]
         for version in _chosen(found, names or ()):
@@ -129,7 +118,7 @@ def resign(
             return
         entries = [_anew(one.entry) for one in due]
         expected = frozenset(version.id for one in due for version in live[one.slot])
-        change = delivery.send(session, entries, signer, reason(comment, ticket), expected)
+        change = delivery.send(session, entries, signer, how.reason(), expected)
         with acknowledged():
             for one in due:
                 before = next((version_in_line(version) for version in live[one.slot]), None)
