@@ -19,8 +19,8 @@ from ..model.entry import Entry, delete
 from ..model.errors import InvalidInput
 from ..model.version import Version
 from ..store.resolution import Reader, resolve
+from .item import Item
 from .output import moment, note, slot_in_words
-from .session import Item
 
 PREFIX: Final = "at-"
 RANK_LAST: Final = 999

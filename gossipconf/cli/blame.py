@@ -14,6 +14,7 @@ from ..model.key import check_variant
 from ..model.version import Version
 from .difference import content_of, laid_out
 from .exits import NotFound
+from .item import Item
 from .output import (
     VALUE_CHARACTERS_MAX,
     escaped,
@@ -31,7 +32,7 @@ from .output import (
 from .prefix import prefix_of
 from .reason import json_reason
 from .record import Wanted, versions
-from .session import Item, Session, open_session
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 BOUNDARY: Final = "^"

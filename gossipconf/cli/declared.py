@@ -16,9 +16,10 @@ from ..model.errors import InvalidInput
 from ..model.version import Version
 from .activation import is_activation, present, removals
 from .instant import now_ms
+from .item import Item
 from .plan import Plan, plan
 from .reach import Reach
-from .session import Item, Session
+from .session import Session
 from .value import TypedValue
 
 NOW: Final = Reach()

@@ -18,10 +18,11 @@ from .declared import present_at
 from .difference import Difference, content_of, json_difference, print_difference
 from .exits import NotFound
 from .instant import instant_ms, now_ms
+from .item import Item
 from .output import note, print_json, say
 from .prefix import prefix_of
 from .record import Wanted, records, versions
-from .session import Item, Session, open_session
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 WAYS: Final = "name a file or two changes, or --from TIME, or --agents A B, but not several of these"

@@ -20,11 +20,12 @@ from .editor import edit_until, file_name, keeping
 from .exits import NotFound
 from .expectation import IfVersionOption, check_versions
 from .instant import now_ms
+from .item import Item
 from .output import acknowledged, note, say
 from .plan import plan
 from .prefix import prefix_of
 from .publishing import Publishing, publishing
-from .session import Item, Session, open_session
+from .session import Session, open_session
 from .steps import YesOption, ask_if_terminal, print_plan, replaceable
 from .value import SUFFIXES_OF_TYPES, TypedValue, check_own_key, check_syntax
 

@@ -23,6 +23,7 @@ from ..runtime.syntax import ParserMissing
 from ..store.resolution import Candidate, Resolution, Verdict, holds, next_moment, share_of
 from ..trust.policy import Role
 from .instant import now_ms
+from .item import Item
 from .opener import is_sealed, recipients_of
 from .outcome import (
     duration_ahead,
@@ -47,7 +48,7 @@ from .output import (
     short,
     version_in_line,
 )
-from .session import Item, Session, open_session
+from .session import Session, open_session
 from .status import cautions, json_view
 from .target import AgentOption, ClusterOption, JsonOption, Target
 

@@ -16,9 +16,10 @@ from ..model.limits import ENTRIES_MAX
 from .activation import is_activation
 from .declared import present_at
 from .exits import NotFound
+from .item import Item
 from .output import count, note, say, some_of
 from .prefix import PrefixArgument, prefix_of
-from .session import Item, open_session
+from .session import open_session
 from .target import AgentOption, ClusterOption, Target
 from .value import TypedValue, check_own_key
 

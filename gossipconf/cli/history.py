@@ -11,6 +11,7 @@ from rich.text import Text
 from ..model.key import check_key
 from .exits import NotFound
 from .instant import SinceOption, UntilOption, now_ms, span_ms
+from .item import Past
 from .output import (
     age,
     escaped,
@@ -25,7 +26,7 @@ from .output import (
 )
 from .prefix import prefix_of
 from .record import STATE_STYLES, Wanted, WriterOption, signers_named, versions
-from .session import Past, Session, open_session
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 

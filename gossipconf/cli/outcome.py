@@ -11,9 +11,9 @@ from typing import Any, Final
 from ..model.entry import Entry, MatchKind, MatchTerm
 from ..model.version import Version
 from ..store.resolution import Candidate, Reader, Resolution, Verdict, moments
+from .item import Item
 from .output import age, count, duration, moment, some_of
 from .replies import Votes
-from .session import Item
 
 NAMED_MAX: Final = 5
 """Nodes named of those that have voted; --json has them all."""

@@ -29,7 +29,8 @@ from ..trust.sealed import Envelope
 from .reason import json_reason
 
 if TYPE_CHECKING:
-    from .session import Past, Session
+    from .item import Past
+    from .session import Session
 
 VALUE_CHARACTERS_MAX: Final = 200
 """Of a value in a table; `get` prints it whole."""

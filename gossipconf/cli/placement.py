@@ -9,9 +9,10 @@ from ..model.entry import Entry
 from ..model.version import Version
 from ..store.resolution import Reader, matches, resolve
 from .activation import is_activation, present, warn_of_waiting
+from .item import Item
 from .outcome import duration_ahead, reach_in_words
 from .output import before_after, count, note, print_step, slot_in_words, value_in_line, version_in_line
-from .session import Item, Session
+from .session import Session
 
 
 def replaced_by(wanted: Entry, item: Item, now_ms: int) -> Version | None:

@@ -29,6 +29,7 @@ from .change_id import is_beginning
 from .delivery import post
 from .exits import NotFound
 from .instant import now_ms
+from .item import Item
 from .outcome import reach_in_words
 from .output import (
     acknowledged,
@@ -55,7 +56,7 @@ from .output import (
 )
 from .passphrase import PassphraseFileOption
 from .reason import json_reason
-from .session import Item, Session, open_session
+from .session import Session, open_session
 from .stage.first import remember
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption

@@ -22,8 +22,8 @@ from ..model.version import Version
 from ..store.resolution import NODE_LABEL
 from . import activation
 from .instant import deadline_ms, now_ms
+from .item import Item
 from .lifetime import UNITS_MS, milliseconds
-from .session import Item
 
 OVERRIDE: Final = "override"
 """The variant of `--for`."""

@@ -22,6 +22,7 @@ from ..store.resolution import Candidate, Verdict
 from ..trust.sealed import Opened
 from .exits import NotFound
 from .instant import now_ms
+from .item import Item
 from .opener import Opener, is_sealed
 from .outcome import ABSENT, is_told, json_outcome, outcome_in_words, shown_of, since_ms, whom_in_words, why_missing
 from .output import (
@@ -42,7 +43,7 @@ from .output import (
 )
 from .prefix import PrefixArgument, prefix_of
 from .recipients import OpenWithOption
-from .session import Item, Session, open_session
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 from .versions import print_versions
 

@@ -22,8 +22,9 @@ from ..trust.keys import fingerprint, load_public
 from ..trust.policy import Policy
 from .change_id import is_beginning
 from .exits import NotFound
+from .item import Past
 from .replies import field_of
-from .session import Past, Session
+from .session import Session
 
 PAGE_CHANGES: Final = 1_000
 """Changes asked for at a time; an agent sends fewer where they are large."""

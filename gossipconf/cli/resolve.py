@@ -21,11 +21,12 @@ from .editor import edit_until, file_name, keeping
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import now_ms
+from .item import Item
 from .output import acknowledged, age, note, say, short, signer_in_words, slot_in_words
 from .prefix import prefix_of
 from .publishing import Publishing, publishing
 from .record import Wanted, versions
-from .session import Item, Session, open_session
+from .session import Session, open_session
 from .steps import YesOption, ask, ask_if_terminal, print_plan
 from .value import SUFFIXES_OF_TYPES, check_own_key, check_syntax, read_value
 

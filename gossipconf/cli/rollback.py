@@ -20,11 +20,12 @@ from . import bygone
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import instant_ms, now_ms
+from .item import Item, Past
 from .output import count, moment, note, say, short, signer_in_words, slot_in_words, some_of
 from .prefix import prefix_of
 from .publishing import Publishing, publishing
 from .record import Record, Wanted, record_named, versions
-from .session import Item, Past, Session, open_session
+from .session import Session, open_session
 from .steps import YesOption, live_in, publish_shown
 from .value import check_own_key
 

@@ -27,6 +27,7 @@ from . import exits
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import now_ms
+from .item import Item
 from .output import (
     acknowledged,
     age,
@@ -42,7 +43,7 @@ from .output import (
     slot_in_words,
 )
 from .publishing import Publishing, publishing
-from .session import Item, Session, open_session
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 FAILING_SHOWN: Final = 20

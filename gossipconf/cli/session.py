@@ -1,31 +1,26 @@
 """A session: one agent's answers, each verified before anybody sees it.
 
-An agent is trusted to deliver and not to state. The policy chain starts at this
-machine's own cluster file; every change that the agent hands over is decoded and
-judged under it, and which of several versions wins is computed here again.
+An agent is trusted to deliver and not to state. Every change that it hands over is judged here
+(`verification`), and which of several versions wins is computed here again.
 
-Knows the requests of the control protocol, and verifies what comes; `replies` reads what
-nobody has signed. Prints nothing.
+Knows the requests of the control protocol; `replies` reads what nobody has signed. Prints nothing.
 """
 
 from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ..model.change import INCARNATION_BYTES, Change
-from ..model.entry import Entry, Operation, Slot
+from ..model.entry import Entry, Slot
 from ..model.errors import (
     ControlError,
-    InvalidInput,
     InvalidValue,
-    Rejected,
     StaleReservation,
-    UnknownPolicy,
     WrongCluster,
 )
 from ..model.key import covers
@@ -33,9 +28,8 @@ from ..model.version import Version, versions_of
 from ..protocol.epoch import Stage, values_of
 from ..runtime.schema_set import SCHEMA_PREFIX, SchemaSet
 from ..store.resolution import Resolution, in_order, resolve
-from ..trust.chain import PolicyChain
 from ..trust.cluster import Cluster
-from ..trust.keys import Signer, fingerprint
+from ..trust.keys import Signer
 from ..trust.policy import policy_changes
 from ..trust.signing import Reservation, compose
 from ..trust.snapshot import Statement, sign_snapshot
@@ -43,75 +37,16 @@ from ..trust.strict import is_stage_key
 from .client import Client
 from .expectation import check_shown, check_versions
 from .instant import now_ms
+from .item import Item, Past, Unfit
 from .replies import Branch, Status, Tally, Votes, field_of, read_reader, read_status, read_tally, read_votes
 from .target import Target
+from .verification import Verifier
 
 PAGE_KEYS: Final = 1_000
 """Keys asked for at a time; an agent sends fewer where values are large."""
 
 PUBLISH_ATTEMPTS: Final = 5
 """How often a publish is signed again because another one through the same agent came first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One key and its live versions: the default variant's first, within a variant the winner first.
-
-    votes:  by change id, where nodes have called a change unhealthy
-    """
-
-    key: str
-    versions: tuple[Version, ...]
-    votes: Mapping[bytes, Votes] = field(default_factory=dict)
-    unfit: Mapping[bytes, Unfit] = field(default_factory=dict)
-    """By id the versions that fail a schema at the asked agent, as it says."""
-
-    @property
-    def halted(self) -> frozenset[bytes]:
-        """The ids of the changes that votes hold off."""
-        return frozenset(change_id for change_id, votes in self.votes.items() if votes.halted)
-
-    @property
-    def default(self) -> Version | None:
-        """The winner of the default variant, if it is not a tombstone; whether anybody reads it: `Session.read`."""
-        return self.holds("")
-
-    def holds(self, variant: str) -> Version | None:
-        """The winner of a variant's slot, if it is not a tombstone, whatever its time and its match."""
-        version = next((version for version in self.versions if version.entry.variant == variant), None)
-        return version if version is not None and version.entry.operation is Operation.PUT else None
-
-    @property
-    def last_good(self) -> Iterator[Version]:
-        """What is read in place of slots of which all versions fail a schema. None of it lives."""
-        fit = {version.slot for version in self.versions if version.id not in self.unfit}
-        good = {
-            unfit.good.slot: unfit.good
-            for version in reversed(self.versions)
-            if version.slot not in fit and (unfit := self.unfit[version.id]).good is not None
-        }
-        return iter(good.values())
-
-    @property
-    def is_conflict(self) -> bool:
-        """Whether a slot of this key has siblings."""
-        return len({version.slot for version in self.versions}) < len(self.versions)
-
-
-@dataclass(frozen=True, slots=True)
-class Unfit:
-    """What is wrong with a version, and the last one that readers had in its place, if there was one."""
-
-    problem: str
-    good: Version | None
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """A version of the history; `retired_ms` (since 1970): when this agent saw it replaced, None while it lives."""
-
-    version: Version
-    retired_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +65,16 @@ def open_session(target: Target) -> Iterator[Session]:
         yield Session(client, cluster)
 
 
-class Session:
-    """A connection and the policy chain that judges what comes over it."""
+class Session(Verifier):
+    """A connection, and the verifier of what comes over it."""
 
     def __init__(self, client: Client, cluster: Cluster) -> None:
         """Learn whom we talk to, and its newer policies. Raises WrongCluster or what verifying these raises."""
+        super().__init__(cluster, self._policies)
         self._client = client
         self._epochs: dict[bytes, dict[str, Version]] = {}  # by the id of the document's version
         self.unreadable: dict[str, str] = {}
         """Strict prefixes that the agent could not read when it listed keys last, and why, in its words."""
-        self._set_aside = set[bytes]()  # changes in history that only a policy without force allows
-        self._judged: set[tuple[bytes, tuple[tuple[bytes, bytes], ...]]] = set()
-        self.cluster = cluster
-        self.chain: PolicyChain = cluster.chain()
-        self._policy_changes = {change.id: change for change in cluster.policies}  # those set aside, too
         self.info = client.request("info")
         self.node: str = field_of(self.info, "node", str)
         self.reader = read_reader(self.info)
@@ -153,12 +84,12 @@ class Session:
                 f"the agent at {client.path} belongs to another cluster than this directory's "
                 f"{cluster.genesis.name!r} ({self.chain.cluster_id.hex()[:8]}…); choose with --cluster and --agent"
             )
-        self._learn(field_of(client.request("policies"), "changes", list))
+        self.learn(self._policies())
 
-    @property
-    def policies(self) -> list[Change]:
-        """The changes that carry the policies of ``chain``, from version 1 on."""
-        return [self._policy_changes[change_id] for change_id in self.chain.accepted]
+    def _policies(self) -> list[Any]:
+        """All changes that carry policies, as the agent has them."""
+        changes: list[Any] = field_of(self._client.request("policies"), "changes", list)
+        return changes
 
     @property
     def is_unconfirmed(self) -> bool:
@@ -262,10 +193,6 @@ class Session:
         """What the agent answers, of which nothing is verified. Raises what it says."""
         return self._client.request(op, **fields)
 
-    def is_void(self, version: Version) -> bool:
-        """Whether a floor voids a version of the history, or a settled policy fork."""
-        return self.chain.floors.is_void(version) or version.change_id in self._set_aside
-
     def forks(self) -> tuple[list[list[Branch]], bool]:
         """The forks that the agent knows, each with its branches, and whether there are more. Raises Rejected."""
         reply = self._client.request("forks")
@@ -330,10 +257,10 @@ class Session:
         parts = []
         with Client(self._client.path) as stream:
             for event in stream.stream("contents"):
-                parts += [self._decode(data) for data in field_of(event, "changes", list)]
+                parts += [self.decode(data) for data in field_of(event, "changes", list)]
                 if field_of(event, "done", bool):
                     break
-        self._follow(policy_changes(parts))
+        self.follow(policy_changes(parts))
         return parts
 
     def acks(self, change: str | None, wait_s: float) -> Generator[Tally, None, None]:
@@ -356,12 +283,6 @@ class Session:
                     yield read_tally(event)
                     if field_of(event, "done", bool):
                         return
-
-    @property
-    def policy_changes(self) -> list[Change]:
-        """All that carry policies, those that are not in force after those that are, by version."""
-        accepted = self.chain.accepted
-        return sorted(self._policy_changes.values(), key=lambda one: (one.header.policy, one.id not in accepted))
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -455,8 +376,8 @@ class Session:
         own: Reservation | None = None,
     ) -> tuple[Change, tuple[Version, ...]]:
         reply = self._client.request("reserve", signer=signer.public, slots=[list(slot) for slot in slots])
-        self._learn(field_of(reply, "policies", list))
-        parts = [self._decode(raw) for raw in field_of(reply, "replaced", list)]
+        self.learn(field_of(reply, "policies", list))
+        parts = [self.decode(raw) for raw in field_of(reply, "replaced", list)]
         change = compose(
             entries,
             parts,
@@ -470,49 +391,6 @@ class Session:
         )
         wanted = set(slots)
         return change, tuple(version for part in parts for version in versions_of(part) if version.slot in wanted)
-
-    def verified(self, data: bytes) -> Change:
-        """A form of a change whose signatures are verified, and nothing else: it may lack some. Raises as `get`."""
-        change = self._decode(data)
-        self._judge(change.restrict(()))
-        return change
-
-    # -- verifying --------------------------------------------------------------------------------
-
-    def signer_of(self, version: Version) -> tuple[str, str]:
-        """Who signed: the role's name under the policy that the change names (or "root"), and the fingerprint."""
-        key = version.header.writer.key
-        return self.role_of(key, version.header.policy, version.entry.key), fingerprint(key)
-
-    def role_of(self, key: bytes, policy: int, at: str) -> str:
-        """The role in which the holder of `key` signs for the key `at` under a policy, or "root"."""
-        in_force = [self.chain[policy]] if policy <= self.chain.head.version else []
-        known = (*in_force, *self.chain.set_aside(policy))
-        roles = [role for one in known for role in one.roles if key in role.keys]
-        covering = [role for role in roles if any(covers(prefix, at) for prefix in role.prefixes)]
-        return next((role.name for role in (*covering, *roles)), "root")
-
-    def name_of(self, key: bytes, policy: int) -> str | None:
-        """What the holder of `key` is called: by the policy in force, or else by the one under which it signed."""
-        head = self.chain.head
-        return head.name(key) or (self.chain[policy].name(key) if policy <= head.version else None)
-
-    def _learn(self, encoded: Sequence[Any]) -> None:
-        """Follow the policy chain as far as the agent knows it."""
-        self._follow(map(self._decode, encoded))
-
-    def _follow(self, changes: Iterable[Change]) -> None:
-        for change in changes:
-            known = self._policy_changes.get(change.id)
-            try:
-                self.chain.judge(change)
-            except Rejected:
-                if known is None and change.header.policy != self.chain.head.version:
-                    continue  # it follows a branch of a policy fork that is not in force here
-                raise
-            self.chain.accept(change)
-            # The agent may know of more signatures than the cluster file.
-            self._policy_changes[change.id] = change if known is None else known.union(change)
 
     def _item(self, key: str, raws: Sequence[Any]) -> Item:
         versions = [self._held_by(self._version(raw), key) for raw in raws]
@@ -556,39 +434,6 @@ class Session:
         if found is None:
             raise ControlError(f"the agent names entry {index} of a change and does not send it")
         return found
-
-    def part(self, data: Any, *, is_past: bool = False) -> Change:
-        """A part of a change, verified. ``is_past``: a policy fork may have left it without force. Raises as `get`."""
-        change = self._decode(data)
-        try:
-            self._judge(change)
-        except Rejected:
-            if not is_past or change.header.policy not in self.chain.forked:
-                raise
-            self.chain.judge_as_set_aside(change)
-            self._set_aside.add(change.id)
-        return change
-
-    def _judge(self, change: Change) -> None:
-        # One change of many keys comes once per key; its signatures are over the header and need checking once.
-        proof = (change.id, change.signatures())
-        checked = proof in self._judged
-        try:
-            self.chain.judge(change, signatures_checked=checked)
-        except UnknownPolicy:  # published since this session began
-            self._learn(field_of(self._client.request("policies"), "changes", list))
-            self.chain.judge(change, signatures_checked=checked)
-        except Rejected as error:
-            raise type(error)(f"the agent delivers what does not verify, and it is not shown: {error}") from None
-        self._judged.add(proof)
-
-    def _decode(self, data: Any) -> Change:
-        if not isinstance(data, bytes):
-            raise ControlError("the agent's reply has no change where one belongs; is it another version?")
-        try:
-            return Change.decode(data, self.chain.cluster_id)
-        except InvalidInput as error:
-            raise ControlError(f"the agent delivers what is no change, and it is not shown: {error}") from None
 
 
 def _newest_first(one: Past) -> tuple[int, str, bytes]:

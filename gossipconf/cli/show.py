@@ -13,10 +13,11 @@ from ..trust.policy import Role, carries_policy
 from . import bygone
 from .difference import Difference, json_difference, print_difference
 from .instant import now_ms
+from .item import Past
 from .log import json_record
 from .output import called_in_full, count, escaped, moment, moment_and_age, note, print_json, print_labelled, say
 from .record import STATE_STYLES, Record, Wanted, record_named, versions
-from .session import Past, Session, open_session
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 ENTRIES_SHOWN: Final = 100

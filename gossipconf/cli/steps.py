@@ -19,9 +19,10 @@ from ..model.errors import InvalidInput
 from ..model.version import Version
 from ..trust.keys import Signer
 from .delivery import Delivery
+from .item import Item
 from .outcome import reach_in_words
 from .output import acknowledged, before_after, print_step, say, slot_in_words, value_in_line, version_in_line
-from .session import Item, Session
+from .session import Session
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Publish without asking.")]
 VERBS: Final = {"+": "create", "~": "update", "-": "delete"}

@@ -16,8 +16,8 @@ from ..model.entry import ValueType
 from ..model.errors import InvalidInput, LimitExceeded
 from ..model.key import check_key, is_system_key
 from ..model.limits import VALUE_BYTES_MAX
+from .item import Item
 from .opener import is_sealed
-from .session import Item
 
 TypedValue = tuple[ValueType, bytes]
 

@@ -22,11 +22,12 @@ from .delivery import Delivery
 from .exits import NotFound
 from .expectation import IfVersionOption
 from .instant import now_ms
+from .item import Item
 from .opener import is_sealed
 from .output import note, slot_in_words
 from .prefix import prefix_of
 from .publishing import Publishing, publishing
-from .session import Item, Session, open_session
+from .session import Session, open_session
 from .steps import YesOption, publish_shown
 
 PrefixArgument = Annotated[

@@ -15,6 +15,7 @@ from ..model.version import Version
 from .change_id import begins
 from .exits import NotFound
 from .instant import now_ms
+from .item import Past
 from .output import (
     acknowledged,
     age,
@@ -32,7 +33,7 @@ from .output import (
 )
 from .prefix import PrefixArgument, prefix_of
 from .publishing import Publishing, publishing
-from .session import Past, Session, open_session
+from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 app = typer.Typer(help="What a policy has voided: list it, publish it anew.", no_args_is_help=True)

@@ -15,8 +15,9 @@ import trio
 
 from gossipconf.cli.client import Client
 from gossipconf.cli.documents import load
+from gossipconf.cli.item import Item
 from gossipconf.cli.main import main
-from gossipconf.cli.session import Item, Session, open_session
+from gossipconf.cli.session import Session, open_session
 from gossipconf.cli.target import Target
 from gossipconf.model.errors import InvalidInput
 from gossipconf.runtime.agent import Agent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gossipconf.cli.item import Item
 from gossipconf.cli.outcome import (
     match_in_words,
     outcome_in_words,
@@ -13,7 +14,6 @@ from gossipconf.cli.outcome import (
     since_ms,
     why_missing,
 )
-from gossipconf.cli.session import Item
 from gossipconf.model.entry import MatchKind, MatchTerm, delete, put
 from gossipconf.model.version import Version
 from gossipconf.store.resolution import Reader, resolve

@@ -10,8 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from gossipconf.cli.main import app as gossipconf
 from gossipconf.cli.publishing import Publishing, publishing
+from gossipconf.cli.reference import AGENTS, commands
 from gossipconf.cli.wait import Goal, Wait
 
 
@@ -52,14 +52,7 @@ def test_what_they_say_together():
 
 def test_whoever_may_propose_has_all_of_them():
     shared = {one.name for one in fields(Publishing)}
-    commands = dict(walk(typer.main.get_command(gossipconf)))
-    publishing_ones = {name: names for name, names in commands.items() if "propose" in names}
-    assert {"put", "delete", "apply", "edit", "import", "rollback", "schema remove"} <= publishing_ones.keys()
-    assert {name for name, names in publishing_ones.items() if not shared <= names} == set()
-
-
-def walk(command, above=""):
-    """Each command, named by the words that call it, and the names of its parameters."""
-    for name, one in getattr(command, "commands", {}).items():
-        yield from walk(one, f"{above} {name}".strip())
-    yield above, {one.name for one in command.params}
+    parameters = {name: {one.name for one in command.params} for name, command in commands(AGENTS)}
+    may_propose = {name.removeprefix("gossipconf ") for name, names in parameters.items() if "propose" in names}
+    assert {"put", "delete", "apply", "edit", "import", "rollback", "schema remove"} <= may_propose
+    assert [name for name in may_propose if not shared <= parameters[f"gossipconf {name}"]] == []

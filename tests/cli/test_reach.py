@@ -8,8 +8,8 @@ import typer
 from gossipconf.cli import instant, reach
 from gossipconf.cli.activation import RANK_LAST, moment_of, present, rank_at, removals, variant_at, whole_second
 from gossipconf.cli.instant import deadline_ms
+from gossipconf.cli.item import Item
 from gossipconf.cli.reach import CANARY_RANK, LABEL_RANK, OVERRIDE, OVERRIDE_RANK, Reach, reach_of, share_of, term_of
-from gossipconf.cli.session import Item
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, ValueType, put
 from gossipconf.model.errors import InvalidInput
 from tests import strategies as gen

@@ -29,7 +29,8 @@ from ...trust.cluster import Cluster
 from ...trust.keys import load_signer
 from .. import init, pki
 from ..client import Client
-from ..session import Item, Session
+from ..item import Item
+from ..session import Session
 from ..target import ADMIN_KEY, CLUSTER_FILE, NODES, SOCKET
 from ..value import TypedValue
 from .relay import Place

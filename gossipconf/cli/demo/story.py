@@ -13,8 +13,8 @@ from typing import Final, Protocol
 
 import trio
 
+from ..item import Item
 from ..output import count
-from ..session import Item
 from ..value import TypedValue
 from . import shop
 from .fleet import Fleet, Sights
