@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..model.errors import InvalidInput, LimitExceeded, Rejected
 from ..model.limits import COMMENT_BYTES_MAX
@@ -55,6 +55,16 @@ def standings(agent: Agent) -> list[Standing]:
     """Of all changes that anybody has called unhealthy."""
     found = (standing(agent, change_id) for change_id in agent.node.statements.subjects())
     return [one for one in found if one is not None and one.votes]
+
+
+def told(found: Standing) -> dict[str, Any]:
+    """The same for whoever asks over the control socket."""
+    return {
+        "change": found.change_id,
+        "nodes": list(found.votes),
+        "limit": found.limit,
+        "halted": found.is_halted,
+    }
 
 
 async def complain(agent: Agent, key: str | None, change: str | None, reason: str) -> Standing:

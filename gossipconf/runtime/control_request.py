@@ -19,6 +19,8 @@ from .control_socket import LENGTH_BYTES, REQUEST_BYTES_MAX, WAIT_S_MAX, body_by
 
 PAGE_ITEMS_MAX: Final = 1_000
 """Keys or versions in one reply; the asker comes again for more."""
+PAGE_BYTES_MAX: Final = 4 << 20
+"""A reply of values of 1 MiB each ends here."""
 SKIP_MAX: Final = 10_000
 """How far back into history an asker may go: each page reads all the rows before it again."""
 

@@ -24,13 +24,11 @@ from ..model.limits import TIME_MS_MAX
 from ..model.version import Version
 from ..store.journal import Journal
 from ..store.journal_log import Place, Selection
-from .control_request import hex_of, limit_of, text_of
+from .control_request import PAGE_BYTES_MAX, hex_of, limit_of, text_of
 
 if TYPE_CHECKING:
     from .agent import Agent
 
-PAGE_BYTES_MAX: Final = 4 << 20
-"""A page of large changes ends here."""
 KEYS_AT_ONCE: Final = 1_000
 """Keys looked through before others have their turn: about a millisecond."""
 CHANGES_AT_ONCE: Final = 20

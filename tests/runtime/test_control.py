@@ -33,9 +33,10 @@ from gossipconf.protocol.node import Node
 from gossipconf.protocol.subject import AskedChange, Subject
 from gossipconf.runtime import control
 from gossipconf.runtime.boot import JOURNAL_FILE
-from gossipconf.runtime.control import HISTORY_ROWS, PAGE_BYTES_MAX, ControlServer
-from gossipconf.runtime.control_request import SKIP_MAX
+from gossipconf.runtime.control import ControlServer
+from gossipconf.runtime.control_request import PAGE_BYTES_MAX, SKIP_MAX
 from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX, WAIT_S_MAX, short_path
+from gossipconf.runtime.handout import HISTORY_ROWS
 from gossipconf.runtime.transport import Transport
 from gossipconf.store.journal import Journal
 from gossipconf.store.journal_ops import JournalOp, Retire
