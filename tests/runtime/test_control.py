@@ -31,7 +31,7 @@ from gossipconf.model.limits import (
 from gossipconf.model.merkle import SparseTree
 from gossipconf.protocol.node import Node
 from gossipconf.protocol.subject import AskedChange, Subject
-from gossipconf.runtime import control
+from gossipconf.runtime import handout
 from gossipconf.runtime.boot import JOURNAL_FILE
 from gossipconf.runtime.control import ControlServer
 from gossipconf.runtime.control_request import PAGE_BYTES_MAX, SKIP_MAX
@@ -499,7 +499,7 @@ async def test_acks_of_a_change_that_has_died_and_of_one_that_nobody_knows(site:
 
 
 async def test_ids_alone_come_in_pages(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "IDS_KEYS_MAX", 2)
+    monkeypatch.setattr(handout, "IDS_KEYS_MAX", 2)
     async with desk_of(site, tmp_path) as desk:
         published = [await publish(desk.agent, f"ids/{number}", b"1") for number in range(5)]
         listed: list[Any] = []
