@@ -51,7 +51,7 @@ def approvers_at(directory, name, key, number):
             with contextlib.closing(session.acks(None, 1.0)) as tallies:
                 next((tally for tally in tallies if tally.is_done), None)
             raw = session._client.request("get", key=key)["versions"]
-            approvers = {one for one, _ in session._decode(raw[0]["change"]).approvals}
+            approvers = {one for one, _ in session.decode(raw[0]["change"]).approvals}
             if len(approvers) == number:
                 break
         return approvers
