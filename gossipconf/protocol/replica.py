@@ -125,6 +125,8 @@ class Replica:
         self._recallable: list[bytes] = []
         self.stage_slots: dict[Slot, None] = {}
         """Slots under `_stages/` that ever held something here: to look through all for them would take long."""
+        self.stage_revision = 0
+        """Rises whenever one of them may hold something else, but for what a policy voids."""
 
     @property
     def root(self) -> bytes:
@@ -177,6 +179,7 @@ class Replica:
         policies."""
         self.live = checkpoint.live
         self.stage_slots = dict.fromkeys(self.live.under(STAGES_ROOT))
+        self.stage_revision += 1
         self.conflicts.recall(self.live)
         self.revision += 1
 
@@ -380,6 +383,7 @@ class Replica:
         for version in outcome.gained:
             if is_stage_key(version.entry.key):
                 self.stage_slots[version.slot] = None
+                self.stage_revision += 1
         return outcome
 
     def is_excused(self, change: Change, error: Exception) -> bool:

@@ -79,6 +79,7 @@ class Stages:
         self._prefixes: dict[str, _Prefix] = {}
         self._strict: tuple[str, ...] = ()
         self._policies: tuple[bytes, ...] | None = None
+        self._seen = 0
         self._revoked_by: list[frozenset[str]] = [frozenset()]
         self._revoked: tuple[frozenset[str], ...] = ()
         self._decoded: dict[bytes, Stage | None] = {}
@@ -182,21 +183,21 @@ class Stages:
         for prefix, record in records.items():
             self._prefixes[prefix] = _Prefix(Participant(self._node_id, record))
         self._look()
+        self._seen = -1  # what the records say may not be said yet
 
     def settle(self) -> None:
         """The replicated set or the policy is another one."""
-        if not self._replica.stage_slots and not self._prefixes and not self._replica.chain.head.parameters:
-            self._strict = ()
-            return
-        self._look()
-        for prefix in list(self._prefixes):
-            self._step(prefix)
+        if (self._replica.stage_revision, self._replica.chain.accepted) != (self._seen, self._policies):
+            self._look()
+            for prefix in list(self._prefixes):
+                self._step(prefix)
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Learn what is replicated now: policies and documents."""
         self._said.clear()
+        self._seen = self._replica.stage_revision
         chain = self._replica.chain
         if chain.accepted != self._policies:
             self._policies = chain.accepted

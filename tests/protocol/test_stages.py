@@ -29,6 +29,7 @@ from gossipconf.trust.cluster import Cluster, sign_policy
 from gossipconf.trust.membership import Membership, with_membership
 from gossipconf.trust.policy import Genesis, Policy, Role
 from gossipconf.trust.signing import Reservation, sign_change
+from gossipconf.trust.statement import Kind
 from gossipconf.trust.strict import StageKey
 from gossipconf_sim.world.host import Host
 from gossipconf_sim.world.world import World
@@ -168,6 +169,31 @@ def test_a_participant_that_restarts_stays_fenced_and_switches_without_the_other
     staged.world.crash("b")
     staged.world.start("b")
     assert staged.served("b") == [second]
+
+
+def test_an_ack_that_is_on_disk_and_was_not_said_is_said_after_a_restart() -> None:
+    staged = Staged()
+    first = staged.prepare("a", None, NAMES)
+    assert staged.all_serve(first, *NAMES)
+    world = staged.world
+
+    def crash_before_it_speaks(host: Host, event: Event) -> None:
+        if host.name == "c" and isinstance(event, StageAnswered):
+            world.on_event = None
+            world.schedule.later(0.0, world.crash, "c")
+
+    world.on_event = crash_before_it_speaks
+    second = staged.prepare("a", first, NAMES, "2")
+    world.run(SETTLE_S)
+    assert world.hosts["c"].node is None
+    assert staged.standing("a") == Standing(first, second), "nobody has heard of it"
+    world.partition(["c"], ["a", "b"])
+    world.start("c")
+    assert staged.standing("c") == Standing(first, second)
+    world.run(5.0)
+    assert world.hosts["c"].running.statements.has_said(Kind.ACK, second.id), "by itself, with nobody to remind it"
+    world.heal()
+    assert staged.all_serve(second, *NAMES)
 
 
 def test_two_rivals_end_each_other_or_one_of_them() -> None:
