@@ -110,8 +110,12 @@ def test_from_the_first_epoch_to_a_fence_and_its_end(strict, run, tmp_path):
     told = well(run, "stage", "status").out
     assert "fenced at a" in told
     assert "missing: c" in told
-    strict.start("c")
-    well(run, "stage", "commit", *WAIT)
+    with open_session(Target.find(strict.directory, strict.directory / "nodes" / "a")) as session:
+        changes = session.watch("shop")
+        strict.start("c")
+        well(run, "stage", "commit", *WAIT)
+        changed = next(changes)
+        assert (changed.key, changed.default.entry.value) == ("shop/db/host", b"new")
     for name in "abc":
         until(strict, name, lambda one: one.state == "served" and one.in_force.stage.epoch.number == 2)
         assert well(run, "get", "shop/db/host", *at(name)).stdout == b"new"
