@@ -55,7 +55,7 @@ class _Prefix:
 class Progress:
     """How a stage stands, as far as is known here.
 
-    acked, nacked, missing:  participants, by name; who is shut out is among ``removed`` too
+    acked, nacked, missing:  participants, by name; who is shut out is among ``revoked`` too
     asked_to_end:            whether somebody has asked for its end
     """
 
@@ -64,7 +64,7 @@ class Progress:
     acked: tuple[str, ...]
     nacked: tuple[str, ...]
     missing: tuple[str, ...]
-    removed: tuple[str, ...]
+    revoked: tuple[str, ...]
     asked_to_end: bool
 
 

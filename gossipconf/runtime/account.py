@@ -14,7 +14,7 @@ import trio
 
 from .. import __version__
 from ..protocol.confirmation import PEERS_WANTED
-from .complaint import standings, told
+from .complaint import all_votes, told
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -116,7 +116,7 @@ async def status(agent: Agent, request: dict[str, Any]) -> dict[str, Any]:
         "certificate": _certificate(agent),
         "unconfirmed": _unconfirmed(agent),
         "view": _view(agent),
-        "votes": [{**told(one), "keys": list(_keys(agent, one.change_id))} for one in standings(agent)],
+        "votes": [{**told(one), "keys": list(_keys(agent, one.change_id))} for one in all_votes(agent)],
         "conflicts": len(node.replica.conflicts),
         "unfit": {
             "number": len(agent.last_good.unfit),

@@ -44,7 +44,7 @@ from ..trust.snapshot import Snapshot
 from ..trust.statement import Kind
 from .address import format_address
 from .boot import JOURNAL_FILE, boot, make_directory, make_node
-from .complaint import Complained, Standing, complain
+from .complaint import Complained, Votes, complain
 from .control import ControlServer
 from .credentials import Credentials
 from .discovery import Discovery, LookUp, check_extra
@@ -55,8 +55,8 @@ from .issuing import Issuing
 from .last_good import LastGood, ValueHeldBack
 from .last_good import load as load_held_back
 from .link import Link
-from .outcome import Outcome
 from .own_identity import IdentityEvent, NodeRevoked, OwnIdentity
+from .pending import Pending
 from .pki import PeerIdentity
 from .reads import ReadView
 from .recollection import recollect
@@ -206,10 +206,10 @@ class Agent:
         if self._stop.is_set():
             raise ControlError(STOPPING)
         token = next(self._tokens)
-        outcome = Outcome()
-        self._waiting[token] = outcome.finish
+        pending = Pending()
+        self._waiting[token] = pending.finish
         self._input(lambda: self.node.publish(self.now(), token, change, is_compared=is_compared))
-        await outcome.wait()
+        await pending.wait()
 
     async def say(self, kind: Kind, subject: bytes) -> None:
         """Say something of a change, signed with this node's certificate; returns once it is on disk, at once if it is.
@@ -218,18 +218,18 @@ class Agent:
         """
         if self._stop.is_set():
             raise ControlError(STOPPING)
-        outcome = Outcome()
+        pending = Pending()
         waiting = self._saying.setdefault((kind, subject), [])
-        waiting.append(outcome.finish)
+        waiting.append(pending.finish)
         try:
             self._input(lambda: self.node.say(self.now(), kind, subject))
-            await outcome.wait()
+            await pending.wait()
         finally:
-            waiting.remove(outcome.finish)
+            waiting.remove(pending.finish)
             if not waiting and self._saying.get((kind, subject)) is waiting:
                 del self._saying[kind, subject]
 
-    async def report_unhealthy(self, key: str | None, change: str | None = None, reason: str = "") -> Standing:
+    async def report_unhealthy(self, key: str | None, change: str | None = None, reason: str = "") -> Votes:
         """Call what this agent reads of ``key``, or the change whose id begins with ``change``, unhealthy: one vote,
         for good. See `complaint.complain`."""
         return await complain(self, key, change, reason)

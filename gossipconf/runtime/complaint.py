@@ -26,11 +26,12 @@ REASON_BYTES_MAX: Final = COMMENT_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How votes on a change stand at this agent: who has called it unhealthy, how many hold it off, whether they do."""
+class Votes:
+    """How votes on a change stand at this agent: the nodes that have called it unhealthy, how many hold it off, whether
+    they do."""
 
     change_id: bytes
-    votes: tuple[str, ...]
+    nodes: tuple[str, ...]
     limit: int
     is_halted: bool
 
@@ -44,30 +45,30 @@ class Complained:
     reason: str
 
 
-def standing(agent: Agent, change_id: bytes) -> Standing | None:
+def votes_on(agent: Agent, change_id: bytes) -> Votes | None:
     """Votes on a change; None if nothing lives of it that carries a limit."""
     halts = agent.node.halts
     limit = halts.limit(change_id)
-    return None if limit is None else Standing(change_id, halts.votes(change_id), limit, change_id in halts.halted)
+    return None if limit is None else Votes(change_id, halts.votes(change_id), limit, change_id in halts.halted)
 
 
-def standings(agent: Agent) -> list[Standing]:
+def all_votes(agent: Agent) -> list[Votes]:
     """Of all changes that anybody has called unhealthy."""
-    found = (standing(agent, change_id) for change_id in agent.node.statements.subjects())
-    return [one for one in found if one is not None and one.votes]
+    found = (votes_on(agent, change_id) for change_id in agent.node.statements.subjects())
+    return [one for one in found if one is not None and one.nodes]
 
 
-def told(found: Standing) -> dict[str, Any]:
+def told(found: Votes) -> dict[str, Any]:
     """The same for whoever asks over the control socket."""
     return {
         "change": found.change_id,
-        "nodes": list(found.votes),
+        "nodes": list(found.nodes),
         "limit": found.limit,
         "halted": found.is_halted,
     }
 
 
-async def complain(agent: Agent, key: str | None, change: str | None, reason: str) -> Standing:
+async def complain(agent: Agent, key: str | None, change: str | None, reason: str) -> Votes:
     """Call what this agent reads of ``key``, or the change whose id begins with ``change``, unhealthy, for good.
 
     Returns how the votes stand once this agent's own is on disk; also if it was before. Raises Rejected for what this
@@ -86,7 +87,7 @@ async def complain(agent: Agent, key: str | None, change: str | None, reason: st
     if change_id not in agent.node.halts.halted:
         agent.tell(Complained(name, change_id, reason))
         await agent.say(Kind.UNHEALTHY, change_id)
-    found = standing(agent, change_id)
+    found = votes_on(agent, change_id)
     if found is None:
         raise Rejected(f"what this agent has read of {name!r} has been replaced meanwhile")
     return found

@@ -17,7 +17,7 @@ from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..protocol.halts import limit_of as limit_of_votes
-from .complaint import standing, told
+from .complaint import told, votes_on
 from .control_request import PAGE_BYTES_MAX, limit_of, skip_of, text_of
 
 if TYPE_CHECKING:
@@ -137,8 +137,8 @@ async def signed(
 
 def _votes(agent: Agent, version: Version) -> dict[str, Any]:
     """How votes on a version's change stand, if there are any."""
-    found = standing(agent, version.change_id) if limit_of_votes(version.entry) is not None else None
-    return {} if found is None or not found.votes else {"votes": told(found)}
+    found = votes_on(agent, version.change_id) if limit_of_votes(version.entry) is not None else None
+    return {} if found is None or not found.nodes else {"votes": told(found)}
 
 
 def _held_back(agent: Agent, version: Version) -> dict[str, Any]:

@@ -54,6 +54,6 @@ def _stage(one: Progress) -> dict[str, Any]:
         "acked": list(one.acked),
         "nacked": list(one.nacked),
         "missing": list(one.missing),
-        "removed": list(one.removed),
-        "ending": one.asked_to_end,
+        "revoked": list(one.revoked),
+        "asked_to_end": one.asked_to_end,
     }

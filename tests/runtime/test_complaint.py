@@ -11,7 +11,7 @@ import trio
 from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, put
 from gossipconf.model.errors import ControlError, InvalidInput, LimitExceeded, Rejected
-from gossipconf.runtime.complaint import REASON_BYTES_MAX, Standing
+from gossipconf.runtime.complaint import REASON_BYTES_MAX, Votes
 from gossipconf.store.resolution import resolve
 from gossipconf.trust.membership import Membership
 from gossipconf.trust.statement import Kind
@@ -55,13 +55,13 @@ async def test_a_canary_that_enough_agents_call_unhealthy_is_read_by_nobody_any_
         await fleet.until(lambda: [read(one) for one in (a, b, c)] == [b"bad"] * 3)
         watcher = c.reads.watch("key")
         with trio.fail_after(HANG_S):
-            assert await a.report_unhealthy("key", reason="errors") == Standing(change.id, ("a",), 2, False)
-            assert (await a.report_unhealthy(None, change.id.hex()[:12])).votes == ("a",), "once and for good"
+            assert await a.report_unhealthy("key", reason="errors") == Votes(change.id, ("a",), 2, False)
+            assert (await a.report_unhealthy(None, change.id.hex()[:12])).nodes == ("a",), "once and for good"
             await fleet.until(lambda: b.node.halts.votes(change.id) == ("a",))
-            assert await b.report_unhealthy("key") == Standing(change.id, ("a", "b"), 2, True)
+            assert await b.report_unhealthy("key") == Votes(change.id, ("a", "b"), 2, True)
             assert await watcher.take() == ["key"], "readers are told"
         await fleet.until(lambda: [read(one) for one in (a, b, c)] == [b"good"] * 3)
-        assert (await c.report_unhealthy("key")).votes == ("a", "b"), "what is held off already needs no vote"
+        assert (await c.report_unhealthy("key")).nodes == ("a", "b"), "what is held off already needs no vote"
         await fleet.stop(c)
         await fleet.stop(a, b)
         c = await fleet.start("c")

@@ -96,7 +96,7 @@ def abort(
     target = Target.find(cluster, agent)
     with open_session(target) as session:
         found = one_stage(one_prefix(session, prefix), stage)
-        if found.is_open and not found.is_ending:
+        if found.is_open and not found.asked_to_end:
             signer = target.signer(key_file, passphrase_file)
             key = StageKey(found.stage.epoch.prefix, found.stage.epoch.number, found.stage.id, is_abort=True)
             entry = put(str(key), found.stage.bare().encode(), ValueType.BYTES)

@@ -25,7 +25,7 @@ from ..session import Session
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a stage stands. `missing`: who has not answered; `removed`: who was revoked; `is_ending`: somebody asks for
+    """How a stage stands. `missing`: who has not answered; `asked_to_end`: somebody has asked for
     its end."""
 
     stage: Stage
@@ -33,8 +33,8 @@ class Progress:
     acked: Sequence[str]
     nacked: Sequence[str]
     missing: Sequence[str]
-    removed: Sequence[str]
-    is_ending: bool
+    revoked: Sequence[str]
+    asked_to_end: bool
 
     @property
     def is_open(self) -> bool:
@@ -44,7 +44,7 @@ class Progress:
     @property
     def is_blocked(self) -> bool:
         """Whether all members of its epoch are revoked: then nobody can ever know its outcome for certain."""
-        return self.is_open and set(self.removed).issuperset(self.stage.epoch.members)
+        return self.is_open and set(self.revoked).issuperset(self.stage.epoch.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,6 @@ def _read(raw: dict[str, Any]) -> Progress:
         field_of(raw, "acked", list),
         field_of(raw, "nacked", list),
         field_of(raw, "missing", list),
-        field_of(raw, "removed", list),
-        field_of(raw, "ending", bool),
+        field_of(raw, "revoked", list),
+        field_of(raw, "asked_to_end", bool),
     )

@@ -54,7 +54,7 @@ def advice(found: Progress) -> list[str]:
             "all members of the new epoch are revoked, and nobody can know whether they have gone on without the "
             "others: this stage stays open; put the values under another prefix, with agents under new names"
         )
-    elif found.missing and found.is_ending:
+    elif found.missing and found.asked_to_end:
         lines.append("somebody has asked for its end: it is over once one that is missing is back and nacks")
     elif found.missing:
         lines.append("it goes on by itself when they are back; to end it instead: gossipconf stage abort")
@@ -76,8 +76,8 @@ def json_stage(found: Progress) -> dict[str, Any]:
         "acked": list(found.acked),
         "nacked": list(found.nacked),
         "missing": list(found.missing),
-        "revoked": list(found.removed),
-        "asked_to_end": found.is_ending,
+        "revoked": list(found.revoked),
+        "asked_to_end": found.asked_to_end,
         "on_fence": "wait" if epoch.waits else "raise",
     }
 

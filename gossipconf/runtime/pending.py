@@ -1,4 +1,4 @@
-"""An outcome: what somebody waits for that another task brings about."""
+"""Pending: what somebody waits for that another task brings about."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import trio
 from ..model.errors import GossipconfError
 
 
-class Outcome:
+class Pending:
     """What somebody waits for: that something is done, or the error that it ended with."""
 
     def __init__(self) -> None:
