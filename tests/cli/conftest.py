@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -289,3 +290,12 @@ def agents(tmp_path, run):
     made = Agents(tmp_path / "shop")
     yield made
     made.stop_all()
+
+
+@pytest.fixture
+def interruptible():
+    """Processes that a test starts meanwhile heed SIGINT, also where this one was started to ignore it, as a shell's
+    job in the background is: they would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -110,6 +110,7 @@ def test_a_false_claim_gives_exit_code_1_and_names_it(
     assert processes_of(directory) == []
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
     with started(temporary=tmp_path) as process:
         assert process.stdout is not None
@@ -123,6 +124,7 @@ def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_keep_leaves_the_cluster_up_until_ctrl_c(tmp_path: Path) -> None:
     directory = tmp_path / "kept"
     with started("--keep", "--dir", str(directory), temporary=tmp_path) as process:

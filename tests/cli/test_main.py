@@ -96,12 +96,13 @@ def test_an_output_that_is_full_is_told_in_a_line(cluster, arguments, code, word
     assert (result.returncode, result.stderr.strip()) == (code, words)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_is_no_fault(cluster):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": cluster, "env": environment()}
     with subprocess.Popen([*COMMAND, "watch"], **pipes) as process:
         process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait() in {1, 130}
+        assert process.wait(60) in {1, 130}
         assert b"Traceback" not in process.stderr.read()
 
 
