@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -24,12 +24,10 @@ from ..trust.policy import Policy
 from .change_id import begins
 from .drafting import NewDraftArgument, live_versions, new_draft, print_steps, save_draft, say_drafted
 from .output import count, print_json, print_step, say, short, slot_in_words, version_in_line
+from .record import Wanted, versions
 from .rules import differences
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target, public_key_of
-
-HISTORY_MAX: Final = 1_000
-"""Past versions of a key that are looked through for what may come back, the newest."""
 
 
 def revoke(
@@ -142,7 +140,7 @@ def _comes_back(session: Session, version: Version, policy: Policy) -> Version |
     """What wins a slot without ``version``, as far as this agent's history goes."""
     floors = Floors()
     floors.add(policy.floors)
-    past = [one.version for one in session.history(version.entry.key, None, HISTORY_MAX)]
+    past = [one.version for one in versions(session, Wanted(key=version.entry.key), None)]
     slot = [one for one in past if one.slot == version.slot and not session.is_void(one) and not floors.is_void(one)]
     left = [one for one in slot if not any(other.supersedes(one) for other in slot)]
     return max(left, key=lambda one: one.precedence, default=None)

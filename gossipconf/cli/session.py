@@ -8,9 +8,8 @@ Knows the requests of the control protocol; `replies` reads what nobody has sign
 
 from __future__ import annotations
 
-import heapq
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -37,7 +36,7 @@ from ..trust.strict import is_stage_key
 from .client import Client
 from .expectation import check_shown, check_versions
 from .instant import now_ms
-from .item import Item, Past, Unfit
+from .item import Item, Unfit
 from .replies import Branch, Status, Tally, Votes, field_of, read_reader, read_status, read_tally, read_votes
 from .target import Target
 from .verification import Verifier
@@ -156,38 +155,6 @@ class Session(Verifier):
                         raise ControlError("the agent lists keys out of order; is it of another version?")
             if not field_of(reply, "more", bool):
                 return
-
-    def history(self, key: str | None, prefix: str | None, limit: int) -> Sequence[Past]:
-        """At most `limit` past and live versions of one key or all under a prefix, newest first. Raises Rejected."""
-        asked_ms = now_ms()
-        live: Iterable[Version] = self.get(key).versions if key is not None else self._versions_under(prefix or "")
-        newest = heapq.nsmallest(limit, (Past(version, None) for version in live), key=_newest_first)
-        found = {one.version.id: one for one in newest}
-        for one in self._retired(key, prefix, limit):
-            # One that was replaced after the live ones were listed comes again, and is past by now. One that was
-            # replaced before, and lives, has come back: what had replaced it is void.
-            if one.version.id not in found or (one.retired_ms or 0) >= asked_ms:
-                found[one.version.id] = one
-        return sorted(found.values(), key=_newest_first)[:limit]
-
-    def _versions_under(self, prefix: str) -> Iterator[Version]:
-        return (version for item in self.items(prefix) for version in item.versions)
-
-    def _retired(self, key: str | None, prefix: str | None, limit: int) -> Iterator[Past]:
-        """The `limit` versions that were replaced last, fetched page by page."""
-        skip, left = 0, limit
-        while left > 0:
-            reply = self._client.request("history", key=key, prefix=prefix, limit=left, skip=skip)
-            items = field_of(reply, "items", list)
-            for raw in items[:left]:
-                yield Past(self._version(raw, is_past=True), field_of(raw, "retired_ms", int))
-            left -= len(items)
-            following = field_of(reply, "next", int | None)
-            if following is None:
-                return
-            if following <= skip:
-                raise ControlError(f"the agent's history goes round at row {following}; is it of another version?")
-            skip = following
 
     def request(self, op: str, **fields: Any) -> dict[str, Any]:
         """What the agent answers, of which nothing is verified. Raises what it says."""
@@ -434,7 +401,3 @@ class Session(Verifier):
         if found is None:
             raise ControlError(f"the agent names entry {index} of a change and does not send it")
         return found
-
-
-def _newest_first(one: Past) -> tuple[int, str, bytes]:
-    return -one.version.header.time_ms, one.version.entry.key, one.version.id

@@ -33,6 +33,7 @@ from .output import (
 )
 from .prefix import PrefixArgument, prefix_of
 from .publishing import Publishing, publishing
+from .record import Wanted, versions
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
@@ -134,7 +135,7 @@ def _void_under(session: Session, prefix: str) -> Sequence[Past]:
     But for what a live version has replaced, which would not be read in any case, and,
     unless ``prefix`` names them, the system's keys: a proposal is proposed again, not signed anew.
     """
-    past = session.history(None, prefix, LISTED_MAX)
+    past = versions(session, Wanted(prefix=prefix), LISTED_MAX)
     if len(past) == LISTED_MAX:
         where = f" under {prefix}" if prefix else ""
         note(f"looked through only the newest {LISTED_MAX:,} versions{where}, live ones too; name a prefix with fewer")

@@ -56,7 +56,6 @@ class ControlServer:
             "get": lambda request: handout.get(agent, request),
             "list": lambda request: handout.page(agent, request),
             "ids": lambda request: handout.ids(agent, request),
-            "history": lambda request: handout.history(agent, request),
             "log": lambda request: logbook.page(agent, request),
             "change": lambda request: logbook.named(agent, request),
             "status": lambda request: account.status(agent, request),

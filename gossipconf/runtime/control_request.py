@@ -21,8 +21,6 @@ PAGE_ITEMS_MAX: Final = 1_000
 """Keys or versions in one reply; the asker comes again for more."""
 PAGE_BYTES_MAX: Final = 4 << 20
 """A reply of values of 1 MiB each ends here."""
-SKIP_MAX: Final = 10_000
-"""How far back into history an asker may go: each page reads all the rows before it again."""
 
 
 async def receive(stream: trio.SocketStream) -> dict[str, Any] | None:
@@ -74,14 +72,6 @@ def limit_of(request: dict[str, Any]) -> int:
     if type(value) is not int or value < 1:
         raise InvalidInput("'limit' must be a positive whole number")
     return min(value, PAGE_ITEMS_MAX)
-
-
-def skip_of(request: dict[str, Any]) -> int:
-    """How many rows of history the asker has had."""
-    value = request.get("skip", 0)
-    if type(value) is not int or not 0 <= value <= SKIP_MAX:
-        raise InvalidInput(f"'skip' must be a whole number of rows, at most {SKIP_MAX}")
-    return value
 
 
 def slots_of(request: dict[str, Any]) -> list[Slot]:

@@ -1,4 +1,4 @@
-"""Handing out: the versions that readers see and those of history, each as a signed change that whoever asks verifies.
+"""Handing out: the versions that readers see, each as a signed change that whoever asks verifies.
 
 Knows requests and replies of the control interface; `control` has the connections.
 """
@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from ..model.change import Change
 from ..model.errors import ControlError
 from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..model.version import Version
 from ..protocol.halts import limit_of as limit_of_votes
 from .complaint import told, votes_on
-from .control_request import PAGE_BYTES_MAX, limit_of, skip_of, text_of
+from .control_request import PAGE_BYTES_MAX, limit_of, text_of
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -27,8 +26,6 @@ FENCE_WAIT_S: Final = 20.0
 """A read that a fence lets wait is answered so late at most: its asker hangs up after 30 s untold."""
 IDS_KEYS_MAX: Final = 5_000
 """Keys in a reply that has only ids: a few milliseconds, and half a megabyte."""
-HISTORY_ROWS: Final = 100
-"""Rows of history read at a time: at most as many MiB held for one asker."""
 
 
 async def get(agent: Agent, request: dict[str, Any]) -> dict[str, Any]:
@@ -66,34 +63,6 @@ async def ids(agent: Agent, request: dict[str, Any]) -> dict[str, Any]:
     keys = list(islice(reads.keys(prefix, after if isinstance(after, str) else None), IDS_KEYS_MAX + 1))
     listed = [[key, [version.id for version in reads.versions(key)]] for key in keys[:IDS_KEYS_MAX]]
     return {"keys": listed, "more": len(keys) > IDS_KEYS_MAX}
-
-
-async def history(agent: Agent, request: dict[str, Any]) -> dict[str, Any]:
-    """Retired versions, the last retired first; ``next`` is the ``skip`` of the following page, None at the end."""
-    key = prefix = None
-    if request.get("key") is not None:
-        key = check_key(text_of(request, "key"))
-    else:
-        prefix = check_prefix(text_of(request, "prefix"))
-    limit, skip = limit_of(request), skip_of(request)
-    cluster_id = agent.node.replica.chain.cluster_id
-    items: list[dict[str, Any]] = []
-    size = 0
-    await agent.writer.flushed()
-    while True:
-        wanted = skip + min(limit - len(items), HISTORY_ROWS)
-        rows = await agent.writer.history(key=key, prefix=prefix, limit=wanted)
-        for row in rows[skip:]:
-            skip += 1
-            entries = Change.decode(row.data, cluster_id).entries
-            if not entries:
-                continue  # no row that this release writes; whatever did, it says nothing of a value
-            items.append({"change": row.data, "index": entries[0][0], "retired_ms": row.retired_ms})
-            size += len(row.data)
-            if len(items) == limit or size > PAGE_BYTES_MAX:
-                return {"items": items, "next": skip}
-        if len(rows) < wanted:
-            return {"items": items, "next": None}
 
 
 async def unwrap(agent: Agent, request: dict[str, Any]) -> dict[str, Any]:

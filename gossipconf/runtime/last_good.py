@@ -48,8 +48,6 @@ JUDGE_S: Final = 2.0
 """For all that is written at once, 2,000 rows: people's values take 0.1 s. The disk waits meanwhile."""
 YAML_BYTES_MAX: Final = 1 << 18
 """Larger YAML is not judged: its parser takes some ten seconds for 1 MiB."""
-HISTORY_ROWS: Final = 1_000
-"""Of a key's history, newest first, in which the last good value is looked for at a start."""
 
 log = logging.getLogger("gossipconf")
 
@@ -190,8 +188,8 @@ def load(journal: Journal) -> dict[bytes, Unfit]:
 def _recalled(journal: Journal, unfit: Unfit) -> bytes | None:
     if unfit.good is None:
         return None
-    rows = journal.history(key=unfit.slot[0], prefix=None, limit=HISTORY_ROWS)
-    return next((row.data for row in rows if row.version_id == unfit.good), None)
+    row = journal.retired(unfit.slot[0], unfit.good)
+    return None if row is None else row.data
 
 
 def _is_seen(version: Version) -> bool:

@@ -78,11 +78,6 @@ class JournalWriter:
                         self._done(persist, error)
             self._idle.set()
 
-    async def history(self, *, key: str | None, prefix: str | None, limit: int) -> list[Retire]:
-        """Superseded versions, newest first."""
-        async with self._lock:
-            return await trio.to_thread.run_sync(lambda: self._journal.history(key=key, prefix=prefix, limit=limit))
-
     async def read(self, question: Callable[[Journal], T]) -> T:
         """What ``question`` finds in the journal."""
         async with self._lock:

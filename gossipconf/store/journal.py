@@ -205,27 +205,10 @@ class Journal:
                 for row in self._database.execute("SELECT name, value, checksum FROM meta ORDER BY name")
             )
 
-    def history(self, *, key: str | None = None, prefix: str | None = None, limit: int) -> list[Retire]:
-        """Retired versions, the last retired first, at most ``limit``.
-
-        ``key`` is one exact key; ``prefix`` is by whole path segments, so ``a/b`` takes in
-        ``a/b`` and ``a/b/c`` but not ``a/bc``; an empty one takes in every key. Raises InvalidInput and JournalCorrupt.
-        """
-        _check_limit(limit)
-        if key is not None and prefix is not None:
-            raise InvalidInput("history takes a key or a prefix, not both")
-        where, values = "", list[str | int]()
-        if key is not None:
-            where, values = "WHERE key = ?", [key]
-        elif prefix is not None and (stem := prefix.removesuffix("/")):
-            # '0' is the character after '/': the range holds exactly what begins with the stem and a '/'.
-            where, values = "WHERE key = ? OR (key > ? AND key < ?)", [stem, stem + "/", stem + "0"]
+    def retired(self, key: str, version_id: bytes) -> Retire | None:
+        """A version of history, or None if that has it not, or no more. Raises JournalCorrupt."""
         with self._reading():
-            rows = self._database.execute(
-                f"SELECT {RETIRED_COLUMNS} FROM retired {where} {_NEWEST_FIRST} LIMIT ?",  # noqa: S608
-                [*values, limit],
-            )
-            return [Retire(*checked_retired(row)) for row in rows]
+            return journal_log.named(self._database, (key, version_id))
 
     def history_after(self, place: tuple[str, bytes], *, key: str | None = None, limit: int) -> list[Retire]:
         """At most ``limit`` retired versions after ``place``, by key and version id; with ``key`` of this key only.
@@ -260,13 +243,9 @@ class Journal:
             finally:
                 walk.close()
             for name in newest.values():
-                found = self._database.execute(
-                    f"SELECT {RETIRED_COLUMNS} FROM retired WHERE key = ? AND version_id = ?",  # noqa: S608
-                    name,
-                ).fetchone()
-                if found is None:
+                version = journal_log.named(self._database, name)
+                if version is None:
                     raise RowDamaged("the index of history names a row that is not there")
-                version = Retire(*checked_retired(found))
                 headers.append((version.writer, version.seq, version.change_id, version.data))
         return headers
 

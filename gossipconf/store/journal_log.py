@@ -97,7 +97,7 @@ def rows(
             names[change_id].append((key, version_id))
     return {
         change_id: Found(
-            tuple(row for name in found[:limit] for row in _named(database, name)),
+            tuple(_all_named(database, found[:limit])),
             frozenset(version_id for _, version_id in found),
         )
         for change_id, found in names.items()
@@ -107,7 +107,7 @@ def rows(
 def writers(database: sqlite3.Connection) -> list[Retire]:
     """One version of each writer that history knows."""
     found = database.execute("SELECT key, MIN(version_id) FROM retired GROUP BY writer").fetchall()
-    return [row for name in found for row in _named(database, name)]
+    return _all_named(database, found)
 
 
 def starting_with(database: sqlite3.Connection, start: str) -> list[bytes]:
@@ -117,6 +117,12 @@ def starting_with(database: sqlite3.Connection, start: str) -> list[bytes]:
     return sorted(change_id for (change_id,) in found)
 
 
-def _named(database: sqlite3.Connection, name: tuple[str, bytes]) -> list[Retire]:
+def named(database: sqlite3.Connection, name: tuple[str, bytes]) -> Retire | None:
+    """The version with this key and id, or None."""
     query = f"SELECT {RETIRED_COLUMNS} FROM retired WHERE key = ? AND version_id = ?"  # noqa: S608 -- constant
-    return [Retire(*checked_retired(row)) for row in database.execute(query, name)]
+    row = database.execute(query, name).fetchone()
+    return None if row is None else Retire(*checked_retired(row))
+
+
+def _all_named(database: sqlite3.Connection, names: Sequence[tuple[str, bytes]]) -> list[Retire]:
+    return [row for name in names if (row := named(database, name)) is not None]

@@ -148,50 +148,6 @@ def test_ids_are_put_together_and_must_be_in_order(agent, session):
             list(session.ids("shop"))
 
 
-def past_of(*changes: Change, following: int | None = None) -> dict:
-    items = [{"change": change.encode(), "index": 0, "retired_ms": 5_000} for change in changes]
-    return {"ok": True, "items": items, "next": following}
-
-
-def test_pages_of_history_are_put_together(agent, session):
-    changes = [change_of("shop/a", seq=seq, value=str(seq).encode()) for seq in (1, 2, 3, 4)]
-    agent.replies["get"] = [reply_with(changes[3])]
-    agent.replies["history"] = [past_of(changes[2], changes[1], following=7), past_of(changes[0])]
-    found = session.history("shop/a", None, 10)
-    assert {(one.version.entry.value, one.retired_ms) for one in found} == {
-        (b"4", None),
-        *((value, 5_000) for value in (b"1", b"2", b"3")),
-    }
-    asked = [(one["limit"], one["skip"]) for one in agent.requests if one["op"] == "history"]
-    assert asked == [(10, 0), (8, 7)]
-
-
-@pytest.mark.parametrize(
-    ("asked_ms", "retired_ms"),
-    [(5_000, 5_000), (5_001, None)],
-    ids=["replaced between the pages", "replaced before, and come back as what replaced it is void"],
-)
-def test_a_version_that_is_live_and_replaced_is_shown_once(agent, session, monkeypatch, asked_ms, retired_ms):
-    change = change_of("shop/a")
-    agent.replies |= {"get": [reply_with(change)], "history": [past_of(change)]}
-    monkeypatch.setattr("gossipconf.cli.session.now_ms", lambda: asked_ms)
-    assert [one.retired_ms for one in session.history("shop/a", None, 10)] == [retired_ms]
-
-
-def test_no_more_history_is_asked_for_and_shown_than_wanted(agent, session):
-    changes = [change_of("shop/a", seq=seq) for seq in range(1, 6)]
-    agent.replies["list"] = [{"ok": True, "items": [{"key": "shop/a", "versions": []}], "more": False}]
-    agent.replies["history"] = [past_of(*changes, following=5)]
-    assert len(session.history(None, "shop", 2)) == 2
-    assert sum(one["op"] == "history" for one in agent.requests) == 1
-
-
-def test_a_history_that_goes_round_ends(agent, session):
-    agent.replies |= {"get": [{"ok": True, "versions": []}], "history": [past_of(following=0)]}
-    with pytest.raises(ControlError, match="goes round at row 0"):
-        session.history("shop/a", None, 10)
-
-
 def test_a_watch_that_the_agent_ends_says_why(agent, session):
     refusal = {"ok": False, "error": "ControlError", "message": "the disk is full"}
     body = b"".join(len(one).to_bytes(4, "big") + one for one in map(msgpack.packb, ({"ok": True}, refusal)))

@@ -32,14 +32,11 @@ from gossipconf.model.merkle import SparseTree
 from gossipconf.protocol.node import Node
 from gossipconf.protocol.subject import AskedChange, Subject
 from gossipconf.runtime import handout
-from gossipconf.runtime.boot import JOURNAL_FILE
 from gossipconf.runtime.control import ControlServer
-from gossipconf.runtime.control_request import PAGE_BYTES_MAX, SKIP_MAX
 from gossipconf.runtime.control_socket import REQUEST_BYTES_MAX, SOCKET_PATH_BYTES_MAX, WAIT_S_MAX, short_path
-from gossipconf.runtime.handout import HISTORY_ROWS
 from gossipconf.runtime.transport import Transport
 from gossipconf.store.journal import Journal
-from gossipconf.store.journal_ops import JournalOp, Retire
+from gossipconf.store.journal_ops import JournalOp
 from gossipconf.trust.cluster import found_cluster
 from gossipconf.trust.keys import Signer
 from gossipconf.trust.policy import Role
@@ -344,12 +341,6 @@ async def test_the_largest_number_of_entries(site: Site, tmp_path: Path) -> None
         {"op": "list", "prefix": "", "limit": "9"},
         {"op": "ids"},
         {"op": "ids", "prefix": "a//b"},
-        {"op": "history"},
-        {"op": "history", "key": "a", "limit": -1},
-        {"op": "history", "key": "a", "skip": -1},
-        {"op": "history", "key": "a", "skip": SKIP_MAX + 1},
-        {"op": "history", "key": "a", "skip": "1"},
-        {"op": "history", "key": 5},
         {"op": "watch"},
         {"op": "watch", "prefix": "a/"},
         {"op": "acks"},
@@ -511,85 +502,12 @@ async def test_ids_alone_come_in_pages(site: Site, tmp_path: Path, monkeypatch: 
         assert listed == [[f"ids/{number}", [change.version_id(0)]] for number, change in enumerate(published)]
 
 
-async def test_history_and_status(site: Site, tmp_path: Path) -> None:
+async def test_status_and_info(site: Site, tmp_path: Path) -> None:
     async with desk_of(site, tmp_path) as desk:
-        for number in range(2, 5):
-            await publish(desk.agent, "shop/price", str(number).encode())
-        for history in (
-            await desk.asker.ask("history", key="shop/price"),
-            await desk.asker.ask("history", prefix="shop"),
-        ):
-            values = [Change.decode(item["change"], site.cluster_id).entries[0][1].value for item in history["items"]]
-            assert values == [b"3", b"2", b"1"]  # and not the live one, which `get` and `list` have
-            assert all(item["retired_ms"] > 0 for item in history["items"])
-            assert history["next"] is None
         status = await desk.asker.ask("status")
         assert [(member["node"], member["state"]) for member in status["members"]] == [("desk", "self")]
         info = await desk.asker.ask("info")
         assert (info["root"], info["pid"], info["disk_error"]) == (desk.agent.node.root, os.getpid(), None)
-
-
-async def test_history_comes_in_pages(site: Site, tmp_path: Path) -> None:
-    async with desk_of(site, tmp_path) as desk:
-        for number in range(HISTORY_ROWS + 20):
-            await publish(desk.agent, "small", str(number).encode())
-        found = await desk.asker.ask("history", key="small", limit=HISTORY_ROWS + 10)
-        assert [value_of(site, item) for item in found["items"]] == [
-            str(number).encode() for number in reversed(range(9, HISTORY_ROWS + 19))
-        ]
-        rest = await desk.asker.ask("history", key="small", skip=found["next"])
-        assert [value_of(site, item) for item in rest["items"]] == [
-            str(number).encode() for number in reversed(range(9))
-        ]
-        assert rest["next"] is None
-
-
-async def test_a_page_of_history_ends_where_it_is_large(site: Site, tmp_path: Path) -> None:
-    async with desk_of(site, tmp_path) as desk:
-        for number in range(8):
-            await publish(desk.agent, f"big/{number % 2}", bytes([number]) * VALUE_BYTES_MAX)
-        found, skip, pages = [], 0, 0
-        while skip is not None:
-            reply = await desk.asker.ask("history", prefix="big", skip=skip)
-            assert sum(len(item["change"]) for item in reply["items"]) < PAGE_BYTES_MAX + 2 * VALUE_BYTES_MAX
-            found += [value_of(site, item)[0] for item in reply["items"]]
-            skip, pages = reply["next"], pages + 1
-        assert found == [5, 4, 3, 2, 1, 0]
-        assert pages == 2
-
-
-async def test_a_row_of_history_without_an_entry_is_passed_over(site: Site, tmp_path: Path) -> None:
-    async with fleet_of(site, tmp_path) as fleet:
-        agent = await fleet.start("desk")
-        change = await publish(agent, "key", b"1")
-        await publish(agent, "key", b"2")
-        await fleet.stop(agent)
-        bare = Retire(
-            b"v" * 32,
-            change.id,
-            "key",
-            "",
-            change.writer_id,
-            change.header.seq,
-            1,
-            1 << 42,
-            change.restrict(()).encode(),
-        )
-        with Journal.open(tmp_path / "desk" / JOURNAL_FILE, cluster_id=site.cluster_id, node_id="desk") as journal:
-            journal.commit([bare])
-        agent = await fleet.start("desk")
-        async with asking(agent) as asker:
-            for limit in (1, 10):
-                history = await asker.ask("history", key="key", limit=limit)
-                assert [value_of(site, item) for item in history["items"]] == [b"1"]
-
-
-def value_of(site: Site, item: dict[str, Any]) -> Any:
-    """The value in one item of a reply."""
-    change = Change.decode(item["change"], site.cluster_id)
-    entry = change.entry(item["index"])
-    assert entry is not None
-    return entry.value
 
 
 # -- stopping -------------------------------------------------------------------------------------

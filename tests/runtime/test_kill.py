@@ -134,11 +134,10 @@ def held(agent: Process, site: Site) -> dict[bytes, bytes | None]:
     """Every version that is live or in history, by change: its value."""
     found = {}
     for number in range(KEYS):
-        live = agent.ask("get", key=f"k/{number}")["versions"]
-        past = agent.ask("history", key=f"k/{number}", limit=1_000)
-        assert past["next"] is None
-        for item in (*live, *past["items"]):
-            change = Change.decode(item["change"], site.cluster_id)
+        log = agent.ask("log", key=f"k/{number}", limit=1_000)
+        assert log["next"] is None
+        for data, _ in (part for one in log["changes"] for part in one["parts"]):
+            change = Change.decode(data, site.cluster_id)
             site.cluster.chain().judge(change)
             found[change.id] = change.entries[0][1].value
     return found

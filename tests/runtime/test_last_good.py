@@ -43,8 +43,8 @@ class Disk:
     def meta(self):
         return self.saved
 
-    def history(self, *, key, prefix, limit):
-        return [row for row in self.rows.values() if row.key == key]
+    def retired(self, key, version_id):
+        return next((row for row in self.rows.values() if (row.key, row.version_id) == (key, version_id)), None)
 
     async def write(self, *states: dict, fails: bool = False) -> None:
         """States of slots, by key, that are written as one group."""

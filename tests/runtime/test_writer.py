@@ -101,7 +101,7 @@ async def test_a_full_disk_stops_publishing_and_nothing_else(site: Site, tmp_pat
         async with asking(full) as asker:
             assert "free space" in (await asker.ask("info"))["disk_error"]
             assert (await asker.ask("get", key="before"))["versions"]
-            assert (await asker.ask("history", key="before"))["ok"]
+            assert (await asker.ask("log", key="before"))["ok"]
         with pytest.raises(JournalWriteFailed, match="takes no publish"):
             await full.publish(prepare(full, put("refused", b"z")))
         make_room(disk)
@@ -268,7 +268,7 @@ async def test_a_superseded_value_is_read_signed_until_its_successor_is_on_disk(
             change = Change.decode(version["change"], site.cluster_id)
             site.cluster.chain().judge(change)
             assert change.entries[0][1].value == b"old"
-        assert (await asker.ask("history", key="key"))["items"] == []
+        assert [one["retired"] for one in (await asker.ask("log", key="key"))["changes"]] == [0]
 
 
 async def test_a_superseded_value_whose_signature_is_lost_is_refused_with_a_word(
