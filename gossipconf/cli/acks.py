@@ -11,9 +11,10 @@ from rich.text import Text
 
 from . import exits
 from .lifetime import timeout_s
-from .output import count, escaped, print_json, print_table, say, stdout
+from .output import count, escaped, print_json, say, stdout
 from .replies import Tally
 from .session import Session, open_session
+from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 ZONE_COLUMNS: Final = {"ZONE": "left", "APPLIED": "right", "OF": "right"}

@@ -24,7 +24,6 @@ from .output import (
     moment,
     note,
     print_json,
-    print_table,
     short,
     signer_in_words,
     version_in_line,
@@ -33,6 +32,7 @@ from .prefix import prefix_of
 from .reason import json_reason
 from .record import Wanted, versions
 from .session import Session, open_session
+from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 BOUNDARY: Final = "^"
@@ -145,8 +145,8 @@ def _print(session: Session, found: Sequence[Blame]) -> None:
         by = one.came_with
         rows.append(
             (
-                (BOUNDARY if one.is_older else "") + short(by.change_id),
                 moment(by.header.time_ms).removesuffix(" UTC"),
+                (BOUNDARY if one.is_older else "") + short(by.change_id),
                 signer_in_words(session, by),
                 Text.assemble(
                     escaped(one.version.entry.key), (escaped("#" + _pointer(one.path)) if one.path else "", "cyan")
@@ -155,7 +155,7 @@ def _print(session: Session, found: Sequence[Blame]) -> None:
                 escaped(by.header.comment),
             )
         )
-    columns = {"CHANGE": "left", "TIME (UTC)": "left", "BY": "left", "KEY": "fold", "VALUE": "cut", "COMMENT": "cut"}
+    columns = {"TIME (UTC)": "left", "CHANGE": "left", "BY": "left", "KEY": "fold", "VALUE": "cut", "COMMENT": "cut"}
     print_table(columns, rows)
     if any(one.is_older for one in found):
         note(f"{BOUNDARY} perhaps older: this agent's history goes back no further")

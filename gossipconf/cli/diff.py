@@ -21,7 +21,7 @@ from .instant import instant_ms, now_ms
 from .item import Item
 from .output import note, print_json, say
 from .prefix import prefix_of
-from .record import Wanted, records, versions
+from .record import Wanted, beside_epochs, records, versions
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
@@ -117,7 +117,8 @@ def _between_versions(session: Session, slot: Slot, names: Sequence[str]) -> Dif
         return Difference.between(slot, first, after)
     counting = [version for version in known if not session.is_void(version)]
     if not counting:
-        raise NotFound(f"no history of {key!r}" + (f" [{variant}]" if variant else ""))
+        which = f" [{variant}]" if variant else ""
+        raise NotFound(f"no history of {key!r}{which}{beside_epochs(session, key)}")
     before = counting[1] if len(counting) > 1 else None
     remark = "its first version" if before is None and not counting[0].entry.seen else ""
     return Difference.between(slot, before, counting[0], remark)

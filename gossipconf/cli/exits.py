@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
-from ..model.errors import AgentUnreachable, GossipconfError, InvalidValue, StrictRead
+from ..model.errors import AgentUnreachable, GossipconfError, InvalidValue, StrictRead, UnknownChange
 
 ERROR: Final = 1
 DIFFERENCE: Final = 2
@@ -54,7 +54,7 @@ class KeyChanged(GossipconfError):
 
 def code_of(error: GossipconfError) -> int:
     """The exit code that tells of `error`."""
-    if isinstance(error, NotFound):
+    if isinstance(error, (NotFound, UnknownChange)):
         return NOT_FOUND
     if isinstance(error, KeyChanged):
         return KEY_CHANGED

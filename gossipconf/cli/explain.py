@@ -26,9 +26,9 @@ from .instant import now_ms
 from .item import Item
 from .opener import is_sealed, recipients_of
 from .outcome import (
-    duration_ahead,
     json_outcome,
     match_in_words,
+    moment_ahead,
     outcome_in_words,
     percent_in_words,
     votes_in_words,
@@ -40,10 +40,10 @@ from .output import (
     escaped,
     json_time,
     json_version,
-    moment,
     moment_and_age,
     print_json,
     print_labelled,
+    rights_in_words,
     say,
     short,
     version_in_line,
@@ -112,6 +112,8 @@ def because(subject: Subject) -> str:
         return why_missing(item, subject.resolution, subject.now_ms)
     if all(version.id != one.id for one in item.versions):
         return "what lives fails a schema, and this is the last value that readers had before"
+    if (strict := subject.session.strict_over(item.key)) is not None:
+        return f"the epoch of {escaped(strict)} that {name} serves has it; see: gossipconf stage status"
     verdicts = [one.verdict for one in subject.resolution.candidates]
     siblings = sum(one.slot == version.slot for one in item.versions) - 1
     last = f"; of {siblings + 1} siblings it was signed last" if siblings else ""
@@ -223,7 +225,7 @@ def _print(subject: Subject) -> None:
     if following is not None:
         at_ms, then = following
         reads = Text("no value") if then is None else version_in_line(then)
-        _line("next", Text.assemble(f"{moment(at_ms)}, {duration_ahead(at_ms, subject.now_ms)}: reads ", reads))
+        _line("next", Text.assemble(f"{moment_ahead(at_ms, subject.now_ms)}: reads ", reads))
     for position, said in enumerate(cautions(subject.session.node, subject.session.status())):
         _line("freshness" if position == 0 else "", said)
 
@@ -233,7 +235,8 @@ def _candidate_in_words(subject: Subject, candidate: Candidate) -> Text:
     style = VERDICT_STYLES.get(candidate.verdict, "yellow")
     name = f"  variant {escaped(version.entry.variant)}" if version.entry.variant else ""
     said = outcome_in_words(candidate, subject.now_ms)
-    return Text.assemble((said, style), "  ", version_in_line(version), (name, "cyan"))
+    value = Text() if candidate.verdict is Verdict.DELETED else Text("  ").append(version_in_line(version))
+    return Text.assemble((said, style), value, (name, "cyan"))
 
 
 def _details(subject: Subject, candidate: Candidate) -> Iterator[tuple[str, str]]:
@@ -271,11 +274,7 @@ def _print_signed(subject: Subject, version: Version) -> None:
     role, fingerprint = subject.session.signer_of(version)
     _line("signed", f"by {escaped(role)} {fingerprint}, {moment_and_age(header.time_ms, subject.now_ms)}")
     _line("change", f"{version.change_id.hex()}" + (f", {escaped(header.comment)}" if header.comment else ""))
-    roles = [
-        f"role {escaped(one.name)} may {' and '.join(one.operations)} under "
-        f"{', '.join(escaped(prefix) or '(all keys)' for prefix in one.prefixes)}"
-        for one in judges(subject, version)
-    ]
+    roles = [f"role {escaped(one.name)} {rights_in_words(one)}" for one in judges(subject, version)]
     _line("judged", f"by policy {header.policy}: {'; '.join(roles) or 'by the roots'}; all signatures are valid")
     if is_sealed(version):
         opens = {True: "can open it", False: "is none of them", None: "does not say whether it can open it"}

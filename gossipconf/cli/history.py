@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -10,30 +11,23 @@ from rich.text import Text
 
 from ..model.key import check_key
 from .exits import NotFound
-from .instant import SinceOption, UntilOption, now_ms, span_ms
+from .instant import SinceOption, UntilOption, span_ms
 from .item import Past
-from .output import (
-    age,
-    escaped,
-    json_past,
-    moment,
-    print_json,
-    print_table,
-    short,
-    signer_in_words,
-    slot_in_words,
-    version_in_line,
-)
+from .output import escaped, json_past, moment, print_json, short, signer_in_words, slot_in_words, version_in_line
 from .prefix import prefix_of
-from .record import STATE_STYLES, Wanted, WriterOption, signers_named, versions
+from .record import STATE_STYLES, Wanted, WriterOption, beside_epochs, signers_named, versions
 from .session import Session, open_session
+from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 
 def history(
-    key: Annotated[str | None, typer.Argument(help="The key.", metavar="KEY")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="KEY|PREFIX", help="A key; where it has no history, or with a slash: what is under it."),
+    ] = None,
     prefix: Annotated[
-        str | None, typer.Option("--prefix", metavar="PREFIX", help="Instead of one key: all keys under this one.")
+        str | None, typer.Option("--prefix", metavar="PREFIX", help="All keys at and under this one.")
     ] = None,
     writer: WriterOption = None,
     since: SinceOption = None,
@@ -56,23 +50,26 @@ def history(
     \b
     Examples:
       gossipconf history shop/checkout/timeout_ms
-      gossipconf history --prefix shop --limit 10
+      gossipconf history shop/checkout/ --limit 10
       gossipconf history --writer payments --since 7d
     """
-    if (key is not None and prefix is not None) or (key, prefix, writer) == (None, None, None):
+    if (name is not None and prefix is not None) or (name, prefix, writer) == (None, None, None):
         raise typer.BadParameter("name either a KEY or --prefix P, or a --writer", param_hint="'KEY' / '--prefix'")
-    if key is not None:
-        check_key(key)
+    key = None if name is None or name.endswith("/") else check_key(name)
     since_ms, until_ms = span_ms(since, until)
     with open_session(Target.find(cluster, agent)) as session:
         signers = None if writer is None else signers_named(session, writer)
-        past = versions(session, Wanted(key, prefix_of(prefix or ""), since_ms, until_ms, signers), limit)
+        wanted = Wanted(key, prefix_of(prefix or name or ""), since_ms, until_ms, signers)
+        past = versions(session, wanted, limit)
+        if key is not None and not past:
+            past, key = versions(session, replace(wanted, key=None), limit), None
         if as_json:
             print_json([json_past(session, one) for one in past])
             return
         if not past:
-            what = f"of {key!r}" if key is not None else f"under {prefix!r}" if prefix else "of any key"
-            raise NotFound(f"no history {what}" + (" that was asked for" if writer or since or until else ""))
+            what = f"at or under {wanted.prefix!r}" if wanted.prefix else "of any key"
+            asked = " that was asked for" if writer or since or until else ""
+            raise NotFound(f"no history {what}{asked}{beside_epochs(session, wanted.prefix)}")
         _print(session, past, is_of_key=key is not None)
 
 
@@ -83,22 +80,18 @@ def _state_in_words(session: Session, one: Past) -> Text:
 
 
 def _print(session: Session, past: Sequence[Past], *, is_of_key: bool) -> None:
-    """A line each: of one key the exact times, of several how long ago."""
-    now = now_ms()
-    rows: list[Sequence[str | Text]] = []
-    for one in past:
-        version, time_ms = one.version, one.version.header.time_ms
-        exact = (moment(time_ms).removesuffix(" UTC"), version.entry.variant)
-        rows.append(
-            (
-                *(exact if is_of_key else (age(time_ms, now), slot_in_words(version.slot))),
-                _state_in_words(session, one),
-                version_in_line(version),
-                signer_in_words(session, version),
-                short(version.change_id),
-                escaped(version.header.comment),
-            )
+    rows = [
+        (
+            moment(one.version.header.time_ms).removesuffix(" UTC"),
+            short(one.version.change_id),
+            _state_in_words(session, one),
+            signer_in_words(session, one.version),
+            one.version.entry.variant if is_of_key else slot_in_words(one.version.slot),
+            version_in_line(one.version),
+            escaped(one.version.header.comment),
         )
-    columns = {"TIME (UTC)": "left", "VARIANT": "left"} if is_of_key else {"AGE": "left", "KEY": "fold"}
-    columns |= {"STATE": "left", "VALUE": "cut", "BY": "left", "CHANGE": "left", "COMMENT": "cut"}
-    print_table(columns, rows)
+        for one in past
+    ]
+    columns = {"TIME (UTC)": "left", "CHANGE": "left", "STATE": "left", "BY": "left"}
+    slot = {"VARIANT": "left"} if is_of_key else {"KEY": "fold"}
+    print_table(columns | slot | {"VALUE": "cut", "COMMENT": "cut"}, rows)

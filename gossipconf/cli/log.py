@@ -22,14 +22,15 @@ from .output import (
     moment,
     note,
     print_json,
-    print_table,
     short,
+    signer_in_words,
     slot_in_words,
 )
 from .prefix import PrefixArgument, prefix_of
 from .reason import json_reason
-from .record import STATE_STYLES, Record, Wanted, WriterOption, records, signers_named
+from .record import STATE_STYLES, Record, Wanted, WriterOption, beside_epochs, records, signers_named
 from .session import Session, open_session
+from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 KEYS_SHOWN: Final = 3
@@ -57,7 +58,8 @@ def log(
     STATE is live; partly: some of its values have been replaced since; replaced:
     all have; or void: a policy has said that it counts for nothing. The log is
     the agent's own: it goes back as far as this agent was there and keeps history.
-    Policies and proposals are told with `log _policy` and `log _proposals`.
+    Policies, proposals and epochs are told with `log _policy`, `log _proposals` and
+    `log _stages`.
 
     \b
     Examples:
@@ -78,17 +80,23 @@ def log(
         rows = [_row(session, record) for record in found]
         if not rows:
             note(
-                f"no changes under {prefix!r}" if prefix else "no changes" + (" that were asked for" if writer else "")
+                f"no changes under {prefix!r}{beside_epochs(session, wanted.prefix)}"
+                if prefix
+                else "no changes" + (" that were asked for" if writer else "")
             )
             return
-        columns = {"TIME (UTC)": "left", "CHANGE": "left", "STATE": "left", "BY": "left", "POLICY": "right"}
-        print_table(columns | {"KEYS": "cut", "COMMENT": "cut"}, rows)
+        columns = {"TIME (UTC)": "left", "CHANGE": "left", "STATE": "left", "BY": "left"}
+        print_table(columns | {"KEYS": "fold", "COMMENT": "cut"}, rows)
         if len(rows) == limit:
             note(f"the newest {limit:,}; older ones with --limit or --until")
 
 
-def signers_in_words(session: Session, change: Change, at: str) -> str:
-    """All who have signed, the writer first, by role and name, or the first letters of the fingerprint."""
+def signers_in_words(session: Session, record: Record) -> str:
+    """All who have signed, the writer first: by role and name, or the first letters of the fingerprint."""
+    change, version = record.change, record.versions[0].version
+    if len(change.signatures()) == 1:
+        return signer_in_words(session, version)
+    at = version.entry.key
     said: dict[str, list[str]] = {}
     for key, _ in change.signatures():
         role = session.role_of(key, change.header.policy, at)
@@ -146,13 +154,11 @@ def json_record(session: Session, record: Record) -> dict[str, Any]:
 def _row(session: Session, record: Record) -> Sequence[str | Text]:
     header = record.change.header
     state = record.state(session)
-    at = record.versions[0].version.entry.key
     return (
         moment(header.time_ms).removesuffix(" UTC"),
         short(record.change.id),
         Text(state, style=STATE_STYLES[state]),
-        signers_in_words(session, record.change, at),
-        str(header.policy),
+        signers_in_words(session, record),
         _keys_in_line(record),
         escaped(header.comment),
     )

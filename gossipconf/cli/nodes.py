@@ -17,9 +17,10 @@ from ..model.errors import InvalidInput
 from ..model.key import check_node_id
 from ..trust.membership import Membership
 from .drafting import NewDraftArgument, draft_membership, say_drafted
-from .output import print_json, print_table, say
+from .output import print_json, say
 from .rules import CERTIFICATE_SIGN, certificate_line, digest_of
 from .session import open_session
+from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 node_app = typer.Typer(help="Nodes that are shut out: list, revoke, restore.", no_args_is_help=True)

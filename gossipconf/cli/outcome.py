@@ -63,7 +63,7 @@ def whom_in_words(version: Version) -> str:
     entry = version.entry
     if not entry.variant or entry.value is None:
         return ""
-    return f"{match_in_words(entry.match) or 'everybody'}, rank {entry.rank}"
+    return f"{match_in_words(entry.match) or 'everybody'}, rank {entry.rank:,}"
 
 
 def reach_in_words(entry: Entry, activation_ms: int | None = None) -> str:
@@ -72,7 +72,7 @@ def reach_in_words(entry: Entry, activation_ms: int | None = None) -> str:
     if activation_ms is not None:
         said.append(f"from {moment(activation_ms)} on")
     elif entry.variant:
-        said.append(f"for {match_in_words(entry.match) or 'everybody'}, rank {entry.rank}")
+        said.append(f"for {match_in_words(entry.match) or 'everybody'}, rank {entry.rank:,}")
     if entry.expires_ms is not None:
         said.append(f"until {moment(entry.expires_ms)}")
     return "; ".join(said)
@@ -133,6 +133,12 @@ def duration_ahead(time_ms: int, now_ms: int) -> str:
     """`in 2 h`, or the time itself if that is more than a day ahead."""
     left_ms = time_ms - now_ms
     return f"in {duration(left_ms)}" if 0 < left_ms < 86_400_000 else f"on {moment(time_ms)}"
+
+
+def moment_ahead(time_ms: int, now_ms: int) -> str:
+    """The time, and how far off it is if that is less than a day."""
+    ahead = duration_ahead(time_ms, now_ms)
+    return f"{moment(time_ms)}, {ahead}" if ahead.startswith("in ") else moment(time_ms)
 
 
 # -- JSON -----------------------------------------------------------------------------------------

@@ -12,13 +12,11 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ..model.entry import Entry, MatchKind, MatchTerm, Operation, Slot, ValueType
@@ -29,6 +27,7 @@ from ..trust.sealed import Envelope
 from .reason import json_reason
 
 if TYPE_CHECKING:
+    from ..trust.policy import Role
     from .item import Past
     from .session import Session
 
@@ -37,13 +36,6 @@ VALUE_CHARACTERS_MAX: Final = 200
 
 PIPE_COLUMNS: Final = 2_000
 """Width where there is no terminal: lines are not wrapped there, so that `grep` sees whole ones."""
-
-GAP: Final = 2
-"""Spaces between columns."""
-
-COLUMN_CHARACTERS_MIN: Final = (("cut", 8), ("fold", 24), ("fold", 8))
-"""What is left of columns of a kind that give way to the others on a narrow terminal, in turn: a word, a few key
-segments, then a word too, for ids and ages say nothing once they are cut."""
 
 SHORT_ID_DIGITS: Final = 10
 """Hex digits of an id that people see: 40 bits name one change among millions."""
@@ -106,73 +98,6 @@ def print_json(value: Any, *, compact: bool = False) -> None:
     sys.stdout.flush()
 
 
-def table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]], width: int) -> Table:
-    """Aligned columns without lines, fitted to `width` characters.
-
-    `columns`: heading → "left", "right", "cut" (may lose its end) or "fold" (may
-    take several lines). Columns in which no row has anything are left out.
-    """
-    headings, cells, natural = _measured(columns, rows)
-    kinds = [columns[heading] for heading in headings]
-    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
-    for heading, kind, size in zip(headings, kinds, _fitted(natural, kinds, width), strict=True):
-        made.add_column(
-            Text(heading),
-            justify="right" if kind == "right" else "left",
-            no_wrap=kind != "fold",
-            overflow="fold" if kind == "fold" else "ellipsis",
-            width=size,
-        )
-    for row in cells:
-        made.add_row(*row)
-    return made
-
-
-def print_table(columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]]) -> None:
-    """Print `table`; into a pipe whole, one line a row, and without rich, which takes seconds for 10,000 rows."""
-    console = stdout()
-    if console.is_terminal:
-        console.print(table(columns, rows, console.width), soft_wrap=False)
-        return
-    headings, cells, sizes = _measured(columns, rows)
-    for row in ([Text(heading) for heading in headings], *cells):
-        padded = [
-            " " * (size - cell.cell_len) + cell.plain
-            if columns[heading] == "right"
-            else cell.plain + " " * (size - cell.cell_len)
-            for heading, cell, size in zip(headings, row, sizes, strict=True)
-        ]
-        sys.stdout.write((" " * GAP).join(padded).rstrip() + "\n")
-
-
-def _measured(
-    columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]]
-) -> tuple[list[str], list[list[Text]], list[int]]:
-    """The columns in use: their headings, cells and natural widths."""
-    used = [index for index, _ in enumerate(columns) if any(len(row[index]) for row in rows)]
-    headings = [list(columns)[index] for index in used]
-    cells = [[Text(escaped(cell)) if isinstance(cell := row[index], str) else cell for index in used] for row in rows]
-    sizes = [
-        max(cell_len(heading), *(row[position].cell_len for row in cells)) for position, heading in enumerate(headings)
-    ]
-    return headings, cells, sizes
-
-
-def _fitted(natural: Sequence[int], kinds: Sequence[str], width: int) -> list[int]:
-    """Column widths: first what may be cut gives way, the widest first, then what may be folded."""
-    sizes = list(natural)
-    excess = sum(sizes) + GAP * (len(sizes) - 1) - width
-    for yielding, least in COLUMN_CHARACTERS_MIN:
-        positions = [position for position, kind in enumerate(kinds) if kind == yielding]
-        while excess > 0 and positions:
-            widest = max(positions, key=lambda position: sizes[position])
-            if sizes[widest] <= least:
-                break
-            sizes[widest] -= 1
-            excess -= 1
-    return sizes
-
-
 STEP_COLOURS: Final = {"+": "green", "~": "yellow", "-": "red"}
 """Created or given, updated, deleted or taken away."""
 
@@ -219,7 +144,7 @@ def value_in_line(value_type: ValueType, value: bytes) -> str:
         return f"(sealed {whom}, {count(len(value), 'byte')})"
     text = value.decode(errors="replace")
     line = escaped(text[: VALUE_CHARACTERS_MAX + 1]) or '""'
-    return line if len(line) <= VALUE_CHARACTERS_MAX else f"{line[:VALUE_CHARACTERS_MAX]}… ({len(value)} bytes)"
+    return line if len(line) <= VALUE_CHARACTERS_MAX else f"{line[:VALUE_CHARACTERS_MAX]}… ({len(value):,} bytes)"
 
 
 def _recipients(value: bytes) -> tuple[bytes, ...]:
@@ -252,6 +177,13 @@ def signer_in_words(session: Session, version: Version) -> str:
     policy = session.chain[version.header.policy]
     sharing = next((len(one.keys) for one in policy.roles if one.name == role), len(policy.roots))
     return escaped(role) if sharing == 1 else f"{escaped(role)} {short_key(fingerprint)}"
+
+
+def rights_in_words(role: Role) -> str:
+    """`may put, delete and stage under shop, _schemas/shop`."""
+    *others, last = role.operations or ("do nothing",)
+    what = f"{', '.join(others)} and {last}" if others else last
+    return f"may {what} under {', '.join(escaped(prefix) or '(all keys)' for prefix in role.prefixes)}"
 
 
 def called_in_full(session: Session, key: bytes, policy: int) -> str:

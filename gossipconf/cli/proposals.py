@@ -46,7 +46,6 @@ from .output import (
     note,
     print_json,
     print_step,
-    print_table,
     say,
     short,
     slot_in_words,
@@ -58,6 +57,7 @@ from .passphrase import PassphraseFileOption
 from .reason import json_reason
 from .session import Session, open_session
 from .stage.first import remember
+from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 

@@ -96,7 +96,7 @@ def put(
       gossipconf put shop/offset -- -5
       gossipconf put shop/limit 50 --variant canary --match zone=eu-* --percent 5
       gossipconf put shop/limit 50 --variant canary --percent 5 --over 30m --halt-after 3
-      gossipconf put shop/limit 10 --for 2h --comment "OPS-18: queue is full"
+      gossipconf put shop/limit 10 --for 2h --ticket OPS-18 --comment "queue is full"
       gossipconf put shop/limit 30 --activate-at "2026-12-01 06:00"
       printf %s "$TEMPLATE" | gossipconf put shop/mail/template -
       gossipconf put shop/db/password @password --seal-to checkout-1 --seal-to me.pub

@@ -34,7 +34,6 @@ from .output import (
     moment,
     note,
     print_json,
-    print_table,
     say,
     short,
     signer_in_words,
@@ -44,6 +43,7 @@ from .output import (
 from .prefix import PrefixArgument, prefix_of
 from .recipients import OpenWithOption
 from .session import Session, open_session
+from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, Target
 from .versions import print_versions
 
@@ -335,14 +335,14 @@ def _show_variants(session: Session, items: Sequence[Item], *, as_json: bool) ->
         (
             one.version.entry.key,
             one.version.entry.variant,
-            whom_in_words(one.version),
             outcome_in_words(one, now),
             version_in_line(one.version),
             age(one.version.header.time_ms, now),
+            whom_in_words(one.version),
         )
         for one in found
     ]
-    columns = {"KEY": "fold", "VARIANT": "left", "FOR": "left", "HERE": "left", "VALUE": "cut", "AGE": "left"}
+    columns = {"KEY": "fold", "VARIANT": "left", "HERE": "cut", "VALUE": "cut", "AGE": "left", "FOR": "fold"}
     print_table(columns, rows)
 
 

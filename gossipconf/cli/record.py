@@ -126,6 +126,12 @@ def versions(session: Session, wanted: Wanted, limit: int | None) -> Sequence[Pa
     return sorted(found, key=lambda one: (-one.version.header.time_ms, one.version.entry.key, one.version.id))[:limit]
 
 
+def beside_epochs(session: Session, key: str) -> str:
+    """Where the past of a strict prefix is told, after an error that says what is not here; else nothing."""
+    prefix = session.strict_over(key)
+    return "" if prefix is None else f"; {prefix!r} is strict, and comes in epochs: see gossipconf log _stages/{prefix}"
+
+
 def record_named(session: Session, start: str) -> Record:
     """The change whose id begins with ``start``, with all of its entries that are here.
 

@@ -36,7 +36,6 @@ from .output import (
     note,
     print_json,
     print_step,
-    print_table,
     say,
     short,
     signer_in_words,
@@ -44,6 +43,7 @@ from .output import (
 )
 from .publishing import Publishing, publishing
 from .session import Session, open_session
+from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 FAILING_SHOWN: Final = 20

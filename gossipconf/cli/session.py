@@ -32,7 +32,7 @@ from ..trust.keys import Signer
 from ..trust.policy import policy_changes
 from ..trust.signing import Reservation, compose
 from ..trust.snapshot import Statement, sign_snapshot
-from ..trust.strict import is_stage_key
+from ..trust.strict import is_stage_key, strict_over, strict_prefixes
 from .client import Client
 from .expectation import check_shown, check_versions
 from .instant import now_ms
@@ -100,6 +100,10 @@ class Session(Verifier):
     def get(self, key: str) -> Item:
         """The live versions of `key`; an Item without versions if there are none. Raises Rejected."""
         return self._item(key, field_of(self._client.request("get", key=key), "versions", list))
+
+    def strict_over(self, key: str) -> str | None:
+        """The strict prefix of the newest policy that covers `key`: what is there comes in epochs."""
+        return strict_over(strict_prefixes(self.chain.head.parameters), key)
 
     def read(self, item: Item, at_ms: int | None = None) -> Resolution:
         """What the asked agent reads of `item` now, and why: by its labels, and by this machine's clock.

@@ -15,7 +15,18 @@ from .difference import Difference, json_difference, print_difference
 from .instant import now_ms
 from .item import Past
 from .log import json_record
-from .output import called_in_full, count, escaped, moment, moment_and_age, note, print_json, print_labelled, say
+from .output import (
+    called_in_full,
+    count,
+    escaped,
+    moment,
+    moment_and_age,
+    note,
+    print_json,
+    print_labelled,
+    rights_in_words,
+    say,
+)
 from .record import STATE_STYLES, Record, Wanted, record_named, versions
 from .session import Session, open_session
 from .target import AgentOption, ClusterOption, JsonOption, Target
@@ -110,8 +121,7 @@ def _judgement(session: Session, record: Record) -> Iterator[str]:
         yield f"as a policy: the signatures of {policy.threshold} of {count(len(policy.roots), 'root')}"
     for role in allowing(session, record):
         yield (
-            f"role {escaped(role.name)}: may {' and '.join(role.operations)} under "
-            f"{', '.join(escaped(prefix) or '(all keys)' for prefix in role.prefixes)}, "
+            f"role {escaped(role.name)}: {rights_in_words(role)}, "
             f"with {role.approvals} of {count(len(role.keys), 'key')}"
         )
     void = sum(one.retired_ms is not None and session.is_void(one.version) for one in record.versions)

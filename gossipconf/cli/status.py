@@ -15,22 +15,10 @@ from rich.text import Text
 from ..trust.keys import fingerprint
 from . import spread
 from .outcome import json_votes, votes_in_words
-from .output import (
-    count,
-    duration,
-    escaped,
-    json_time,
-    moment,
-    print_json,
-    print_table,
-    say,
-    short,
-    some_of,
-    stdout,
-    table,
-)
+from .output import count, duration, escaped, json_time, moment, print_json, say, short, some_of, stdout
 from .replies import Certificate, Member, Status, View
 from .session import Session, open_session
+from .table import print_table, table
 from .target import AgentOption, ClusterOption, JsonOption, Target
 from .wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 

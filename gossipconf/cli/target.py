@@ -40,9 +40,10 @@ AgentOption = Annotated[
     Path | None,
     typer.Option(
         "--agent",
-        metavar="SOCKET|DIR",
+        metavar="NODE|DIR|SOCKET",
         envvar="GOSSIPCONF_AGENT",
-        help="Agent to ask: its control socket or its directory. Default: the first of the cluster that answers.",
+        help="Agent to ask: a node of the cluster directory, an agent's directory or its control socket. "
+        "Default: the first of the cluster that answers.",
     ),
 ]
 KeyOption = Annotated[
@@ -70,14 +71,13 @@ class Target:
         """What the two options, or their absence, mean. Raises ConfigError or AgentUnreachable."""
         directory = find_directory(cluster, agent)
         if agent is not None:
-            return cls(directory, (_socket_of(agent),))
+            return cls(directory, (_socket_named(directory, agent),))
         own = directory / SOCKET  # a node's directory has all that a reader needs
         return cls(directory, (own,) if own.exists() else _sockets_below(directory))
 
     def other(self, agent: str) -> Target:
         """The same for the one agent that is named: by the node of this cluster that it is, its socket or directory."""
-        node = home(self.directory) / NODES / agent
-        return Target(self.directory, (_socket_of(node if node.is_dir() else Path(agent)),))
+        return Target(self.directory, (_socket_named(self.directory, Path(agent)),))
 
     def cluster(self) -> Cluster:
         """The cluster file, verified. Raises KeyFileError."""
@@ -147,6 +147,11 @@ def home(directory: Path) -> Path:
     if above.name == NODES.name and (above.parent / CLUSTER_FILE).is_file():
         return above.parent
     return directory
+
+
+def _socket_named(directory: Path, agent: Path) -> Path:
+    node = home(directory) / NODES / agent
+    return _socket_of(node if node.is_dir() else agent)
 
 
 def _socket_of(agent: Path) -> Path:

@@ -82,7 +82,7 @@ def abort(
 
     \b
     Examples:
-      gossipconf abort shop/limit --variant canary --comment "OPS-19: errors doubled"
+      gossipconf abort shop/limit --variant canary --ticket OPS-19 --comment "errors doubled"
       gossipconf abort shop --variant override --yes
     """
     delivery = how.delivery(if_version)

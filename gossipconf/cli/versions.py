@@ -40,7 +40,8 @@ def _heading(candidate: Candidate) -> Text:
     is_read = candidate.verdict is Verdict.READ
     kind = f"  ({version.entry.type.name.lower()})" if version.entry.value is not None else ""
     said = outcome_in_words(candidate, now_ms())
-    return Text.assemble((said, "bold green" if is_read else "yellow"), "  ", version_in_line(version), (kind, "dim"))
+    value = Text() if candidate.verdict is Verdict.DELETED else Text("  ").append(version_in_line(version))
+    return Text.assemble((said, "bold green" if is_read else "yellow"), value, (kind, "dim"))
 
 
 def _particulars(session: Session, version: Version, candidates: Sequence[Candidate]) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,6 @@ from .output import (
     note,
     print_json,
     print_step,
-    print_table,
     say,
     short,
     signer_in_words,
@@ -35,6 +34,7 @@ from .prefix import PrefixArgument, prefix_of
 from .publishing import Publishing, publishing
 from .record import Wanted, versions
 from .session import Session, open_session
+from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, Target
 
 app = typer.Typer(help="What a policy has voided: list it, publish it anew.", no_args_is_help=True)

@@ -144,5 +144,9 @@ class ControlError(GossipconfError):
     """The local agent cannot be reached or refused the request."""
 
 
+class UnknownChange(ControlError):
+    """The asked agent knows no change whose id begins like that."""
+
+
 class AgentUnreachable(ControlError):
     """No agent answers on the control socket: not started, another directory, or it has stopped meanwhile."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ..model.change import PUBLIC_KEY_BYTES
-from ..model.errors import ControlError, GossipconfError, InvalidInput, StrictRead
+from ..model.errors import ControlError, GossipconfError, InvalidInput, StrictRead, UnknownChange
 from ..model.key import check_key, check_prefix
 from ..model.merkle import SparseTree
 from ..protocol.subject import Subject
@@ -227,7 +227,7 @@ class ControlServer:
         start = hex_of(request, "change")
         found = replica.live.named(start)
         if not found:
-            raise ControlError(
+            raise UnknownChange(
                 f"this agent knows no change {start}; it may not have come here yet, or have died long ago: "
                 "ask the agent where it was published"
             )

@@ -32,7 +32,7 @@ def test_each_path_is_told_apart(cluster, run):
     assert blamed(run, "bl/s") == expected
     assert blamed(run, "bl") == [*expected, ("bl/t", "", "2", "text again")]
     lines = run("blame", "bl/").out.splitlines()
-    assert lines[0].split() == ["CHANGE", "TIME", "(UTC)", "BY", "KEY", "VALUE", "COMMENT"]
+    assert lines[0].split() == ["TIME", "(UTC)", "CHANGE", "BY", "KEY", "VALUE", "COMMENT"]
     assert "bl/s#/b/c/1  3" in lines[3]
     assert "^" not in run("blame", "bl").out
 

@@ -204,7 +204,7 @@ def test_a_dry_run_publishes_nothing_and_tells_by_its_code(cluster, run):
         (["watch", "--count", "0"], 2, "--count"),
         (["history"], 2, "either a KEY or --prefix"),
         (["history", "a", "--prefix", "b"], 2, "either a KEY or --prefix"),
-        (["history", "no/such/key"], 3, "no history of 'no/such/key'"),
+        (["history", "no/such/key"], 3, "no history at or under 'no/such/key'"),
         (["conflicts", " a"], 1, "begins or ends with a space"),
         (["apply", "no/such/file"], 1, "no such file"),
         (["nonsense"], 2, "No such command"),
@@ -239,6 +239,15 @@ def test_the_environment_names_agent_cluster_and_key(cluster, run, monkeypatch, 
     assert run("put", "env/a", "1").code == 0
     monkeypatch.delenv("GOSSIPCONF_CLUSTER")
     assert run("get", "env/a").out == "1"  # the agent's directory has a cluster file too
+
+
+def test_an_agent_is_named_as_its_node(cluster, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("put", "named/a", "1", "--cluster", cluster, "--agent", "a").code == 0
+    monkeypatch.chdir(cluster / "nodes")
+    assert run("get", "named/a", "--agent", "a").out == "1"
+    nobody = run("get", "named/a", "--agent", "b")
+    assert (nobody.code, nobody.err.startswith("error: no agent at b: ")) == (4, True)
 
 
 def test_a_nodes_directory_is_enough(cluster, run, monkeypatch):
@@ -305,7 +314,7 @@ def test_history_is_newest_first(cluster, run):
         ("1", "number 1", False),
     ]
     lines = run("history", "--prefix", "past", "--limit", "2").out.splitlines()
-    assert [line.split()[3:5] for line in lines[1:]] == [["live", "3"], ["replaced", "2"]]
+    assert [line.split()[3:7:3] for line in lines[1:]] == [["live", "3"], ["replaced", "2"]]
 
 
 def test_conflicts_show_all_values_and_a_put_settles_them(cluster, run):
@@ -349,7 +358,7 @@ def test_acks_count_who_has_applied_a_change(cluster, run):
     found = document(run("acks", "--json", "--timeout", "2s"))
     assert (found["applied"], found["total"], found["missing"], found["change"]) == (1, 1, [], None)
     unknown = run("acks", "0123456789")
-    assert unknown.code == 1
+    assert unknown.code == 3
     assert "knows no change 0123456789" in unknown.err
     for timeout in ("", "30", "0s", "2h", "51m", "٣s"):
         refused = run("acks", change, "--timeout", timeout)

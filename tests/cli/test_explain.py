@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from gossipconf.cli.instant import now_ms
-from gossipconf.model.entry import MatchKind, MatchTerm, put
+from gossipconf.cli.output import moment
+from gossipconf.model.entry import MatchKind, MatchTerm, delete, put
 
 from .test_commands import siblings
 from .test_variant import HOUR_MS, node, publish
@@ -64,12 +65,22 @@ def test_what_time_will_change(cluster, run):
     publish(cluster, put("why/t", b"1"), put("why/t", b"2", variant="o", rank=1, expires_ms=expires_ms))
     found = explained(run, "why/t")
     assert (found["reads"]["value"], found["next"]["reads"]["value"]) == ("2", "1")
-    assert ": reads 1\n" in run("explain", "why/t").out
+    assert f"next       {moment(expires_ms)}, in 119 min: reads 1\n" in run("explain", "why/t").out
+    later_ms = now_ms() + 72 * HOUR_MS
+    publish(cluster, put("why/later", b"1", expires_ms=later_ms))
+    assert f"next       {moment(later_ms)}: reads no value\n" in run("explain", "why/later").out
     publish(cluster, put("why/gone", b"1", expires_ms=now_ms() - 2 * HOUR_MS))
     gone = explained(run, "why/gone")
     assert (gone["reads"], gone["next"]) == (None, None)
     assert "expired 2 h ago" in gone["because"]
     assert "reads      no value\n" in run("explain", "why/gone").out
+
+
+def test_what_is_deleted_is_said_once(cluster, run):
+    assert run("put", "why/d", "1").code == 0
+    publish(cluster, delete("why/d", variant="gone"))
+    assert "\n           deleted  variant gone\n" in run("explain", "why/d").out
+    assert "\ndeleted\n  variant  gone, for nobody\n" in run("get", "why/d", "--all").out
 
 
 def test_a_conflict(cluster, run):

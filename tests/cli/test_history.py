@@ -32,14 +32,26 @@ def test_history_by_prefix_writer_and_time(cluster, run):
     assert values(run("history", "--prefix", "hist", "--since", "1h", "--json")) == everything
 
 
+def test_a_name_without_a_history_of_its_own_is_a_prefix(cluster, run):
+    for key in ("names/a", "names/b/c", "names/b"):
+        assert run("put", key, "1").code == 0
+    assert values(run("history", "names", "--json")) == [("names/b", "1"), ("names/b/c", "1"), ("names/a", "1")]
+    assert values(run("history", "names/b", "--json")) == [("names/b", "1")]
+    assert values(run("history", "names/b/", "--json")) == [("names/b", "1"), ("names/b/c", "1")]
+    heading = run("history", "names").out.splitlines()[0]
+    assert heading.split() == ["TIME", "(UTC)", "CHANGE", "STATE", "BY", "KEY", "VALUE"]
+    heading = run("history", "names/b").out.splitlines()[0]
+    assert heading.split() == ["TIME", "(UTC)", "CHANGE", "STATE", "BY", "VALUE"]
+
+
 def test_what_cannot_be_asked_is_named(cluster, run):
     for arguments, code, part in (
         (["history"], 2, "either a KEY or --prefix"),
         (["history", "a", "--prefix", "b"], 2, "either a KEY or --prefix"),
         (["history", "a", "--since", "noon"], 1, "--since is 'noon'"),
         (["history", "a", "--writer", "nobody"], 1, "roles are admins"),
-        (["history", "no/such", "--since", "1h"], 3, "no history of 'no/such' that was asked for"),
-        (["history", "--prefix", "no/such"], 3, "no history under 'no/such'\n"),
+        (["history", "no/such", "--since", "1h"], 3, "no history at or under 'no/such' that was asked for"),
+        (["history", "--prefix", "no/such"], 3, "no history at or under 'no/such'\n"),
     ):
         result = run(*arguments)
         assert (result.code, part in result.err) == (code, True), result.err

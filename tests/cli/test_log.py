@@ -49,7 +49,7 @@ def test_the_log_as_a_table(tree, run):
     result = run("log", tree)
     assert result.code == 0
     heading, *lines = result.out.splitlines()
-    assert heading.split() == ["TIME", "(UTC)", "CHANGE", "STATE", "BY", "POLICY", "KEYS", "COMMENT"]
+    assert heading.split() == ["TIME", "(UTC)", "CHANGE", "STATE", "BY", "KEYS", "COMMENT"]
     assert [line.split()[3] for line in lines] == ["live", "replaced", "partly"]
     assert f"+{tree}/a +{tree}/b" in lines[2]
     assert lines[2].endswith("OPS-1: begin")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ import pytest
 import gossipconf
 from gossipconf.cli import read, status
 from gossipconf.cli.agent import JsonFormatter, TextFormatter
-from gossipconf.cli.output import age, duration, escaped, json_time, note, print_json, say, table, value_in_line
+from gossipconf.cli.output import age, duration, escaped, json_time, note, print_json, say, value_in_line
 from gossipconf.cli.replies import Member, Status
 from gossipconf.cli.status import remark, summary
 from gossipconf.model.entry import ValueType
@@ -478,17 +477,3 @@ def test_values_are_one_line_and_bounded():
     assert value_in_line(ValueType.TEXT, b"") == '""'
     assert value_in_line(ValueType.TEXT, b"x" * 500) == "x" * 200 + "… (500 bytes)"
     assert value_in_line(ValueType.BYTES, b"x") == "(bytes, 1 byte)"
-
-
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_tables_fit_the_terminal_and_cut_values_first(width):
-    from rich.console import Console  # noqa: PLC0415
-
-    stream = io.StringIO()
-    rows = [("", "some/rather/long/key/of/a/service", "v" * 150, "admins", "3 min")]
-    columns = {"": "left", "KEY": "fold", "VALUE": "cut", "BY": "left", "AGE": "left"}
-    Console(file=stream, width=width).print(table(columns, rows, width))
-    lines = stream.getvalue().splitlines()
-    assert max(map(len, lines)) <= width
-    assert "some/rather/long/key/of/a/service" in lines[1] or width == 60
-    assert lines[1].rstrip().endswith("…  admins  3 min")

@@ -98,7 +98,7 @@ def test_an_approver_is_told_for_whom_and_when(quorum, run):
     (one,) = [one for one in listed(run) if one["id"] == canary]
     assert one["entries"][0]["match"] == [{"kind": "percent", "salt": "canary", "percent": 5.0}]
     shown = run("approve", canary[:8], *as_key("erin")).out
-    assert "+ pay/canary [canary]  1  (for 5% by salt canary, rank 10000; until 2100-01-01 00:00:00 UTC)\n" in shown
+    assert "+ pay/canary [canary]  1  (for 5% by salt canary, rank 10,000; until 2100-01-01 00:00:00 UTC)\n" in shown
     waiting = proposed(run, "pay/canary", "2", "dave", "--activate-at", "2100-01-01")
     assert [one["activation"] for one in listed(run) if one["id"] == waiting] == ["2100-01-01T00:00:00.000Z"]
     shown = run("approve", waiting[:8], *as_key("erin")).out

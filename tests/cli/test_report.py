@@ -91,7 +91,7 @@ def test_a_share_that_grows_begins_with_nobody_and_tells_so(cluster, run):
     put = run(
         "put", "report/e", "new", "--variant", "canary", "--percent", "100", "--over", "300d", "--halt-after", "3"
     )
-    assert "(for 100% by salt canary, limit 3 votes, growing over 300 days, rank 10000)" in put.out
+    assert "(for 100% by salt canary, limit 3 votes, growing over 300 days, rank 10,000)" in put.out
     assert run("get", "report/e").out == "old"
     shown = json.loads(run("get", "report/e", "--all", "--json").out)[1]
     assert shown["outcome"] == "no_match"

@@ -91,6 +91,12 @@ def test_from_the_first_epoch_to_a_fence_and_its_end(strict, run, tmp_path):
     assert "ordinary publish is void" in run("put", "shop/db/host", "new").err
     assert "shop/db/host" in well(run, "list", "shop").out
 
+    assert "the epoch of shop/db that a serves has it" in well(run, "explain", "shop/db/host").out
+    assert "may put, delete and stage under (all keys)" in well(run, "explain", "shop/other").out
+    for where in (("history", "shop/db/port"), ("diff", "shop/db/port"), ("log", "shop/db/port")):
+        assert "'shop/db' is strict, and comes in epochs: see gossipconf log _stages/shop/db\n" in run(*where).err
+    assert "_stages/shop/db/1/" in well(run, "log", "_stages/shop/db").out
+
     strict.stop("c")
     planned = run("stage", "prepare", "shop/db/host=new", "--delete", "shop/db/port", "--dry-run")
     assert planned.code == exits.DIFFERENCE

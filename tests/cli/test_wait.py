@@ -155,7 +155,9 @@ def test_a_key_comes_before_a_change(shop, run):
     run("put", "feed", "1")
     assert run("status", "feed").out.startswith("feed  1  (")
     assert run("status", "wait/none").code == exits.NOT_FOUND
-    assert "knows no change beef" in run("status", "beef").err
+    unknown = run("status", "beef")
+    assert unknown.code == exits.NOT_FOUND
+    assert "knows no change beef" in unknown.err
 
 
 def test_status_waits_in_vain_too(shop, run):
