@@ -69,9 +69,13 @@ class Staging:
         self._sign(stage, alter)
 
     def _lose(self, stage: Stage) -> None:
-        """A member's machine is gone; an act later the roots revoke it."""
-        hosts = stage.world.honest()
-        if len(hosts) > 2:
+        """A member's machine is gone, none that is a seed; an act later the roots revoke it.
+
+        Who knows only a seed that is gone finds nobody, and nobody can be blamed for it.
+        """
+        seeds = {seed for host in stage.world.hosts.values() for seed in host.seeds}
+        hosts = [host for host in stage.world.honest() if host.address not in seeds]
+        if hosts and len(stage.world.honest()) > 2:
             lost = stage.rng.choice(hosts)
             stage.world.crash(lost.name, silent=True)
             lost.boot += 1  # nothing that is planned starts it again
