@@ -55,6 +55,7 @@ from . import (
 )
 from .demo.command import demo
 from .output import abandon_output, escaped, note
+from .overview import Overview, Sections
 from .stage import command as stage
 
 OUTPUT_FAILURES = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT})
@@ -62,6 +63,7 @@ OUTPUT_FAILURES = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT}
 
 app = typer.Typer(
     name="gossipconf",
+    cls=Sections,
     help="A config centre without a centre: publish signed configuration at any agent, read it at every agent.",
     epilog=exits.epilog(),
     no_args_is_help=True,
@@ -70,9 +72,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(init.init)
-app.add_typer(key.app, name="key")
-app.add_typer(pki.app, name="pki")
-app.add_typer(agent.app, name="agent")
+app.add_typer(key.app, name="key", cls=Overview)
+app.add_typer(pki.app, name="pki", cls=Overview)
+app.add_typer(agent.app, name="agent", cls=Overview)
 app.command()(put.put)
 app.command()(delete.delete)
 app.command()(apply.apply)
@@ -83,14 +85,14 @@ app.command()(export.export)
 app.command("import")(importing.import_file)
 app.command()(report.report_unhealthy)
 app.command()(rollback.rollback)
-app.add_typer(stage.app, name="stage")
-app.add_typer(seal.app, name="seal")
-app.add_typer(schema.app, name="schema")
+app.add_typer(stage.app, name="stage", cls=Overview)
+app.add_typer(seal.app, name="seal", cls=Overview)
+app.add_typer(schema.app, name="schema", cls=Overview)
 app.command()(proposals.proposals)
 app.command()(proposals.approve)
 app.command()(proposals.withdraw)
 app.command()(revoke.revoke)
-app.add_typer(void.app, name="void")
+app.add_typer(void.app, name="void", cls=Overview)
 app.command()(read.get)
 app.command("list")(read.list_keys)
 app.command()(read.watch)
@@ -103,11 +105,11 @@ app.command()(explain.explain)
 app.command()(read.conflicts)
 app.command()(resolve.resolve)
 app.command()(forks.forks)
-app.add_typer(policy.app, name="policy")
+app.add_typer(policy.app, name="policy", cls=Overview)
 app.command()(status.status)
 app.command()(acks.acks)
-app.add_typer(checkpoint.app, name="checkpoint")
-app.add_typer(beacon.app, name="beacon")
+app.add_typer(checkpoint.app, name="checkpoint", cls=Overview)
+app.add_typer(beacon.app, name="beacon", cls=Overview)
 app.command()(demo)
 
 
