@@ -123,15 +123,18 @@ def monotonic(world: World) -> list[str]:
 def atomic(world: World) -> list[str]:
     """6. Of a change that lives in part, every other entry has been superseded, not forgotten.
 
-    By a version that is here, or that somebody has published: repair carries the live parts, and what has superseded
-    the rest may come a message later. Changes of which a stranger has handed out parts are left out: who withholds the
-    rest is repaired by honest peers, but not at once.
+    By a version that is here, or that somebody has published or a thief put in: repair carries the live parts, and what
+    has superseded the rest may come a message later. Changes of which a stranger has handed out parts are left out:
+    who withholds the rest is repaired by honest peers, but not at once.
     """
     wrong = []
     published: dict[Slot, list[Version]] = {}
-    for token, (_, _, change) in world.submitted.items():
-        if isinstance(world.outcome(token), PublishFailed):
-            continue
+    taken = [
+        change
+        for token, (_, _, change) in world.submitted.items()
+        if not isinstance(world.outcome(token), PublishFailed)
+    ]
+    for change in (*taken, *world.injected.values()):
         for version in versions_of(change):
             published.setdefault(version.slot, []).append(version)
     for node in _one_of_each_root(world):

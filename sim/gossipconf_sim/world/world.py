@@ -90,6 +90,7 @@ class World:
     acknowledged:   (host, virtual s, change) of every publish that an agent has acknowledged
     stage_events:   (virtual s, host, event) of whatever became of a stage at a node
     mutilated:      ids of changes of which strangers have handed out parts
+    injected:       changes that strangers have put in and a node has taken, by id
     forks_found:    (writer id, seq) of every fork that an honest node has told of: hosts, and when
     whole_since_s:  since when nothing is wrong and nobody publishes, if whoever drives the world says so
     heal_limit_s:   how long honest nodes then may differ
@@ -129,6 +130,7 @@ class World:
         self.names: dict[str, tuple[str, ...]] = {}
         self.names_are_down = False
         self.mutilated: dict[bytes, None] = {}
+        self.injected: dict[bytes, Change] = {}
         self.acknowledged: list[tuple[str, float, Change]] = []
         self.stage_events: list[tuple[float, str, StageAnswered | EpochCommitted | StageAborted]] = []
         self.submitted: dict[int, tuple[str, int, Change]] = {}
@@ -405,6 +407,7 @@ class World:
         for one in node.both if isinstance(node, Twin) else (node,):
             with contextlib.suppress(Rejected, InvalidInput):
                 one.replica.receive(one.replica.decode(change.encode()), "a stranger")
+                self.injected[change.id] = change
         self._settle(self.hosts[name])
 
     # -- publishing -------------------------------------------------------------------------------
