@@ -3,7 +3,8 @@
     owner/app/env/app+cluster+namespace.properties    a JSON list of items, each with key and value
     owner/app/env/app+cluster+namespace.yml           one item, `content`, which is the whole file
 
-and likewise `.yaml`, `.json`, `.xml` and `.txt`. Beside them are `*.metadata` files, which
+and likewise `.yaml`, `.json`, `.xml` and `.txt`. Portals before 2.0 write each file as it is,
+without the list: properties as text, and the rest whole. Beside them are `*.metadata` files, which
 describe apps, clusters and namespaces. A key here is app/env/cluster/namespace/item, with a
 dot in an item's key as a slash; a whole file is one value at app/env/cluster/namespace.
 """
@@ -11,6 +12,7 @@ dot in an item's key as a slash; a whole file is one value at app/env/cluster/na
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import PurePosixPath
 from typing import Final
@@ -19,6 +21,7 @@ from zlib import error as ZlibError
 from ...model.entry import ValueType
 from ...model.errors import InvalidInput, LimitExceeded
 from ...runtime.syntax import TREE_READERS, decode_text
+from .flat import properties
 from .text import Found, Read
 
 UNPACKED_BYTES_MAX: Final = 64 << 20
@@ -64,9 +67,15 @@ def _read_namespace(data: bytes, path: str, where: str, found: list[Found], pass
     app, cluster, namespace = names
     suffix = PurePosixPath(namespace).suffix
     place = f"{app}/{parts[2]}/{cluster}/{namespace.removesuffix('.properties')}"
+    if _is_as_it_is(data, suffix):
+        if suffix in TYPES:
+            found.append(Found(place, (TYPES[suffix], data), where))
+        else:
+            found += [Found(f"{place}/{one.name}", one.value, one.source) for one in properties(data, where).found]
+        return
     items = TREE_READERS[".json"](decode_text(data, where), where).root if data else []
     if not isinstance(items, list):
-        raise InvalidInput(f"{where}: not a list of items; a plain .properties file is read with --from properties")
+        raise InvalidInput(f"{where}: not a list of items")
     for number, item in enumerate(items, 1):
         key, value = (item.get("key"), item.get("value")) if isinstance(item, dict) else (None, None)
         if not key and not value:
@@ -77,3 +86,17 @@ def _read_namespace(data: bytes, path: str, where: str, found: list[Found], pass
             found.append(Found(place, (TYPES[suffix], value.encode()), where))
         else:
             found.append(Found(f"{place}/{key.replace('.', '/')}", (ValueType.TEXT, value.encode()), where))
+
+
+def _is_as_it_is(data: bytes, suffix: str) -> bool:
+    """Whether a file is one of a portal before 2.0: of later ones it is a JSON list of items, or empty."""
+    start = data.lstrip()[:1]
+    if suffix not in TYPES:
+        return start not in {b"", b"[", b"{"}
+    if start != b"[":
+        return start != b""
+    try:
+        items = json.loads(data)
+    except (ValueError, RecursionError):
+        return True
+    return not (len(items) == 1 and isinstance(items[0], dict) and items[0].get("key") == WHOLE_FILE)

@@ -51,13 +51,36 @@ def test_an_export_of_two_namespaces():
     assert "item 2 is a comment or a blank line" in read.passed_over[3]
 
 
+def test_portals_before_2_write_files_as_they_are():
+    content = archive(
+        {
+            "apollo/shop/PRO/shop+default+application.properties": "#Tue\ndb.url = jdbc\\:x\ntimeout=\n",
+            "apollo/shop/PRO/shop+eu+limits.yml": "- 1\n",
+            "apollo/shop/PRO/shop+eu+list.json": '[{"key": "a"}]',
+            "apollo/shop/PRO/shop+eu+object.json": '{"a": 1}',
+            "apollo/shop/PRO/shop+eu+flow.yaml": "[a, b]",
+            "apollo/shop/PRO/shop+eu+page.xml": "<a/>",
+        }
+    )
+    assert [(one.name, one.value) for one in apollo(content, "f").found] == [
+        ("shop/PRO/default/application/db/url", (ValueType.TEXT, b"jdbc:x")),
+        ("shop/PRO/default/application/timeout", (ValueType.TEXT, b"")),
+        ("shop/PRO/eu/limits.yml", (ValueType.YAML, b"- 1\n")),
+        ("shop/PRO/eu/list.json", (ValueType.JSON, b'[{"key": "a"}]')),
+        ("shop/PRO/eu/object.json", (ValueType.JSON, b'{"a": 1}')),
+        ("shop/PRO/eu/flow.yaml", (ValueType.YAML, b"[a, b]")),
+        ("shop/PRO/eu/page.xml", (ValueType.TEXT, b"<a/>")),
+    ]
+
+
 @pytest.mark.parametrize(
     ("files", "part"),
     [
         ({"a.properties": []}, "not owner/app/env/app+cluster+namespace"),
         ({"o/shop/PRO/shop+default.properties": []}, "not owner/app/env/app+cluster+namespace"),
         ({"o/shop/PRO/shop+default+a.properties": {"a": 1}}, "not a list of items"),
-        ({"o/shop/PRO/shop+default+a.properties": "a = 1"}, "not JSON"),
+        ({"o/shop/PRO/shop+default+a.properties": "[a"}, "not JSON"),
+        ({"o/shop/PRO/shop+default+a.properties": "a = \\u12"}, "a.properties:1: a \\u escape"),
         ({"o/shop/PRO/shop+default+a.properties": [{"key": "a"}]}, "item 1 has no key and value"),
         ({"o/shop/PRO/shop+default+a.properties": [1]}, "is a comment"),
     ],
