@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -81,7 +82,7 @@ def export(
         assert to is not None
         files, unfit = _files(values)
         _write_directory(to, files, force=force)
-        said = f"{count(len(files), 'file')} in {to}"
+        said = f"{count(len(files), 'file')} in {to}; publish them with: gossipconf apply {shlex.quote(str(to))}"
     else:
         written = _writer(format_name, prefix)(values)
         _write(to, written, force=force)

@@ -197,8 +197,12 @@ def remove(
 @app.command()
 def check(
     what: Annotated[
-        str, typer.Argument(metavar="[PREFIX|FILE]", help="Live values under this, or files as `apply` takes them.")
+        str, typer.Argument(metavar="PREFIX|FILE|DIR", help="Live values under this, or files as `apply` takes them.")
     ] = "",
+    below: Annotated[
+        str | None,
+        typer.Option("--prefix", metavar="PREFIX", help="Put files under this key, as `apply` does."),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option("--against", metavar="FILE", help="By this schema and not by those published."),
@@ -217,12 +221,16 @@ def check(
       gossipconf schema check
       gossipconf schema check shop/limits --against limits.json
       gossipconf schema check config/
+      gossipconf schema check limits.yaml --prefix shop/limits
     """
+    is_file = bool(what) and Path(what).exists()
+    if below is not None and not is_file:
+        raise typer.BadParameter("it says where files go; name one that is there", param_hint="'--prefix'")
     with open_session(Target.find(cluster, agent)) as session:
-        prefix = "" if Path(what).exists() and what else _own_prefix(what)
+        prefix = _own_prefix(below or "") if is_file else _own_prefix(what)
         schemas = session.schemas() if against is None else SchemaSet({prefix: _schema_text(against)})
-        if Path(what).exists() and what:
-            number, failing = _check_files(schemas, Path(what))
+        if is_file:
+            number, failing = _check_files(schemas, Path(what), prefix or None)
         else:
             found = list(_failing(session, schemas, prefix))
             number = sum(len(item.versions) for item in session.items(prefix) if not is_system_key(item.key))
@@ -317,10 +325,10 @@ def _problem(schemas: SchemaSet, key: str, value_type: ValueType, value: bytes |
         return str(error)
 
 
-def _check_files(schemas: SchemaSet, path: Path) -> tuple[int, dict[str, str]]:
+def _check_files(schemas: SchemaSet, path: Path, prefix: str | None) -> tuple[int, dict[str, str]]:
     from .documents import load  # noqa: PLC0415 - the parsers of YAML and the rest, which live values may not need
 
-    found = load(path).entries
+    found = load(path, prefix=prefix).entries
     problems = {key: _problem(schemas, key, value_type, value) for key, (value_type, value) in found.items()}
     return len(found), {key: problem for key, problem in problems.items() if problem is not None}
 

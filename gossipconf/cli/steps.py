@@ -52,7 +52,7 @@ def print_plan(entries: Sequence[Entry], items: Mapping[str, Item], unchanged: i
         if entry.value is not None and (reach := reach_in_words(entry)):
             what.append(f"  ({reach})", style="dim")
         if len(versions) > 1:
-            what.append("  (settles a conflict)", style="dim")
+            what.append(f"  (settles {len(versions)} values in conflict)", style="dim")
         print_step(sign, slot_in_words(entry.slot), what)
     say()
     say(", ".join([*(f"{counts[sign]:,} to {verb}" for sign, verb in VERBS.items() if counts[sign]),

@@ -418,7 +418,9 @@ def test_apply_of_a_directory_says_what_it_skips(cluster, run, tmp_path):
 def test_apply_settles_a_conflict_even_if_the_winner_is_as_wanted(cluster, run, tmp_path):
     siblings(cluster, "settled/a", "one", "two")
     (tmp_path / "settled.yaml").write_text("a: two\n")
-    assert "~ settled/a  two → two  (settles a conflict)" in run("apply", tmp_path / "settled.yaml", "--yes").out
+    assert (
+        "~ settled/a  two → two  (settles 2 values in conflict)" in run("apply", tmp_path / "settled.yaml", "--yes").out
+    )
     assert run("conflicts", "settled").out == "no conflicts\n"
 
 

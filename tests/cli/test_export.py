@@ -62,6 +62,9 @@ def test_a_directory_says_everything(run, published, tmp_path):
         "config/exdir.yaml",
         "config/exdir/checkout.yaml",
     ]
+    assert result.out.endswith(
+        f" 2 files in {tmp_path}/config; publish them with: gossipconf apply {tmp_path}/config\n"
+    )
     assert is_so(run, tmp_path / "config") is True
     assert "has files" in run("export", "exdir", "--format", "dir", "--to", tmp_path / "config").err
     assert "needs a directory" in run("export", "exdir", "--format", "dir").err

@@ -129,6 +129,11 @@ def test_files_are_checked_as_apply_would_publish_them(cluster, run, limits, tmp
         assert checked.out.splitlines()[-1] == "2 values checked, 1 fails"
         (tmp_path / "tree" / "se.yaml").write_text("a: 1\n")
         assert well(run("schema", "check", tmp_path / "tree")) == "1 value checked, none fail\n"
+        (tmp_path / "limits.yaml").write_text("b: 101\n")
+        assert well(run("schema", "check", tmp_path / "limits.yaml")) == "1 value checked, none fail\n"
+        below = run("schema", "check", tmp_path / "limits.yaml", "--prefix", "se")
+        assert (below.code, below.out.splitlines()[-1]) == (exits.INVALID_VALUE, "1 value checked, 1 fails")
+        assert "it says where files go" in run("schema", "check", "se", "--prefix", "se").err
     finally:
         well(run("schema", "remove", "se"))
 

@@ -20,7 +20,6 @@ from rich.console import Console
 from ...model.errors import GossipconfError
 from ...runtime.error_group import first_of
 from ..output import escaped, note, print_json, say
-from ..target import NODES as NODES_DIRECTORY
 from .fleet import AgentPlan, Fleet, free_places
 from .relay import Relay
 from .report import ClaimFailed, Report
@@ -143,7 +142,7 @@ def _print_how_to_talk(directory: Path, fleet: Fleet, tell: Callable[[str], None
         "  gossipconf list shop/checkout",
         f"  gossipconf history {SHARED_KEY}",
         f"  gossipconf put {SHARED_KEY} 50",
-        f'  gossipconf get {SHARED_KEY} --agent "$GOSSIPCONF_CLUSTER"/{NODES_DIRECTORY}/e',
+        f"  gossipconf get {SHARED_KEY} --agent e",
         "",
         "Cut the network into a b c and d e, and make it whole again:",
         "",
