@@ -19,6 +19,7 @@ from ..model.entry import Entry, delete
 from ..model.errors import InvalidInput
 from ..model.version import Version
 from ..store.resolution import Reader, resolve
+from .instant import now_ms
 from .item import Item
 from .output import moment, note, slot_in_words
 
@@ -94,6 +95,11 @@ def present(item: Item, now_ms: int) -> Version | None:
     """What people call the key's value: an activation whose moment has passed, else the default variant's."""
     versions = [version for version in item.versions if not version.entry.variant or is_activation(version)]
     return resolve(versions, _ANYBODY, now_ms).version
+
+
+def present_at(item: Item) -> Version | None:
+    """What is read of a key if no variant is for somebody, or has expired: what files are compared with."""
+    return present(item, now_ms()) or item.default
 
 
 def removals(item: Item, now_ms: int) -> Sequence[Entry]:

@@ -13,8 +13,7 @@ from typing import Final
 from ..model import entry as entries
 from ..model.entry import Entry, ValueType
 from ..model.errors import InvalidInput
-from ..model.version import Version
-from .activation import is_activation, present, removals
+from .activation import is_activation, present_at, removals
 from .instant import now_ms
 from .item import Item
 from .plan import Plan, plan
@@ -80,11 +79,6 @@ def entries_of(
     touched = [items[key] for key in (*changed, *made.delete) if key in items]
     removed = [entry for item in touched for entry in removals(item, now_ms())]
     return (*puts, *map(entries.delete, made.delete), *removed)
-
-
-def present_at(item: Item) -> Version | None:
-    """What is read of a key if no variant is for somebody, or has expired: what files are compared with."""
-    return present(item, now_ms()) or item.default
 
 
 def _check_none_sealed(sealed: set[str], sources: Mapping[str, str]) -> None:

@@ -13,8 +13,8 @@ from ..model.errors import InvalidInput
 from ..model.key import check_key, check_variant
 from ..model.version import Version
 from . import bygone, exits
+from .activation import present_at
 from .change_id import begins, is_beginning
-from .declared import present_at
 from .difference import Difference, content_of, json_difference, print_difference
 from .exits import NotFound
 from .instant import instant_ms, now_ms

@@ -6,6 +6,8 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +17,14 @@ import typer
 
 from ..model.change import Change
 from ..model.errors import InvalidInput
+from ..model.limits import VALUE_BYTES_MAX
 from ..model.version import Version
 from ..trust.draft import Draft, check_undisputed
 from ..trust.membership import Membership, with_membership
 from ..trust.policy import PROPOSAL_PREFIX, Policy
+from .editor import returned
 from .output import print_step, say
-from .rules import Step, differences
+from .rules import Step, differences, from_bytes
 from .session import Session
 
 NewDraftArgument = Annotated[
@@ -41,6 +45,25 @@ def save_draft(path: Path, cluster_id: bytes, policies: Sequence[Change], policy
     checked = Policy.decode(policy.encode())
     Draft(cluster_id, tuple(policies), checked).save(path, is_new=True)
     return checked
+
+
+def edited(text: str, draft: Path, head: Policy) -> Policy:
+    """What comes back from the editor: the successor of `head`.
+
+    A text that is refused is kept beside where the draft would be. Raises InvalidInput.
+    """
+    if not sys.stdin.isatty():
+        raise InvalidInput("there is no terminal to edit on; give the new text with --from FILE")
+    data = returned(text.encode(), "policy.yaml", "no draft is made", VALUE_BYTES_MAX)
+    kept = draft.with_name(draft.name + ".yaml")
+    try:
+        return from_bytes(data, str(kept), head)
+    except InvalidInput as error:
+        with contextlib.suppress(OSError):
+            kept.write_bytes(data)
+        raise type(error)(
+            f"{error}. The text is kept: correct it and run: gossipconf policy edit --from {kept}"
+        ) from None
 
 
 def draft_membership(session: Session, wanted: Membership, path: Path | None) -> tuple[Path, Policy]:

@@ -13,8 +13,8 @@ from ..model.entry import Entry, ValueType
 from ..model.errors import InvalidInput
 from ..model.key import covers
 from ..model.limits import CHANGE_BYTES_MAX, VALUE_BYTES_MAX
-from .activation import warn_of_waiting
-from .declared import entries_of, is_unsettled, present_at
+from .activation import present_at, warn_of_waiting
+from .declared import entries_of, is_unsettled
 from .difference import Difference, content_of, print_difference
 from .editor import edit_until, file_name, keeping
 from .exits import NotFound

@@ -1,4 +1,4 @@
-"""The editor: a policy or a value as text, changed by its user's own program. No text is lost in it."""
+"""The editor: a text, changed by its user's own program. No text is lost in it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ from typing import Final, TypeVar
 import typer
 
 from ..model.errors import GossipconfError, InvalidInput
-from ..model.limits import VALUE_BYTES_MAX
 from ..trust.files import read_bounded
-from ..trust.policy import Policy
 from .output import note
-from .rules import from_bytes
 
 EDITOR: Final = "vi"
 """What POSIX has, where neither VISUAL nor EDITOR says otherwise."""
@@ -28,25 +25,6 @@ NAME_CHARACTERS_MAX: Final = 60
 """At 4 bytes each they and a suffix fit into the 255 bytes of a file's name."""
 
 Found = TypeVar("Found")
-
-
-def edited(text: str, draft: Path, head: Policy) -> Policy:
-    """What comes back from the editor: the successor of `head`.
-
-    A text that is refused is kept beside where the draft would be. Raises InvalidInput.
-    """
-    if not sys.stdin.isatty():
-        raise InvalidInput("there is no terminal to edit on; give the new text with --from FILE")
-    data = returned(text.encode(), "policy.yaml", "no draft is made", VALUE_BYTES_MAX)
-    kept = draft.with_name(draft.name + ".yaml")
-    try:
-        return from_bytes(data, str(kept), head)
-    except InvalidInput as error:
-        with contextlib.suppress(OSError):
-            kept.write_bytes(data)
-        raise type(error)(
-            f"{error}. The text is kept: correct it and run: gossipconf policy edit --from {kept}"
-        ) from None
 
 
 def edit_until(content: bytes, name: str, read: Callable[[bytes], Found], limit_bytes: int) -> tuple[bytes, Found]:

@@ -14,8 +14,7 @@ import typer
 from ..model.entry import ValueType
 from ..model.errors import InvalidInput
 from ..model.limits import ENTRIES_MAX
-from .activation import is_activation
-from .declared import present_at
+from .activation import is_activation, present_at
 from .exits import NotFound
 from .item import Item
 from .output import count, note, say, some_of

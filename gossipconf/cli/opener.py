@@ -8,6 +8,9 @@ opened stays in this process.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ..model.entry import ValueType
 from ..model.errors import InvalidInput, NotRecipient, SealBroken
@@ -16,6 +19,15 @@ from ..trust.recipient import load_recipient_key
 from ..trust.sealed import Envelope, Opened, Place, open_sealed, open_with
 from .output import count
 from .session import Session
+
+OpenWithOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--open-with",
+        metavar="FILE",
+        help="Open sealed values with this private key. Default: the agent does, if they are sealed to it.",
+    ),
+]
 
 
 class Opener:

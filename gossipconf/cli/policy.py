@@ -30,8 +30,7 @@ from ..trust.policy import Policy, carried
 from ..trust.proposal import Support
 from . import nodes
 from .change_id import begins
-from .drafting import NewDraftArgument, live_versions, new_draft, print_steps, save_draft, say_drafted
-from .editor import edited
+from .drafting import NewDraftArgument, edited, live_versions, new_draft, print_steps, save_draft, say_drafted
 from .exits import NotFound
 from .instant import now_ms
 from .output import acknowledged, count, escaped, json_time, moment, note, print_json, say, short

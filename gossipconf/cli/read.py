@@ -23,7 +23,7 @@ from ..trust.sealed import Opened
 from .exits import NotFound
 from .instant import now_ms
 from .item import Item
-from .opener import Opener, is_sealed
+from .opener import Opener, OpenWithOption, is_sealed
 from .outcome import ABSENT, is_told, json_outcome, outcome_in_words, shown_of, since_ms, whom_in_words, why_missing
 from .output import (
     age,
@@ -41,7 +41,6 @@ from .output import (
     version_in_line,
 )
 from .prefix import PrefixArgument, prefix_of
-from .recipients import OpenWithOption
 from .session import Session, open_session
 from .table import print_table
 from .target import AgentOption, ClusterOption, JsonOption, Target

@@ -41,14 +41,6 @@ CaOption = Annotated[
         help="The CA that certifies the nodes to seal to. Default: that of the cluster directory.",
     ),
 ]
-OpenWithOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--open-with",
-        metavar="FILE",
-        help="Open sealed values with this private key. Default: the agent does, if they are sealed to it.",
-    ),
-]
 
 
 def recipients_named(names: Sequence[str], target: Target, ca: Path | None, chain: PolicyChain) -> tuple[bytes, ...]:

@@ -22,10 +22,10 @@ from ..model.version import Version
 from ..trust.recipient import RecipientKey, recipient_id
 from ..trust.sealed import Place
 from .exits import NotFound
-from .opener import Opener, is_sealed, recipients_of
+from .opener import Opener, OpenWithOption, is_sealed, recipients_of
 from .output import acknowledged, before_after, count, note, print_step, say, slot_in_words, value_in_line
 from .publishing import Publishing, publishing
-from .recipients import CaOption, OpenWithOption, SealToOption, recipients_named, sealed_value
+from .recipients import CaOption, SealToOption, recipients_named, sealed_value
 from .session import Session, open_session
 
 app = typer.Typer(help="Values that only some may read.", no_args_is_help=True)

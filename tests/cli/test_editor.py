@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from gossipconf.cli.editor import edited
+from gossipconf.cli.drafting import edited
 from gossipconf.cli.rules import to_text
 from gossipconf.model.errors import InvalidInput
 from gossipconf.trust.policy import Policy
