@@ -22,8 +22,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from gossipconf.cli import exits, init, pki
+from gossipconf.cli import exits
 from gossipconf.cli.client import Client
+from gossipconf.cli.operate import init, pki
 from gossipconf.cli.session import Session
 from gossipconf.cli.target import ADMIN_KEY, CLUSTER_FILE, NODES, SOCKET
 from gossipconf.model.change import Change, signed_bytes

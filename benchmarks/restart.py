@@ -24,9 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from gossipconf.cli import init, pki
 from gossipconf.cli.client import Client
 from gossipconf.cli.demo.fleet import free_places
+from gossipconf.cli.operate import init, pki
 from gossipconf.cli.session import Session
 from gossipconf.cli.target import ADMIN_KEY, CLUSTER_FILE, NODES, SOCKET
 from gossipconf.model.entry import ValueType, put

@@ -41,3 +41,13 @@ def test_decisions_are_numbered_and_listed():
         heading = page.read_text().partition("\n")[0]
         assert heading.startswith(f"# {page.name[:3]}: ")
         assert f"| [{page.name[:3]}]({page.name}) | {heading.partition(': ')[2]} |" in index
+
+
+def test_every_module_has_its_place():
+    """By its file, or by the directory of a few that belong together, which stands alone in its row then."""
+    text = (DOCS / "architecture.md").read_text()
+    package = ROOT / "gossipconf"
+    names = [str(path.relative_to(package)) for path in package.rglob("*.py") if not path.name.startswith("__")]
+    rows = [f"| `{Path(name).parent}/` |\n" for name in names]
+    missing = [name for name, row in zip(names, rows, strict=True) if f"`{name}`" not in text and row not in text]
+    assert sorted(missing) == []

@@ -11,6 +11,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gossipconf"
 LAYERS = ("model", "trust", "store", "protocol", "runtime", "cli")
+CLI_PACKAGES = ("files", "see", "publish", "policies", "operate", "stage", "demo")
+"""Of the command line: each imports what stands above all packages, and from those before it."""
+CLI_TOP = ("main.py", "__main__.py", "reference.py", "completion.py")
+"""What puts commands together, or reads them all."""
 SIMULATOR_MAY_IMPORT = ("model", "trust", "store", "protocol")
 PURE = (
     *(PACKAGE / "model").rglob("*.py"),
@@ -63,6 +67,32 @@ def test_a_layer_imports_only_from_those_before_it(layer: str) -> None:
     assert files
     wrong = {str(path.relative_to(ROOT)): layers_of(path) - allowed for path in files if layers_of(path) - allowed}
     assert wrong == {}
+
+
+def packages_of(path: Path) -> set[str]:
+    """The packages of the command line that a file imports from."""
+    found = set()
+    for module, name in modules_of(path):
+        parts = f"{module}.{name}".split(".")
+        if parts[:2] == ["gossipconf", "cli"] and len(parts) > 2 and (PACKAGE / "cli" / parts[2]).is_dir():
+            found.add(parts[2])
+    return found
+
+
+@pytest.mark.parametrize("name", ["", *CLI_PACKAGES])
+def test_a_package_of_the_command_line_imports_only_from_those_before_it(name: str) -> None:
+    cli = PACKAGE / "cli"
+    allowed = set(CLI_PACKAGES[: CLI_PACKAGES.index(name) + 1]) if name else set()
+    files = (
+        list((cli / name).rglob("*.py")) if name else [path for path in cli.glob("*.py") if path.name not in CLI_TOP]
+    )
+    assert files
+    wrong = {str(path.relative_to(ROOT)): packages_of(path) - allowed for path in files if packages_of(path) - allowed}
+    assert wrong == {}
+
+
+def test_every_package_of_the_command_line_has_its_place() -> None:
+    assert {path.parent.name for path in (PACKAGE / "cli").glob("*/__init__.py")} == set(CLI_PACKAGES)
 
 
 def test_every_part_of_the_package_is_a_layer() -> None:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gossipconf import __version__
-from gossipconf.cli import init, pki
 from gossipconf.cli.client import Client
 from gossipconf.cli.demo.fleet import free_places
+from gossipconf.cli.operate import init, pki
 from gossipconf.cli.session import Session
 from gossipconf.cli.target import ADMIN_KEY, CLUSTER_FILE, NODES, SOCKET
 from gossipconf.model.entry import ValueType, put

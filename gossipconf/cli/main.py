@@ -17,45 +17,28 @@ from rich.text import Text
 
 from .. import __version__
 from ..model.errors import GossipconfError
-from . import (
-    acks,
-    agent,
+from . import completion, exits
+from .demo.command import demo
+from .operate import agent, beacon, checkpoint, init, key, pki
+from .output import abandon_output, escaped, note
+from .overview import Overview, Sections
+from .policies import policy, revoke, void
+from .publish import (
     apply,
-    beacon,
-    blame,
-    checkpoint,
-    completion,
     delete,
-    diff,
     edit,
-    exits,
-    explain,
     export,
-    forks,
-    history,
     importing,
-    init,
-    key,
-    log,
-    pki,
-    policy,
     proposals,
     put,
-    read,
     report,
     resolve,
-    revoke,
     rollback,
     schema,
     seal,
-    show,
-    status,
     variant,
-    void,
 )
-from .demo.command import demo
-from .output import abandon_output, escaped, note
-from .overview import Overview, Sections
+from .see import acks, blame, diff, explain, forks, history, log, read, show, status
 from .stage import command as stage
 
 OUTPUT_FAILURES = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT})

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from gossipconf.cli.client import Client
-from gossipconf.cli.documents import load
+from gossipconf.cli.files.documents import load
 from gossipconf.cli.item import Item
 from gossipconf.cli.main import main
 from gossipconf.cli.session import Session, open_session

@@ -427,7 +427,7 @@ def test_apply_settles_a_conflict_even_if_the_winner_is_as_wanted(cluster, run, 
 def test_what_changed_since_the_plan_was_shown_is_not_overwritten(cluster, run, tmp_path, monkeypatch):
     (tmp_path / "raced.yaml").write_text("a: 1\nb: 1\n")
     monkeypatch.setattr(
-        "gossipconf.cli.steps.ask", lambda number: siblings(cluster, "raced/a", "another admin's value")
+        "gossipconf.cli.publish.steps.ask", lambda number: siblings(cluster, "raced/a", "another admin's value")
     )
     result = run("apply", tmp_path / "raced.yaml")
     assert result.code == 6

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from gossipconf.cli.drafting import edited
-from gossipconf.cli.rules import to_text
+from gossipconf.cli.policies.drafting import edited
+from gossipconf.cli.policies.rules import to_text
 from gossipconf.model.errors import InvalidInput
 from gossipconf.trust.policy import Policy
 from tests.strategies import signer

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gossipconf.cli import exits, read
+from gossipconf.cli import exits
 from gossipconf.cli.main import main
+from gossipconf.cli.see import read
 
 
 def interrupt(target):

@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import pytest
 
 import gossipconf
-from gossipconf.cli import read, status
-from gossipconf.cli.agent import JsonFormatter, TextFormatter
+from gossipconf.cli.operate.agent import JsonFormatter, TextFormatter
 from gossipconf.cli.output import age, duration, escaped, json_time, note, print_json, say, value_in_line
 from gossipconf.cli.replies import Member, Status
-from gossipconf.cli.status import remark, summary
+from gossipconf.cli.see import read, status
+from gossipconf.cli.see.status import remark, summary
 from gossipconf.model.entry import ValueType
 from gossipconf.model.limits import TIME_MS_MAX
 from gossipconf.trust.cluster import Cluster, sign_policy
@@ -346,7 +346,7 @@ def test_a_command_starts_without_what_only_others_need():
     program = "import sys, gossipconf.cli.main; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "gossipconf.cli.apply" in loaded
+    assert "gossipconf.cli.publish.apply" in loaded
     assert loaded.isdisjoint({"yaml", "javaproperties", "cryptography.x509", "trio", "sqlite3", "numpy"})
 
 

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives import serialization
 from gossipconf.cli.target import ADMIN_KEY, ROOT_KEY
 from gossipconf.trust.keys import load_public
 from gossipconf.trust.ssh_wire import public_blob, string
+from tests.cli.operate.test_key import closed_pem, environment, needs_bcrypt, words_file
 from tests.cli.ssh import hostile_agent, identities
 from tests.cli.terminal import on_terminal
-from tests.cli.test_key import closed_pem, environment, needs_bcrypt, words_file
 
 PASSPHRASE = "planted-Passphrase-7f3a"
 MISTYPED = "planted-Mistake-91c4"

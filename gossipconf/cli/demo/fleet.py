@@ -27,12 +27,12 @@ from ...runtime.address import format_address
 from ...runtime.settings import SETTINGS_FILE
 from ...trust.cluster import Cluster
 from ...trust.keys import load_signer
-from .. import init, pki
 from ..client import Client
+from ..files.value import TypedValue
 from ..item import Item
+from ..operate import init, pki
 from ..session import Session
 from ..target import ADMIN_KEY, CLUSTER_FILE, NODES, SOCKET
-from ..value import TypedValue
 from .relay import Place
 from .report import ClaimFailed
 from .sight import Looker, Sight

@@ -10,8 +10,8 @@ from typing import Final
 
 from ...model.entry import ValueType
 from ...model.errors import ConfigError
-from ..documents import Documents, load
-from ..value import TypedValue
+from ..files.documents import Documents, load
+from ..files.value import TypedValue
 
 PREFIX: Final = "shop"
 KEYS_MIN: Final = 200

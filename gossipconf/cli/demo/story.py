@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 import trio
 
+from ..files.value import TypedValue
 from ..item import Item
 from ..output import count
-from ..value import TypedValue
 from . import shop
 from .fleet import Fleet, Sights
 from .relay import Place, Relay

@@ -16,14 +16,14 @@ from ...model.errors import GossipconfError
 from ...protocol.certificate import Outcome
 from ...trust.strict import StageKey
 from .. import exits
-from ..delivery import Delivery, DryRunOption
 from ..lifetime import timeout_s
 from ..output import count, note, print_json, say, short, stderr
 from ..passphrase import PassphraseFileOption
+from ..publish.delivery import Delivery, DryRunOption
 from ..reason import CommentOption, TicketOption, reason
+from ..see.wait import TIMEOUT
 from ..session import Session, open_session
 from ..target import AgentOption, ClusterOption, JsonOption, KeyOption, Target
-from ..wait import TIMEOUT
 from .prepare import PrefixOption
 from .progress import Progress, again, one_prefix, one_stage
 from .status import advice, json_stage

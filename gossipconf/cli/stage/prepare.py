@@ -18,17 +18,17 @@ from ...model.errors import InvalidInput
 from ...model.key import check_node_id, covers
 from ...protocol.epoch import Stage, make_stage
 from ...trust.strict import STAGES_ROOT, StageKey
-from ..delivery import Delivery, DryRunOption, ProposeToOption
 from ..exits import NotFound
+from ..files.value import SUFFIX_TYPES, check_syntax, read_value
 from ..opener import is_sealed
 from ..output import acknowledged, before_after, count, note, print_step, say, short, value_in_line
 from ..passphrase import PassphraseFileOption
+from ..publish.delivery import Delivery, DryRunOption, ProposeToOption
+from ..publish.first_epoch import remember
+from ..publish.steps import YesOption, ask
 from ..reason import CommentOption, TicketOption, reason
 from ..session import Session, open_session
-from ..steps import YesOption, ask
 from ..target import AgentOption, ClusterOption, KeyOption, Target
-from ..value import SUFFIX_TYPES, check_syntax, read_value
-from .first import remember
 from .progress import StrictPrefix, document, ever_revoked, one_prefix
 
 Values: TypeAlias = Mapping[str, tuple[ValueType, bytes]]
@@ -161,7 +161,7 @@ def _base(session: Session, found: StrictPrefix) -> Values:
 
 def _values(changes: Sequence[str], deleted: Sequence[str], base: Values, prefix: str) -> Values:
     """`base` with what the command line says."""
-    from ..documents import load  # noqa: PLC0415 - the parsers, which other commands start without
+    from ..files.documents import load  # noqa: PLC0415 - the parsers, which other commands start without
 
     values = dict(base)
     for one in changes:

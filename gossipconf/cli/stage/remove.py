@@ -10,8 +10,8 @@ import typer
 from ...model.errors import InvalidInput
 from ...model.key import check_node_id
 from ...trust.membership import Membership
-from ..drafting import NewDraftArgument, draft_membership, say_drafted
 from ..output import say
+from ..policies.drafting import NewDraftArgument, draft_membership, say_drafted
 from ..session import open_session
 from ..target import AgentOption, ClusterOption, Target
 

@@ -1,0 +1,1 @@
+"""Values in files, by their formats: read, checked, compared and written."""

@@ -1,0 +1,1 @@
+"""What there is: values, history, who has what, and why."""
