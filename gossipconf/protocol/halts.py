@@ -23,6 +23,7 @@ from ..trust.statement import Kind, Statement
 from .environment import Environment
 from .events import Halted, Resumed, Voted
 from .replica import Replica
+from .statement_book import Claim
 from .statements import Statements
 
 LIMITS_REMEMBERED_MAX: Final = 256
@@ -68,6 +69,11 @@ class Halts:
     def wants(self, statement: Statement) -> bool:
         """Votes."""
         return statement.kind is Kind.UNHEALTHY
+
+    def claim(self, subject: bytes) -> Claim:
+        """Whose canary it is."""
+        kept = self._replica.live.stored(subject)
+        return Claim(b"" if kept is None else kept.header.writer.key)
 
     def heard(self, subject: bytes) -> None:
         """Votes have come, or count no more."""

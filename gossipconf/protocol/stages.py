@@ -27,11 +27,14 @@ from .events import EpochCommitted, MemoryMissing, SayFailed, StageAborted, Stag
 from .participant import HORIZON, Participant, Standing, View, is_memory_lost, subjects_of
 from .record import Record, row_op
 from .replica import DISK_RETRY_S, Replica
+from .statement_book import Claim
 from .statements import Statements
 
 NEWCOMER_S: Final = 2.0
 """A node without a record answers a stage so long after it has learned of it: if it was here before and its disk was
 lost, its own words come back to it meanwhile, and it says nothing."""
+CLAIM: Final = b"stage/"
+"""Claims of stages begin so; the prefix follows where the roots have made it strict. Of others all have one."""
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class Stages:
         self._revoked: tuple[frozenset[str], ...] = ()
         self._decoded: dict[bytes, Stage | None] = {}
         self._subjects: dict[bytes, tuple[str, frozenset[str]]] = {}
+        self._claims: dict[bytes, Claim] = {}
         self._said: dict[bytes, tuple[frozenset[str], frozenset[str]]] = {}
         self._told: set[bytes] = set()
         statements.interest(self)
@@ -169,6 +173,10 @@ class Stages:
             return False
         _, participants = self._subjects[statement.subject]
         return not participants or statement.node_id in participants
+
+    def claim(self, subject: bytes) -> Claim:
+        """Its prefix, and how many epochs it is behind: words on what is open go last."""
+        return self._claims.get(subject, Claim(CLAIM))
 
     def heard(self, subject: bytes) -> None:
         """Something else is said of ``subject``."""
@@ -256,15 +264,22 @@ class Stages:
     def _note_subjects(self) -> None:
         """What words matter now, and whose."""
         found: dict[bytes, tuple[str, frozenset[str]]] = {}
+        claims: dict[bytes, Claim] = {}
         for name, prefix in self._prefixes.items():
             record = prefix.participant.record
             stages = {**prefix.ending, **prefix.stages}
+            claimant = CLAIM + name.encode() if name in self._strict else CLAIM
+            numbers = [one.epoch.number for one in stages.values()]
+            now = max(numbers, default=0) if record.position is None else record.position.epoch.number + 1
+            answered = {stage_id: number for number, stage_id, _ in record.answers}
             for subject in subjects_of(record, self._revoked, stages):
                 found[subject] = name, frozenset()
+                claims[subject] = Claim(claimant, max(0, now - answered.get(subject, now)))
             for stage in (*stages.values(), *record.committed, *filter(None, (record.promise,))):
                 for subject in subjects_of(Record(), self._revoked, {stage.id: stage}):
                     found[subject] = name, stage.participants
-        self._subjects = found
+                    claims[subject] = Claim(claimant, max(0, now - stage.epoch.number))
+        self._subjects, self._claims = found, claims
 
     def _step(self, name: str) -> None:
         """Decide what is to be decided, and say what is to be said."""

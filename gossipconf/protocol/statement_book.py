@@ -5,6 +5,9 @@
     bounded    of one subject at most NODES_MAX of each kind are kept, those with the smallest
                node ids, so that two nodes that have met the same keep the same; no more than
                SUBJECTS_MAX subjects and HELD_BYTES_MAX in all.
+    fair       Where that is not enough, whoever has made the subjects that take the most room
+               gives way, of his the oldest. So nobody's canaries keep out what is said of
+               another's, or of a stage; and which are kept is no matter of who came first.
     rows       a row of the journal's named state holds one statement; that of a dropped one is
                given to the next. What stands in a row that was given up is still true.
 
@@ -13,7 +16,8 @@ Knows no link, no policy and no signature.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from heapq import heappop, heappush
@@ -36,6 +40,14 @@ ROW_PREFIX: Final = "statement/"
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """On whose account a subject takes room, and how old it is: of one claimant the oldest go first."""
+
+    claimant: bytes
+    age: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """A verified statement.
 
@@ -52,10 +64,11 @@ class Held:
 
 @dataclass(slots=True)
 class _Subject:
-    """What was said of one subject, by name, and the digest of the names while it is known."""
+    """What was said of one subject, by name, its size, and the digest of the names while it is known."""
 
     held: dict[bytes, Held]
     digest: bytes | None = None
+    size: int = 0
 
 
 class StatementBook:
@@ -81,22 +94,24 @@ class StatementBook:
         return {} if found is None else found.held
 
     def add(self, statement: Statement, data: bytes, certificates: tuple[bytes, ...], row: int | None = None) -> bool:
-        """Keep a verified statement that is not here yet; False if there is no room for it. ``row``: where it stands on
-        disk already."""
-        if not self._makes_room(statement, len(data)):
+        """Keep a verified statement that is not here yet, once there is room (`crowded_out`); False if its subject has
+        NODES_MAX of smaller names. ``row``: where it stands on disk already."""
+        subject = self._subjects.setdefault(statement.subject, _Subject({}))
+        if not self._admits(subject, statement):
             return False
         if row is None:
             row = self.take_row()
-        subject = self._subjects.setdefault(statement.subject, _Subject({}))
         subject.held[statement.item] = Held(statement, data, certificates, row)
         subject.digest = None
+        subject.size += len(data)
         self._bytes += len(data)
         return True
 
     def drop(self, subject: bytes) -> None:
         """Forget a subject."""
-        for held in self._subjects.pop(subject).held.values():
-            self._give_up(held)
+        found = self._subjects.pop(subject)
+        for held in list(found.held.values()):
+            self._give_up(found, held)
 
     def row_op(self, statement: Statement) -> PutMeta:
         """What writes a kept statement to its row."""
@@ -129,18 +144,42 @@ class StatementBook:
 
     # -- room -------------------------------------------------------------------------------------
 
-    def _makes_room(self, statement: Statement, size: int) -> bool:
-        subject = self._subjects.get(statement.subject)
-        if subject is None:
-            return len(self._subjects) < SUBJECTS_MAX and self._bytes + size <= HELD_BYTES_MAX
+    def crowded_out(
+        self, statement: Statement, size: int, claim_of: Callable[[bytes], Claim]
+    ) -> Sequence[bytes] | None:
+        """The subjects that have to be dropped before a statement of so many bytes is added; None: its own would be.
+
+        Shares are max-min fair: who has less than all others of whom something is left out loses nothing.
+        """
+        is_new = statement.subject not in self._subjects
+        if len(self._subjects) + is_new <= SUBJECTS_MAX and self._bytes + size <= HELD_BYTES_MAX:
+            return ()
+        sizes = {subject: found.size for subject, found in self._subjects.items()}
+        sizes[statement.subject] = sizes.get(statement.subject, 0) + size
+        claims = {subject: claim_of(subject) for subject in sizes}
+        dropped: list[bytes] = []
+        while len(sizes) > SUBJECTS_MAX or sum(sizes.values()) > HELD_BYTES_MAX:
+            shares: Counter[bytes] = Counter()
+            for subject, taken in sizes.items():
+                shares[claims[subject].claimant] += 1 if len(sizes) > SUBJECTS_MAX else taken
+            most = max(shares, key=lambda claimant: (shares[claimant], claimant))
+            theirs = (subject for subject in sizes if claims[subject].claimant == most)
+            last = max(theirs, key=lambda subject: (claims[subject].age, subject))
+            if last == statement.subject:
+                return None
+            dropped.append(last)
+            del sizes[last]
+        return dropped
+
+    def _admits(self, subject: _Subject, statement: Statement) -> bool:
+        """Whether a statement is among those of its kind that are kept; the last of them goes for it."""
         alike = [one for one in subject.held.values() if one.statement.kind is statement.kind]
         if len(alike) < NODES_MAX:
-            return self._bytes + size <= HELD_BYTES_MAX
+            return True
         last = max(alike, key=lambda one: one.statement.node_id)
         if last.statement.node_id < statement.node_id:
             return False
-        del subject.held[last.statement.item]
-        self._give_up(last)
+        self._give_up(subject, last)
         return True
 
     def take_row(self) -> int:
@@ -154,7 +193,9 @@ class StatementBook:
         """It is not needed after all."""
         heappush(self._free_rows, row)
 
-    def _give_up(self, held: Held) -> None:
+    def _give_up(self, subject: _Subject, held: Held) -> None:
+        del subject.held[held.statement.item]
+        subject.size -= len(held.data)
         self._bytes -= len(held.data)
         self.return_row(held.row)
 

@@ -30,7 +30,7 @@ things as they are.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
@@ -51,7 +51,7 @@ from .messages import (
 )
 from .overlay import Overlay
 from .replica import Replica
-from .statement_book import Held, StatementBook, items_in, row_op
+from .statement_book import Claim, Held, StatementBook, items_in, row_op
 from .token_bucket import TokenBucket
 
 Message: TypeAlias = SaidNews | SaidDigest | SaidSubjects | SaidItems | SaidBatch
@@ -96,6 +96,9 @@ class Interest(Protocol):
 
     def wants(self, statement: Statement) -> bool:
         """Whether this one does, about a subject that is known."""
+
+    def claim(self, subject: bytes) -> Claim:
+        """On whose account ``subject``, which is known, takes room."""
 
     def heard(self, subject: bytes) -> None:
         """What is held or counted of ``subject`` is something else now."""
@@ -152,7 +155,9 @@ class Statements:
             try:
                 signed = SignedStatement.decode(data)
                 if self._is_wanted(signed.statement) and signed.statement not in self._book:
-                    self._book.add(signed.statement, data, self._verify(signed), row)
+                    certificates = self._verify(signed)
+                    if (crowded := self._crowded_out(signed.statement, data)) is not None:
+                        self._add(crowded, signed.statement, data, certificates, row)
             except (InvalidInput, Rejected) as error:
                 self._environment.emit(StatementRefused("the journal", str(error)))
         self._see_policy()
@@ -186,8 +191,8 @@ class Statements:
     def say(self, kind: Kind, subject: bytes) -> None:
         """Say it, once it is on disk: `Said` follows, or `SayFailed`; at once if it is said already.
 
-        Raises Rejected if nobody here is interested, or it contradicts what was said; KeyFileError if it cannot be
-        signed.
+        Raises Rejected if nobody here is interested, there is no room, or it contradicts what was said; KeyFileError
+        if it cannot be signed.
         """
         statement = self._own(kind, subject)
         if statement in self._book:
@@ -204,6 +209,8 @@ class Statements:
         signed = self._notary.sign(statement)
         data = signed.encode()
         SignedStatement.decode(data)
+        if self._crowded_out(statement, data) is None:
+            raise Rejected(f"there is no room for a word on {subject.hex()[:8]}… beside others that matter more")
         certificates = self._notary.verify(signed)
         row = self._book.take_row()
         self._saying[statement.item] = statement
@@ -216,12 +223,15 @@ class Statements:
         del self._saying[statement.item]
         if error is None and not self._is_wanted(statement):
             error = "it matters no more"
-        if error is None and not self._book.add(statement, data, certificates, row):
+        crowded = self._crowded_out(statement, data) if error is None else ()
+        if error is None and (crowded is None or not self._add(crowded, statement, data, certificates, row)):
             error = "there is no room for it"
         if error is not None:
             self._book.return_row(row)
             self._environment.emit(SayFailed(statement.kind, statement.subject, error))
             return
+        for subject in crowded or ():
+            self._tell(subject)
         self._overlay.send_all(self._overlay.ready_links(), SaidNews(data))
         self._environment.emit(Said(statement.kind, statement.subject))
         self._tell(statement.subject)
@@ -303,6 +313,9 @@ class Statements:
             if not peer.verified.take(self._environment.now.monotonic_s):
                 self._compare_later(peer)
                 return False
+            crowded = self._crowded_out(statement, data)
+            if crowded is None:
+                return False
             certificates = self._verify(signed)
         except (WrongCluster, BadSignature, InvalidInput) as error:  # what no honest peer passes on
             self._overlay.fault(peer.link, str(error))
@@ -311,8 +324,10 @@ class Statements:
         except Rejected as error:  # an honest peer may know other CAs
             self._environment.emit(StatementRefused(peer.link.node_id, str(error)))
             return False
-        if not self._book.add(statement, data, certificates):
+        if not self._add(crowded, statement, data, certificates):
             return False
+        for subject in crowded:
+            self._tell(subject)
         self._replica.write_meta(self._book.row_op(statement))
         if passes_on:
             others = [link for link in self._overlay.ready_links() if link is not peer.link]
@@ -343,6 +358,26 @@ class Statements:
         if self._notary is None:
             raise Rejected("this node has no certificates to verify statements by")
         return self._notary.verify(signed)
+
+    def _crowded_out(self, statement: Statement, data: bytes) -> Sequence[bytes] | None:
+        """What has to go for a statement; None: there is no room for it."""
+        return self._book.crowded_out(statement, len(data), self._claim)
+
+    def _claim(self, subject: bytes) -> Claim:
+        return next((one.claim(subject) for one in self._interests if one.knows(subject)), Claim(b""))
+
+    def _add(
+        self,
+        crowded: Iterable[bytes],
+        statement: Statement,
+        data: bytes,
+        certificates: tuple[bytes, ...],
+        row: int | None = None,
+    ) -> bool:
+        """Keep a verified statement, after what it crowds out was dropped; False if others prevail."""
+        for subject in crowded:
+            self._book.drop(subject)
+        return self._book.add(statement, data, certificates, row)
 
     def _look_for_contradiction(self, statement: Statement) -> None:
         opposite = {Kind.ACK: Kind.NACK, Kind.NACK: Kind.ACK}.get(statement.kind)

@@ -10,6 +10,7 @@ from gossipconf.model.change import Change
 from gossipconf.model.entry import Entry, MatchKind, MatchTerm, put
 from gossipconf.protocol.messages import SaidNews
 from gossipconf.protocol.node import Node, Restored
+from gossipconf.protocol.statement_book import Claim
 from gossipconf.trust.keys import verify
 from gossipconf.trust.statement import Kind, SignedStatement, Statement
 from gossipconf_sim.world.notary import Registry
@@ -42,6 +43,9 @@ class Stage:
     def wants(self, statement: Statement) -> bool:
         is_participant = self.participants is None or statement.node_id in self.participants
         return statement.kind is not Kind.UNHEALTHY and is_participant
+
+    def claim(self, subject: bytes) -> Claim:
+        return Claim(b"stager")
 
     def heard(self, subject: bytes) -> None:
         self.news.append(subject)

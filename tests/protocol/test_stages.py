@@ -11,6 +11,7 @@ import pytest
 from gossipconf.model.change import Change, Writer
 from gossipconf.model.entry import Entry, ValueType, put
 from gossipconf.model.merkle import SparseTree
+from gossipconf.protocol import statement_book
 from gossipconf.protocol.certificate import Outcome
 from gossipconf.protocol.epoch import Stage, make_stage
 from gossipconf.protocol.events import (
@@ -300,6 +301,22 @@ def test_an_ordinary_publish_to_a_strict_prefix_is_refused_also_while_it_is_fenc
     assert len(open_failed) == len(fenced_failed) == 1
     assert "strict" in open_failed[0]
     assert "strict" in fenced_failed[0]
+
+
+def test_words_on_past_epochs_keep_none_out_on_the_one_that_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for the words of three epochs the prefix goes on for more: else its fence would never fall."""
+    monkeypatch.setattr(statement_book, "SUBJECTS_MAX", 3)
+    staged = Staged()
+    stage = None
+    for number in range(1, 7):
+        stage = staged.prepare("a", stage, NAMES, str(number))
+        staged.world.run(SETTLE_S)
+        assert staged.served(*NAMES) == [stage] * 3
+    for name in NAMES:
+        node = staged.world.hosts[name].running
+        assert stage is not None
+        assert stage.id in node.statements.subjects()
+        assert node.stages.claim(stage.id).age == 1
 
 
 def test_what_is_no_document_of_its_key_is_told_and_ignored() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import pytest
 
 from gossipconf.model.errors import Rejected
+from gossipconf.protocol import statement_book
 from gossipconf.protocol.events import Contradiction, Said, SayFailed, StatementRefused
 from gossipconf.protocol.frames import FrameClass
 from gossipconf.protocol.messages import (
@@ -19,9 +21,16 @@ from gossipconf.protocol.messages import (
     encode_message,
 )
 from gossipconf.protocol.node import Restored
-from gossipconf.protocol.statement_book import NODES_MAX, SUBJECTS_MAX, StatementBook, rows_of
+from gossipconf.protocol.statement_book import (
+    HELD_BYTES_MAX,
+    NODES_MAX,
+    SUBJECTS_MAX,
+    Claim,
+    StatementBook,
+    rows_of,
+)
 from gossipconf.protocol.statements import NEWS_AT_ONCE, UNKNOWN_MAX, VERIFIED_BURST
-from gossipconf.trust.statement import Kind, SignedStatement
+from gossipconf.trust.statement import Kind, SignedStatement, Statement
 from tests.protocol.speaking import REGISTRY, STAGES, Stage, canary, canary_change, news, said, speaking_bench
 from tests.protocol.wire import Bench, Tapped
 from tests.strategies import NOW_MS, cluster, signed, signer
@@ -365,13 +374,90 @@ def test_of_one_subject_the_nodes_with_the_smallest_names_are_kept():
     assert max(held.row for held in book.about(ABOUT).values()) == NODES_MAX - 1
 
 
-def test_there_are_so_many_subjects():
+def subject_of(claimant: int, number: int) -> bytes:
+    return bytes([claimant, number >> 8, number & 0xFF]).ljust(32, b".")
+
+
+def claim_of(subject: bytes) -> Claim:
+    return Claim(subject[:1])
+
+
+def kept_of(statements: Iterable[Statement], size: int = 0) -> list[bytes]:
+    """What a book keeps of these, which come in this order."""
     book = StatementBook()
-    for number in range(SUBJECTS_MAX):
-        assert book.add(said("x", number.to_bytes(32, "big")).statement, b"", ())
-    assert not book.add(said("x", b"\xff" * 32).statement, b"", ())
-    book.drop(bytes(32))
-    assert book.add(said("x", b"\xff" * 32).statement, b"", ())
+    for statement in statements:
+        crowded = book.crowded_out(statement, size, claim_of)
+        if crowded is not None:
+            for subject in crowded:
+                book.drop(subject)
+            assert book.add(statement, bytes(size), ())
+    return sorted(book.subjects())
+
+
+def test_of_too_many_subjects_whoever_has_most_gives_way_whatever_came_first():
+    """Held: a node's key, and canaries of one admin without end. What others have staged or tried has room."""
+    one, two, three = (
+        [said("x", subject_of(claimant, number)).statement for number in range(count)]
+        for claimant, count in ((1, 400), (2, 10), (3, 200))
+    )
+    expected = [subject_of(1, number) for number in range(123)]
+    expected += [subject_of(2, number) for number in range(10)]
+    expected += [subject_of(3, number) for number in range(123)]
+    assert len(expected) == SUBJECTS_MAX
+    mixed = sorted([*one, *two, *three], key=lambda each: each.item)
+    for order in ([*one, *two, *three], [*three, *two, *one], mixed, mixed[::-1]):
+        assert kept_of(order) == expected
+
+
+def test_of_too_many_bytes_whoever_has_most_gives_way():
+    size = HELD_BYTES_MAX // 10
+    one = [said("x", subject_of(1, number)).statement for number in range(12)]
+    two = [said("x", subject_of(2, number)).statement for number in range(3)]
+    expected = [*(subject_of(1, number) for number in range(7)), *(subject_of(2, number) for number in range(3))]
+    assert kept_of([*one, *two], size) == kept_of([*two, *one], size) == expected
+
+
+def test_of_one_claimant_the_oldest_goes_first_and_what_is_older_still_is_not_taken():
+    book = StatementBook()
+    ages = {subject_of(1, number): number for number in range(SUBJECTS_MAX + 2)}
+    statements = [said("x", subject).statement for subject in ages]
+
+    def claim(subject: bytes) -> Claim:
+        return Claim(b"", ages[subject])
+
+    for statement in statements[1 : SUBJECTS_MAX + 1]:
+        assert book.crowded_out(statement, 0, claim) == ()
+        book.add(statement, b"", ())
+    assert book.crowded_out(statements[0], 0, claim) == [statements[SUBJECTS_MAX].subject]
+    assert book.crowded_out(statements[SUBJECTS_MAX + 1], 0, claim) is None
+    assert book.crowded_out(said("y", statements[1].subject).statement, 0, claim) == ()
+
+
+def test_held_a_node_key_votes_on_all_canaries_keep_no_ack_out(monkeypatch):
+    """Held: a node's key. It votes on more canaries than there is room for; a stage must go on all the same."""
+    monkeypatch.setattr(statement_book, "SUBJECTS_MAX", 3)
+    one = speaking_bench()
+    stage = staged(one)
+    link = one.connect("p")
+    changes = [signed([canary(key=f"k{number}")], "alice", seq=number + 1) for number in range(4)]
+    for change in changes:
+        one.tell(link, Push(0, 0, 0, change.encode()))
+    one.write()
+    for change in changes[:3]:
+        one.tell(link, news("hostile", change.id))
+    assert len(one.node.statements.subjects()) == 3
+    one.tell(link, news("p", STAGES[0], Kind.ACK))
+    assert voters(one, STAGES[0]) == ["p"]
+    assert stage.news == [STAGES[0]]
+    (gone,) = {change.id for change in changes[:3]} - set(one.node.statements.subjects())
+    assert one.node.halts.votes(gone) == ()
+    one.tell(link, news("hostile", changes[3].id))
+    one.tell(link, news("q", STAGES[0], Kind.ACK))
+    assert voters(one, STAGES[0]) == ["p", "q"]
+    with pytest.raises(Rejected, match="there is no room"):
+        one.node.say(one.now(), Kind.UNHEALTHY, max(change.id for change in changes))
+    kept = sorted(change.id for change in changes)[:2]
+    assert sorted(one.node.statements.subjects()) == sorted([*kept, STAGES[0]])
 
 
 def test_digests_are_of_the_names_alone():
