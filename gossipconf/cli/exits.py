@@ -33,6 +33,7 @@ MEANINGS: Final = {
 
 
 HELP_COLUMNS: Final = 80
+"""As wide as help is where nobody says otherwise."""
 
 
 def epilog() -> str:

@@ -35,6 +35,7 @@ SUBJECTS_MAX: Final = 256
 HELD_BYTES_MAX: Final = 32 << 20
 """All that is kept: fifteen stages of 1,000 participants with certificates of the usual size."""
 DIGEST_BYTES: Final = 8
+"""What two peers that hold other statements have alike once in 10^19 comparisons; the next one finds it."""
 ROW_PREFIX: Final = "statement/"
 """Names of the journal's rows begin so, and end with a number."""
 

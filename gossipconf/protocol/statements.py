@@ -37,7 +37,7 @@ from typing import Final, Protocol, TypeAlias
 from ..model.errors import BadSignature, InvalidInput, Rejected, WrongCluster
 from ..trust.membership import Membership
 from ..trust.policy import Policy
-from ..trust.statement import Kind, Notary, SignedStatement, Statement
+from ..trust.statement import OPPOSITES, Kind, Notary, SignedStatement, Statement
 from .environment import Environment, LinkId
 from .events import Contradiction, Said, SayFailed, StatementRefused
 from .link import Link
@@ -201,7 +201,7 @@ class Statements:
             return
         if not self._is_wanted(statement):
             raise Rejected(f"nothing here waits for a word on {subject.hex()[:8]}…")
-        opposite = {Kind.ACK: Kind.NACK, Kind.NACK: Kind.ACK}.get(kind)
+        opposite = OPPOSITES.get(kind)
         if opposite is not None and self.has_said(opposite, subject):
             raise Rejected(f"this node has said {opposite.name.lower()} already, and cannot take it back")
         if self._notary is None:
@@ -380,7 +380,7 @@ class Statements:
         return self._book.add(statement, data, certificates, row)
 
     def _look_for_contradiction(self, statement: Statement) -> None:
-        opposite = {Kind.ACK: Kind.NACK, Kind.NACK: Kind.ACK}.get(statement.kind)
+        opposite = OPPOSITES.get(statement.kind)
         if opposite is not None:
             other = Statement(statement.cluster, opposite, statement.subject, statement.node_id, 0)
             if other in self._book:

@@ -44,6 +44,7 @@ SAVED_UNFIT: Final = "unfit"
 UNFIT_MAX: Final = 10_000
 """Values held back at a time; more are shown as they are. Some 300 bytes each, which are written again with each."""
 PROBLEM_BYTES_MAX: Final = 512
+"""Of what is kept of the words for a problem: a line or two; `schema check` has them whole."""
 JUDGE_S: Final = 2.0
 """For all that is written at once, 2,000 rows: people's values take 0.1 s. The disk waits meanwhile."""
 YAML_BYTES_MAX: Final = 1 << 18
@@ -125,6 +126,8 @@ class LastGood:
                 before = shown.get(slot, self._slot(slot))
                 shown[slot] = versions
                 self._judge(unfit, before, versions, problems, retired)
+        if len(unfit) >= UNFIT_MAX > len(self.unfit):
+            log.warning("%d values that fail schemas are held back; more are shown as they are", UNFIT_MAX)
         self._next = unfit, schemas
         return () if unfit == self.unfit else (PutMeta(SAVED_UNFIT, _encoded(unfit)),)
 

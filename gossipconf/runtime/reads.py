@@ -132,11 +132,6 @@ class ReadView:
             for position in range(max(start, bisect_left(self._keys, first)), stop):
                 yield self._keys[position]
 
-    def conflicts(self) -> list[str]:
-        """Keys with more than one live version in a slot."""
-        found = {key for (key, _), versions in self._slots.items() if len(versions) > 1}
-        return sorted(key for key in found if self.strict.over(key) is None)
-
     def watch(self, prefix: str) -> Watcher:
         """A watcher of keys under ``prefix``; `unwatch` it at the end."""
         watcher = Watcher(prefix)

@@ -48,6 +48,10 @@ class Kind(enum.IntEnum):
     NACK = 2
 
 
+OPPOSITES: Final = {Kind.ACK: Kind.NACK, Kind.NACK: Kind.ACK}
+"""What a node that has said the one never says of the same subject."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """What is signed.

@@ -182,3 +182,13 @@ async def test_what_a_later_release_has_saved_is_passed_over(disk, caplog):
     disk.start()
     assert held(disk) == {}
     assert "cannot be read" in caplog.text
+
+
+async def test_more_than_can_be_held_back_is_shown_and_told(disk, monkeypatch, caplog):
+    monkeypatch.setattr(last_good, "UNFIT_MAX", 1)
+    bad, other = number(11, 2), number(12, 3, key="a/y")
+    await disk.write({"_schemas/a": (version(AT_MOST_10, 1),)})
+    await disk.write({"a/x": (bad,)})
+    await disk.write({"a/y": (other,)})
+    assert held(disk) == {bad.id: None}
+    assert caplog.text.count("more are shown as they are") == 1

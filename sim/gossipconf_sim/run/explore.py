@@ -22,6 +22,7 @@ from ..scenario.staging import Staging
 from .play import simulate
 
 NODES_MAX: Final = 12
+"""Faults between few nodes meet each other most often, and a seed takes seconds."""
 SPAN_S: Final = 20.0
 """In which publishes and faults come: longer than a silent link lives, so that nodes notice."""
 UPLOAD_S: Final = 30.0
