@@ -90,9 +90,10 @@ class Target:
     def connect(self) -> Client:
         """A connection to the first agent that answers. Raises AgentUnreachable."""
         if not self.agents:
+            node = next(iter(sorted((home(self.directory) / NODES).glob("*/agent.toml"))), None)
+            start = "gossipconf agent run NODE" if node is None else f"gossipconf agent run {node.parent}"
             raise AgentUnreachable(
-                f"no agent has been started in {self.directory}; start one with `gossipconf agent run`, "
-                "or name its socket with --agent"
+                f"no agent runs in {self.directory}; start one with: {start}; or name its socket with --agent"
             )
         for path in self.agents[:-1]:
             try:

@@ -56,7 +56,12 @@ def test_no_agent_has_its_own_code(run, tmp_path):
     assert run("init", tmp_path / "c").code == 0
     result = run("get", "a", "--cluster", tmp_path / "c")
     assert result.code == 4
-    assert result.err.startswith("error: no agent has been started in ")
+    assert result.err.startswith("error: no agent runs in ")
+    assert run("pki", "node", "a", "--listen", "127.0.0.1:1", "--cluster", tmp_path / "c").code == 0
+    assert (
+        f"start one with: gossipconf agent run {tmp_path}/c/nodes/a; or"
+        in run("get", "a", "--cluster", tmp_path / "c").err
+    )
 
 
 def test_a_fault_of_our_own_gives_a_traceback(run, monkeypatch):

@@ -68,10 +68,10 @@ def acks(
 
 def summary(node: str, tally: Tally) -> str:
     """One sentence: how many have applied it, and what is not known."""
+    have = "has" if tally.total == 1 else "have"
     if tally.is_done:
-        have = "has" if tally.total == 1 else "have"
         return f"all of {count(tally.total, 'agent')} {have} applied it, as {escaped(node)} hears"
-    parts = [f"{tally.applied:,} of {count(tally.total, 'agent')} have applied it"]
+    parts = [f"{tally.applied:,} of {count(tally.total, 'agent')} {have} applied it"]
     if tally.silent:
         more = " and more" if tally.more_silent else ""
         parts.append(f"{len(tally.silent)}{more} silent")

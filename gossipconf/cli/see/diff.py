@@ -119,7 +119,8 @@ def _between_versions(session: Session, slot: Slot, names: Sequence[str]) -> Dif
     counting = [version for version in known if not session.is_void(version)]
     if not counting:
         which = f" [{variant}]" if variant else ""
-        raise NotFound(f"no history of {key!r}{which}{beside_epochs(session, key)}")
+        more = beside_epochs(session, key) or f"; of all keys under a prefix: gossipconf diff {key} --from 1d"
+        raise NotFound(f"no history of {key!r}{which}{more}")
     before = counting[1] if len(counting) > 1 else None
     remark = "its first version" if before is None and not counting[0].entry.seen else ""
     return Difference.between(slot, before, counting[0], remark)

@@ -42,6 +42,11 @@ def show(monkeypatch, run):
     return call
 
 
+def test_one_agent_has(show):
+    result = show(Tally(1, 1, False, (), (), False, ()))
+    assert result.out == "1 of 1 agent has applied it, not all have answered, as a hears\n"
+
+
 def test_stragglers_zones_and_silent_ones_are_shown(show):
     result = show(Tally(0, 1, False, (), (), False, ()), LATE)
     assert result.code == exits.INCOMPLETE

@@ -114,7 +114,11 @@ def test_agents_that_differ(tmp_path, run, monkeypatch):
         (["diff", "a", "--to", "1h"], 2, "--to needs a --from"),
         (["diff", "a", "--from", "soon"], 1, "--from is 'soon'"),
         (["diff", "a", "--from", "1h", "--to", "2h"], 1, "is not before"),
-        (["diff", "no/such"], 3, "no history of 'no/such'"),
+        (
+            ["diff", "no/such"],
+            3,
+            "no history of 'no/such'; of all keys under a prefix: gossipconf diff no/such --from 1d",
+        ),
         (["diff", "no/such", "0123"], 3, "no change 0123"),
         (["diff", "no/such", "xyz", "0123"], 1, "is no change, nor a file"),
     ],
