@@ -6,6 +6,7 @@ publish is what happens, or the publish is refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -16,10 +17,11 @@ from ...trust.sealed import Opened, Place
 from ..expectation import IfVersionOption, check_versions
 from ..files.value import check_own_key, check_secret, check_syntax, default_type, read_value, type_named
 from ..instant import now_ms
+from ..item import Item
 from ..opener import is_sealed
 from ..output import acknowledged, note, print_step, say, slot_in_words
 from ..see.activation import ActivateAtOption, removals
-from ..session import open_session
+from ..session import Session, open_session
 from .placement import is_same, matching_in_words, print_put, replaced_by, tell_end, tell_others
 from .publishing import Publishing, publishing
 from .reach import (
@@ -29,6 +31,7 @@ from .reach import (
     OverOption,
     PercentOption,
     RankOption,
+    Reach,
     SaltOption,
     TtlOption,
     UntilOption,
@@ -103,7 +106,7 @@ def put(
     """
     check_own_key(key)
     chosen = None if type_name is None else type_named(type_name)
-    content = read_value(value)
+    data = read_value(value)
     reach = reach_of(
         variant=variant,
         match=match,
@@ -122,22 +125,12 @@ def put(
     with open_session(target) as session:
         signer = how.signer(target)
         item = session.get(key)
-        value_type = default_type(value, item, reach.variant, is_sealing=bool(seal_to)) if chosen is None else chosen
-        if value_type is ValueType.SEALED:
-            raise InvalidInput(
-                f"{key!r} is a sealed value; seal the new one with --seal-to, or name its type with --type "
-                "to let everybody read it"
-            )
+        content = Opened(_type_of(key, value, chosen, item, reach, is_sealing=bool(seal_to)), data)
         if seal_to:
-            check_secret(key, value_type, content)
-            session.check_secret(reach.entry(item, content, value_type))
-            recipients = recipients_named(seal_to, target, ca, session.chain)
-            place = Place(session.chain.cluster_id, key, reach.variant)
-            content = sealed_value(Opened(value_type, content), place, recipients)
-            value_type = ValueType.SEALED
+            content = _sealed(session, content, item, reach, recipients_named(seal_to, target, ca, session.chain))
         else:
-            check_syntax(key, value_type, content, is_told=chosen is not None)
-        wanted = reach.entry(item, content, value_type)
+            check_syntax(key, content.type, content.value, is_told=chosen is not None)
+        wanted = reach.entry(item, content.value, content.type)
         check_versions((wanted.slot,), item.versions, delivery.if_version)
         before = replaced_by(wanted, item, now_ms())
         is_halted = before is not None and before.change_id in item.halted
@@ -161,3 +154,24 @@ def put(
             tell_end(wanted, before)
             tell_others(session, item, wanted, now_ms())
             delivery.tell(session, change, 1)
+
+
+def _type_of(
+    key: str, argument: str, chosen: ValueType | None, item: Item, reach: Reach, *, is_sealing: bool
+) -> ValueType:
+    """The type of what is put, sealed or not. Raises InvalidInput where a secret would be put in the clear."""
+    found = default_type(argument, item, reach.variant, is_sealing=is_sealing) if chosen is None else chosen
+    if found is ValueType.SEALED:
+        raise InvalidInput(
+            f"{key!r} is a sealed value; seal the new one with --seal-to, or name its type with --type "
+            "to let everybody read it"
+        )
+    return found
+
+
+def _sealed(session: Session, content: Opened, item: Item, reach: Reach, recipients: Sequence[bytes]) -> Opened:
+    """The envelope for ``recipients``; what is in it is checked first, in words that say nothing of it."""
+    check_secret(item.key, content.type, content.value)
+    session.check_secret(reach.entry(item, content.value, content.type))
+    place = Place(session.chain.cluster_id, item.key, reach.variant)
+    return Opened(ValueType.SEALED, sealed_value(content, place, recipients))
