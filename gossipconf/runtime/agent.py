@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -76,6 +76,8 @@ EPOCHS_CHANGE: Final = (ev.StageAnswered, ev.EpochCommitted, ev.StageAborted, ev
 
 log = logging.getLogger("gossipconf")
 
+T = TypeVar("T")
+
 
 class Agent:
     """One agent. `run` it in a nursery; `stop` ends it gracefully.
@@ -129,44 +131,32 @@ class Agent:
     @property
     def node(self) -> Node:
         """The protocol machine. Raises RuntimeError before `run` has started it."""
-        if self._node is None:
-            raise RuntimeError("the agent has not started")
-        return self._node
+        return _started(self._node)
 
     @property
     def reads(self) -> ReadView:
         """What readers see."""
-        if self._reads is None:
-            raise RuntimeError("the agent has not started")
-        return self._reads
+        return _started(self._reads)
 
     @property
     def inspector(self) -> Inspector:
         """What looks at values before they are published here."""
-        if self._inspector is None:
-            raise RuntimeError("the agent has not started")
-        return self._inspector
+        return _started(self._inspector)
 
     @property
     def last_good(self) -> LastGood:
         """What is held back from readers because it fails a schema."""
-        if self._last_good is None:
-            raise RuntimeError("the agent has not started")
-        return self._last_good
+        return _started(self._last_good)
 
     @property
     def writer(self) -> JournalWriter:
         """The journal's writer."""
-        if self._writer is None:
-            raise RuntimeError("the agent has not started")
-        return self._writer
+        return _started(self._writer)
 
     @property
     def credentials(self) -> Credentials:
         """Key and certificate in use."""
-        if self._identity is None:
-            raise RuntimeError("the agent has not started")
-        return self._identity.credentials
+        return _started(self._identity).credentials
 
     def transport_link(self, link_id: int) -> Link | None:
         """The connection behind a protocol link."""
@@ -573,6 +563,13 @@ class Agent:
     def _finish_saying(self, event: ev.Said | ev.SayFailed, error: GossipconfError | None) -> None:
         for finish in self._saying.pop((event.kind, event.subject), ()):
             finish(error)
+
+
+def _started(part: T | None) -> T:
+    """A part of an agent that is there once `run` has begun. Raises RuntimeError before."""
+    if part is None:
+        raise RuntimeError("the agent has not started")
+    return part
 
 
 def _refused(remote: str, reason: str) -> None:
