@@ -26,6 +26,7 @@ from ..output import count, say, short
 from ..see.activation import check_none_waits
 from ..see.wait import Wait
 from ..session import Session
+from . import result
 from .board import finished, place_of, read_board
 
 DryRunOption = Annotated[
@@ -104,14 +105,17 @@ class Delivery:
     def tell(self, session: Session, change: Change, number: int) -> None:
         """Say what has become of a change of so many keys. A dry run ends the command, and so does a wait in vain."""
         if self.dry_run:
+            result.tell("planned", session.node, change)
             say("dry run: nothing was published")
             raise typer.Exit(exits.DIFFERENCE)
         if not self.propose and self.path is None:
+            result.tell("published", session.node, change)
             say(f"published {count(number, 'key')} at {session.node}, change {short(change.id)}")
             if self.wait is not None:
                 self.wait.finish(session, change)
             return
         missing = check_proposal(session.chain, change).missing
+        result.tell("proposed", session.node, change, approvals_missing=missing)
         what = str(self.path) if self.path is not None else short(change.id)
         say(f"proposed {count(number, 'key')}, change {short(change.id)}; {count(missing, 'approval')} missing")
         say(f"next, by whoever may: gossipconf approve {what}")

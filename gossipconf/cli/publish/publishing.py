@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
@@ -19,6 +20,7 @@ from ..reason import CommentOption, TicketOption, reason
 from ..see.wait import TIMEOUT, TimeoutOption, Wait, WaitOption
 from ..target import AgentOption, ClusterOption, KeyOption, Target
 from .delivery import Delivery, DryRunOption, ProposeOption, ProposeToOption
+from .result import JsonResultOption, as_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Publishing:
     propose_to: ProposeToOption = None
     wait: WaitOption = None
     timeout: TimeoutOption = TIMEOUT
+    as_json: JsonResultOption = False
     cluster: ClusterOption = None
     agent: AgentOption = None
     key_file: KeyOption = None
@@ -72,7 +75,8 @@ def publishing(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**options: Any) -> None:
         how = Publishing(**{one.name: options.pop(one.name) for one in fields(Publishing)})
-        command(**options, how=how)
+        with as_json() if how.as_json else nullcontext():
+            command(**options, how=how)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}

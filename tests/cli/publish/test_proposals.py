@@ -138,6 +138,10 @@ def test_delete_and_apply_propose_too(quorum, run, tmp_path):
     assert run("get", "pay/rates/eu").out == "1"
     assert "- pay/rates/eu  1\n" in run("approve", tmp_path / "d", *as_key("erin")).out
     assert run("get", "pay/rates/eu").code == 3
+    machine = run("put", "pay/json", "2", "--propose", "--json", *as_key("dave"))
+    found = json.loads(machine.out)
+    assert (found["outcome"], found["approvals_missing"]) == ("proposed", 1)
+    assert f"gossipconf approve {found['change'][:10]}" in machine.err
     dry = run("put", "pay/rates/eu", "2", "--propose", "--dry-run", *as_key("dave"))
     assert dry.code == 2
     assert "pay/rates/eu" not in {one["entries"][0]["key"] for one in listed(run)}
