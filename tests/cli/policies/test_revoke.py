@@ -143,7 +143,7 @@ def test_what_the_thief_has_published_is_named_and_the_value_before_comes_back(s
         ("10", True, False),
     ]
     shown = run("history", "shop/limit", "--agent", "nodes/a").out.splitlines()[1:]
-    assert [line.split()[2:4] for line in shown] == [["void", "999"], ["live", "10"]]
+    assert [(line.split()[3], line.split()[-1]) for line in shown] == [("void", "999"), ("live", "10")]
 
 
 def test_what_is_void_already_is_not_announced_to_come_back(shop, run, tmp_path):
