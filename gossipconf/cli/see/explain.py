@@ -122,6 +122,8 @@ def because(subject: Subject) -> str:
         among = f", and of {others + 1} that are it has the highest rank" if others else ""
         return f"this variant is for {name}{among}{last}"
     if any(one.entry.variant for one in item.versions):
+        if Verdict.HALTED in verdicts:
+            return f"it is the value for all: votes hold a variant off, and no other is for {name} now{last}"
         return f"it is the value for all, and no variant is for {name} now{last}"
     return f"it is the only value{last}" if not last else f"it is the value for all{last}"
 

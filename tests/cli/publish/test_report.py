@@ -69,6 +69,13 @@ def test_the_same_value_can_be_published_anew_where_it_is_held_off(cluster, run)
     assert run("get", "report/f").out == "bad"
 
 
+def test_explain_does_not_say_that_no_variant_is_for_an_agent_where_votes_hold_it_off(cluster, run):
+    canary(run, "report/g", "--halt-after", "1")
+    run("report-unhealthy", "report/g")
+    said = json.loads(run("explain", "report/g", "--json").out)["because"]
+    assert said == "it is the value for all: votes hold a variant off, and no other is for a now"
+
+
 def test_votes_below_the_limit_are_shown_and_change_nothing(cluster, run):
     change = canary(run, "report/c", "--halt-after", "2")
     assert run("report-unhealthy", "report/c").out == f"change {change[:10]}: called unhealthy by 1 of 2 votes: a\n"
