@@ -5,6 +5,7 @@ A seed is an address or `srv:NAME`, where NAME has SRV records that give hosts a
 
 from __future__ import annotations
 
+import contextlib
 import re
 from ipaddress import IPv6Address, ip_address
 from typing import Final
@@ -38,6 +39,15 @@ def parse_address(address: str) -> tuple[str, int]:
         shown = repr(address[:ADDRESS_BYTES_MAX])
         raise InvalidInput(f"address {shown} is not host:port or [IPv6 address]:port, port 1 to {PORT_MAX}")
     return host, int(port)
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Like `parse_address`, but port 0 is allowed: the system chooses. Raises `InvalidInput`."""
+    host, _, port = listen.rpartition(":")
+    if port == "0" and len(listen) <= ADDRESS_BYTES_MAX:
+        with contextlib.suppress(InvalidInput):  # and then the whole is refused in its own words
+            return parse_address(f"{host}:1")[0], 0
+    return parse_address(listen)
 
 
 def check_seed(seed: str) -> None:

@@ -12,8 +12,8 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -79,6 +79,19 @@ log = logging.getLogger("gossipconf")
 T = TypeVar("T")
 
 
+class Service(Protocol):
+    """What serves an agent's readers beside the command line: begun with the agent, and the first to end."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled, or until `close` and the last answer; started once clients can connect."""
+
+    def close(self) -> None:
+        """Take no more clients and requests; what has been asked is still answered."""
+
+    async def finished(self) -> None:
+        """Wait until nobody is being answered any more."""
+
+
 class Agent:
     """One agent. `run` it in a nursery; `stop` ends it gracefully.
 
@@ -86,6 +99,8 @@ class Agent:
     can be given: ``rng``, the one source of its node's randomness; ``wall_ms``, the wall clock in
     milliseconds since 1970 (the other clock is trio's); ``make_transport``, called as `Transport`;
     ``look_up``, which gives the addresses that a seed's name stands for.
+
+    ``services``: makes, for this agent, what else it serves; of layers of which this one knows nothing.
     """
 
     def __init__(
@@ -96,6 +111,7 @@ class Agent:
         wall_ms: Callable[[], int] | None = None,
         make_transport: Callable[..., Transport] = Transport,
         look_up: LookUp | None = None,
+        services: Sequence[Callable[[Agent], Service]] = (),
     ) -> None:
         self.settings = settings
         self._rng = rng or random.SystemRandom()
@@ -125,6 +141,7 @@ class Agent:
         self._armed_s = float("inf")
         self._timer_changed = trio.Event()
         self._busy = False
+        self._services = [make(self) for make in services]
 
     # -- what the control interface may ask -------------------------------------------------------
 
@@ -293,6 +310,8 @@ class Agent:
         """
         settings = self.settings
         check_extra(settings.join)
+        if settings.http is not None and not self._services:
+            log.warning("option 'http' is set, and what runs this agent serves no HTTP; `gossipconf agent run` does")
         cluster = Cluster.load(settings.cluster)
         cluster_id = cluster.genesis.cluster_id
         if settings.ticket is not None:
@@ -379,6 +398,8 @@ class Agent:
             nursery.start_soon(self.reads.moments.run, self._wall_ms, self.reads.clock_moved)
             control = ControlServer(self, self.settings.control_socket)
             await nursery.start(control.run)
+            for service in self._services:
+                await nursery.start(service.run)
             await nursery.start(transport.run)
             self._input(lambda: self.node.start(self.now()))  # at once: no handshake is done by now
             nursery.start_soon(self._tick)
@@ -388,10 +409,12 @@ class Agent:
                 nursery.start_soon(self._merge, checkpoint)
             task_status.started()
             await self._stop.wait()
-            control.close()
+            for one in (*self._services, control):
+                one.close()
             with trio.move_on_after(FAREWELL_S):
                 await writer.flushed()  # what is acknowledged by this is still spread
-                await control.finished()  # and its asker told
+                for one in (*self._services, control):
+                    await one.finished()  # and its asker told
             self._input(lambda: self.node.stop(self.now()))
             with trio.move_on_after(2 * FAREWELL_S):
                 await transport.aclose(grace_s=FAREWELL_S)

@@ -73,7 +73,7 @@ def short_path(path: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
-def listen(path: Path) -> socket.socket:
+def listen(path: Path, what: str = "control socket") -> socket.socket:
     """A listening socket for its owner only, in place of one that a killed agent left behind. Raises ControlError."""
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
@@ -84,7 +84,7 @@ def listen(path: Path) -> socket.socket:
         server.listen(BACKLOG)
     except OSError as error:
         server.close()
-        raise ControlError(f"control socket {path} cannot be made: {error.strerror or error}") from None
+        raise ControlError(f"{what} {path} cannot be made: {error.strerror or error}") from None
     finally:
         os.umask(mask)
     return server

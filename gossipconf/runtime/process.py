@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import trio
 
-from .agent import Agent
+from .agent import Agent, Service
 from .error_group import one_error
 from .settings import AgentSettings
 
 
-def run(settings: AgentSettings, ready: Callable[[Agent], None] = lambda agent: None) -> None:
+def run(
+    settings: AgentSettings,
+    ready: Callable[[Agent], None] = lambda agent: None,
+    services: Sequence[Callable[[Agent], Service]] = (),
+) -> None:
     """Run an agent until SIGTERM or SIGINT, in a trio loop of its own. Calls ``ready`` once it serves.
 
-    SIGHUP has it read its certificate again.
+    SIGHUP has it read its certificate again. ``services``: see `Agent`.
     Raises GossipconfError for what is wrong at the start.
     """
 
     async def main() -> None:
-        agent = Agent(settings)
+        agent = Agent(settings, services=services)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals, one_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_obey_signals, signals, agent, nursery.cancel_scope)

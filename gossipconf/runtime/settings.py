@@ -5,7 +5,6 @@ Knows names, types and paths; opens nothing but the settings file itself.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import ipaddress
 import tomllib
@@ -16,10 +15,10 @@ from typing import Any, Final
 
 from ..model.errors import ConfigError, InvalidInput
 from ..model.key import check_node_id
-from ..model.limits import ADDRESS_BYTES_MAX
 from ..protocol.sighting import Labels, labels_of
 from ..protocol.tuning import DEFAULT_PRESET, LAN, PRESETS, Tuning
-from .address import SEED_FORMS, check_seed, parse_address
+from .address import SEED_FORMS, check_seed, parse_address, parse_listen
+from .http_endpoint import HttpEndpoint, endpoint_of
 from .node_files import NodeFiles
 
 SETTINGS_FILE: Final = "agent.toml"
@@ -66,6 +65,7 @@ class AgentSettings:
     tuning:        the protocol's pace
     ticket:        by which it renews others' certificates, where the policy calls it an issuer; or None
     issued_days:   how long those hold
+    http:          where HTTP is answered, or None
     """
 
     node: str
@@ -85,6 +85,7 @@ class AgentSettings:
     tuning: Tuning = LAN
     ticket: Path | None = None
     issued_days: int = ISSUED_DAYS
+    http: HttpEndpoint | None = None
 
     @property
     def control_socket(self) -> Path:
@@ -150,6 +151,19 @@ class Options:
         "for never. It goes on serving",
         STALE_AFTER_S,
     )
+    http: str = _option(
+        "where HTTP is answered, see [http.md](http.md): `127.0.0.1:8765`, or the path of a Unix socket such as "
+        "`./http.sock`; an address that other machines reach needs the three options below. Needs "
+        "`pip install 'gossipconf[http]'`",
+        "",
+    )
+    http_token: str = _option(
+        "a file with the token that a client must show, readable for the agent's user only; without it everybody on "
+        "this machine may read",
+        "",
+    )
+    http_certificate: str = _option("the certificate by which HTTP is answered over TLS", "")
+    http_private_key: str = _option("the private key of that certificate", "")
 
 
 OPTIONS: Final = tuple(option.name for option in fields(Options))
@@ -224,9 +238,10 @@ def _resolved(options: Options, file: Path) -> AgentSettings:
     base = file.parent
     try:
         check_node_id(options.node)
-        host, port = _parse_listen(options.listen)
+        host, port = parse_listen(options.listen)
         if options.advertise:
             parse_address(options.advertise)
+        http = endpoint_of(base, options.http, options.http_token, options.http_certificate, options.http_private_key)
     except InvalidInput as error:
         raise ConfigError(f"{file}: {error}") from None
     for seed in options.join:
@@ -265,6 +280,7 @@ def _resolved(options: Options, file: Path) -> AgentSettings:
         labels=options.labels,
         ticket=base / options.ticket if options.ticket else None,
         issued_days=options.issued_days,
+        http=http,
     )
 
 
@@ -274,12 +290,3 @@ def _is_wildcard(address: str) -> bool:
         return ipaddress.ip_address(address.rpartition(":")[0].strip("[]")).is_unspecified
     except ValueError:
         return False
-
-
-def _parse_listen(listen: str) -> tuple[str, int]:
-    """Like an address, but port 0 is allowed: the system chooses."""
-    host, _, port = listen.rpartition(":")
-    if port == "0" and len(listen) <= ADDRESS_BYTES_MAX:
-        with contextlib.suppress(InvalidInput):  # and then the whole is refused in its own words
-            return parse_address(f"{host}:1")[0], 0
-    return parse_address(listen)

@@ -117,6 +117,8 @@ class Site:
 class Fleet:
     """Agents of one site in one nursery; `data` has a directory for each."""
 
+    AGENT = WatchedAgent
+
     def __init__(self, site: Site, data: Path, nursery: trio.Nursery) -> None:
         self.site = site
         self.data = data
@@ -129,7 +131,7 @@ class Fleet:
         """Start (again) the agent ``name``, with seeds; returns once it serves."""
         seeds = [one if isinstance(one, str) else one.address for one in join]
         data = options.pop("data", self.data / name)
-        agent = WatchedAgent(self.site.settings(name, data, seeds, **options), self.bell, look_up)
+        agent = self.AGENT(self.site.settings(name, data, seeds, **options), self.bell, look_up)
         await self._nursery.start(_run, agent)
         return agent
 
@@ -185,10 +187,10 @@ def live(agent: WatchedAgent) -> dict[str, list[bytes]]:
 
 
 @contextlib.asynccontextmanager
-async def fleet_of(site: Site, data: Path) -> AsyncIterator[Fleet]:
+async def fleet_of(site: Site, data: Path, kind: type[Fleet] = Fleet) -> AsyncIterator[Fleet]:
     """A fleet whose agents are killed at the end of the block."""
     async with trio.open_nursery() as nursery:
-        yield Fleet(site, data, nursery)
+        yield kind(site, data, nursery)
         nursery.cancel_scope.cancel()
 
 

@@ -9,6 +9,7 @@ import pytest
 from gossipconf.model.errors import ConfigError
 from gossipconf.model.limits import NODE_ID_BYTES_MAX
 from gossipconf.protocol.tuning import LAN, WAN
+from gossipconf.runtime.http_endpoint import HttpEndpoint
 from gossipconf.runtime.node_files import NodeFiles
 from gossipconf.runtime.settings import HISTORY_DAYS, OPTIONS, SEEDS_MAX, ZONE_BYTES_MAX, AgentSettings, load
 
@@ -32,6 +33,10 @@ preset = "wan"
 labels = { service = "checkout", release = "2026-03" }
 ticket = "fleet.ticket"
 issued_days = 30
+http = "0.0.0.0:8765"
+http_token = "http.token"
+http_certificate = "/etc/ssl/agent.crt"
+http_private_key = "http.key"
 """
 
 
@@ -61,6 +66,9 @@ def test_every_option(tmp_path: Path) -> None:
         labels=(("release", "2026-03"), ("service", "checkout")),
         ticket=tmp_path / "fleet.ticket",
         issued_days=30,
+        http=HttpEndpoint(
+            ("0.0.0.0", 8765), tmp_path / "http.token", Path("/etc/ssl/agent.crt"), tmp_path / "http.key"
+        ),
     )
 
 

@@ -59,12 +59,13 @@ def run(
         "data": None if data is None else str(data.absolute()),
         "checkpoint": None if checkpoint is None else str(checkpoint.absolute()),
     }
+    from ...http.service import services  # noqa: PLC0415 - as below
     from ...runtime.process import run as run_agent  # noqa: PLC0415 - trio and the protocol; no other command needs them
 
     settings = load(path, {name: value for name, value in given.items() if value is not None})
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO, as_json=log_json)
     log = logging.getLogger("gossipconf")
-    run_agent(settings, lambda _: log.info("ready for commands at %s", settings.control_socket))
+    run_agent(settings, lambda _: log.info("ready for commands at %s", settings.control_socket), services(settings))
 
 
 def _log_to_stderr(level: int, *, as_json: bool) -> None:
