@@ -18,6 +18,8 @@ Why they hold
   (`epoch`). By induction there is one chain of epochs; the first is signed by the roots.
 - It is fenced from its ack until it knows the outcome. The others cannot serve the new epoch before its
   ack, nor the old one after the commit. That is (1).
+- Who serves the epoch before acks after all who do not, and these wait for nobody. So a member that does not
+  exist, or does not come, fences no reader: without an ack of theirs the stage can be ended.
 - It nacks at once what it will never ack. It waits only for a stage of its own to be resolved, for a
   policy, or without having promised anything. That is (3).
 
@@ -193,7 +195,9 @@ def answer(node_id: str, record: Record, stage: Stage, view: View) -> bool | Non
     if epoch.removed != tuple(one for one in former if one in revoked) or stage.participants & view.shut_out:
         return False
     if was_member or (position is not None and node_id in position.epoch.members):
-        return position is not None and position.id == epoch.before
+        if position is None or position.id != epoch.before:
+            return False
+        return True if stage.participants.difference(former) <= view.heard.acks(stage.id) else None
     return follows(before, position)
 
 

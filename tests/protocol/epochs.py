@@ -159,8 +159,15 @@ class _Explorer:
     def decisions(self, node: Participant, world: World) -> tuple[Participant, ...]:
         """All that a node may decide, whatever part of the world it knows."""
         promise = node.record.promise
-        unanswered = {one.id for one in self.setting.stages if node.record.answer_to(one.id) is None}
-        matters = frozenset(one for one in world.said if one[1] in unanswered and not one[2])
+        # Of a stage that is not answered yet only nacks are looked at, and the acks of newcomers.
+        newcomers = {
+            one.id: one.participants.difference(one.before.members if one.before else ())
+            for one in self.setting.stages
+            if node.record.answer_to(one.id) is None
+        }
+        matters = frozenset(
+            one for one in world.said if one[1] in newcomers and (not one[2] or one[0] in newcomers[one[1]])
+        )
         if promise is not None:  # nothing else that is heard is looked at; `check` looks with all of it
             revoked = tuple(map(self.setting.shut_out, range(1, world.revoked + 1)))
             subjects = set(machine.subjects_of(Record(promise=promise), revoked, {}))

@@ -64,19 +64,21 @@ def test_every_state_without_removal(setting: Setting, commits: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "removed"),
+    ("setting", "removed", "fences"),
     [
-        pytest.param(REMOVAL, REMOVAL.stages, id="a member"),
-        pytest.param(NEWCOMER_REMOVED, NEWCOMER_REMOVED.stages, id="a newcomer"),
-        pytest.param(CHAIN_AND_REMOVAL, CHAIN_AND_REMOVAL.stages[:1], id="a member, and the next epoch without it"),
-        pytest.param(ALL_NEW_REMOVED, ALL_NEW_REMOVED.stages[1:], id="all new members of the first: that one blocks"),
+        pytest.param(REMOVAL, REMOVAL.stages, True, id="a member"),
+        pytest.param(NEWCOMER_REMOVED, NEWCOMER_REMOVED.stages, False, id="a newcomer"),
+        pytest.param(CHAIN_AND_REMOVAL, CHAIN_AND_REMOVAL.stages[:1], False, id="one, and the next epoch without it"),
+        pytest.param(
+            ALL_NEW_REMOVED, ALL_NEW_REMOVED.stages[1:], True, id="all new members of the first: that one blocks"
+        ),
     ],
 )
-def test_every_state_with_a_lost_disk_and_a_removal(setting: Setting, removed: tuple[Stage, ...]) -> None:
+def test_every_state_with_a_lost_disk_and_a_removal(setting: Setting, removed: tuple[Stage, ...], fences: bool) -> None:
     found = explore(setting)
     assert found.removed == {one.id for one in removed}
     assert found.committed
-    assert found.blocked > 0, "until the removal, whoever has acked waits"
+    assert (found.blocked > 0) == fences, "until the removal whoever has acked waits, and for newcomers nobody acks"
 
 
 @pytest.mark.slow
@@ -296,6 +298,19 @@ def test_who_leaves_agrees_and_is_no_member_then() -> None:
     assert node.record.promise == back
     late = stage(AB, "ab", value="late")
     assert member("b", one).step(view(late)).persisted().record.answer_to(late.id) is False
+
+
+@pytest.mark.parametrize("members", ["x", "abx"], ids=["in the place of all", "beside them"])
+def test_a_member_that_does_not_exist_fences_nobody_and_the_stage_can_be_ended(members: str) -> None:
+    """A name mistyped, or held: the right to stage, for a prefix that others serve."""
+    one, following = stage(AB, members), stage(AB, "ab", value="1")
+    node = member("a", AB)
+    assert node.step(view(one)) == node
+    assert member("x").step(view(one)).persisted().record.promise == one, "whoever is new does not wait"
+    ended = node.step(view(one, ending=(one,))).persisted()
+    assert (ended.record.answer_to(one.id), ended.standing(frozenset()).served) == (False, AB)
+    assert node.step(view(one, following)).persisted().record.promise == following, "it keeps nobody from another"
+    assert node.step(view(one, said=[("x", one.id, True)])).persisted().record.promise == one
 
 
 def test_a_newcomer_does_not_ack_what_is_over_already() -> None:
