@@ -31,6 +31,10 @@ from .ticket import Ticket, load_ticket
 
 RSA_BITS_MIN: Final = 2_048
 """Below it OpenSSL's default level of security refuses a key."""
+RSA_BITS_MAX: Final = 4_096
+"""With 8,192 each handshake of a peer takes it milliseconds, and a certificate hardly fits into a statement."""
+RSA_EXPONENT_BITS_MAX: Final = 32
+"""Everybody takes 65537. With one as long as the key 3,072 bits take 18 ms to verify by, in the place of 0.05."""
 
 
 def make_request(files: NodeFiles) -> bytes:
@@ -129,18 +133,27 @@ def _beside(path: Path, data: bytes) -> Iterator[Path]:
             os.unlink(probe)
 
 
+def _check_cost(key: object) -> None:
+    """Raise InvalidInput for a key that is weak, or that costs those who verify by it far more than its owner."""
+    if not isinstance(key, rsa.RSAPublicKey):
+        return
+    if not RSA_BITS_MIN <= key.key_size <= RSA_BITS_MAX:
+        raise InvalidInput(f"an RSA key must have {RSA_BITS_MIN} to {RSA_BITS_MAX} bits, not {key.key_size}")
+    if key.public_numbers().e.bit_length() > RSA_EXPONENT_BITS_MAX:
+        raise InvalidInput(f"an RSA key has an exponent of at most {RSA_EXPONENT_BITS_MAX} bits; use 65537")
+
+
 def _key_of(request: bytes) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey:
     """The public key of a request whose sender has shown that it has the private one."""
     try:
         read = x509.load_der_x509_csr(request)
         key = read.public_key()
+        _check_cost(key)
         is_signed = read.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
         raise InvalidInput(f"the request is not PKCS #10: {error}") from None
     if not is_signed:
         raise InvalidInput("the request is not signed by its own key")
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS_MIN:
-        raise InvalidInput(f"an RSA key must have {RSA_BITS_MIN} bits, not {key.key_size}")
     if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
         raise InvalidInput("keys of this kind are not certified; use ECDSA, RSA or Ed25519")
     return key

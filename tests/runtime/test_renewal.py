@@ -31,6 +31,7 @@ from gossipconf.trust.recipient import RecipientKey, load_recipient_key
 from gossipconf.trust.sealed import SEAL_RANDOM_BYTES, Opened, Place, open_with, seal
 
 from .cluster import Fleet, Site, WatchedAgent, asking, fleet_of, prepare, publish, raw_peer
+from .test_certification import rsa_of_large_exponent
 from .test_revocation import decree
 
 DAYS = 30
@@ -282,10 +283,12 @@ def test_requests_that_are_none(site: Site) -> None:
     request[-1] ^= 1
     weak = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     small = weak.sign(rsa.generate_private_key(65_537, 1_024), hashes.SHA256())
+    costly = weak.sign(rsa_of_large_exponent(2_048), hashes.SHA256())
     for data, words in (
         (b"", "not PKCS #10"),
+        (costly.public_bytes(serialization.Encoding.DER), "exponent of at most 32 bits"),
         (bytes(request), "not signed by its own key|not PKCS #10"),
-        (small.public_bytes(serialization.Encoding.DER), "RSA key must have 2048 bits, not 1024"),
+        (small.public_bytes(serialization.Encoding.DER), "RSA key must have 2048 to 4096 bits, not 1024"),
     ):
         with pytest.raises(InvalidInput, match=words):
             issuing.issue(owner, data)
