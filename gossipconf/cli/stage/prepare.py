@@ -72,9 +72,9 @@ def prepare(
 
     An epoch holds all values of its prefix: those in force, with what is given here.
     Each participant (the members of the epoch in force and of the next one) answers
-    by itself, ack or nack. From its ack on its readers get neither the old values
-    nor the new ones, until all have acked (`stage commit` waits for that) or one
-    has nacked.
+    by itself, ack or nack; who is new before all others. From its ack on its readers
+    get neither the old values nor the new ones, until all have acked (`stage commit`
+    waits for that) or one has nacked.
 
     The first epoch of a prefix says for ever whose agreement counts. The roots sign
     it (--key keys/root; several by --propose-to and `approve`), and it is remembered

@@ -47,6 +47,13 @@ def status(
 def advice(found: Progress) -> list[str]:
     """What blocks an open stage, and what to do next, a line each."""
     lines = []
+    before = found.stage.before
+    new = () if before is None else tuple(one for one in found.missing if one not in before.members)
+    if new and not found.asked_to_end:
+        return [
+            f"missing: {_names(new)}, new; the members of the epoch in force ack after all who are new",
+            "it goes on by itself when they are there; to end it instead: gossipconf stage abort",
+        ]
     if found.missing:
         lines.append(f"missing: {_names(found.missing)}")
     if found.is_blocked:
