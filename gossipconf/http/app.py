@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from ..model.errors import GossipconfError
 from ..runtime.http_endpoint import HttpEndpoint
-from . import health
+from . import health, metrics
 from .guard import Guard
 from .problem import Problem, problem_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def make_app(agent: Agent, endpoint: HttpEndpoint, token: bytes | None, closing: trio.Event) -> ASGIApp:
     """What answers for ``agent``. ``closing`` is set once the server ends its streams."""
-    routes = [*health.routes(agent)]
+    routes = [*health.routes(agent), *metrics.routes(agent)]
     app = Starlette(
         routes=routes,
         exception_handlers={Problem: _problem, GossipconfError: _error, HTTPException: _refused, Exception: _fault},

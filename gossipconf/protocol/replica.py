@@ -140,6 +140,11 @@ class Replica:
 
     # -- restart ----------------------------------------------------------------------------------
 
+    @property
+    def pending_writes(self) -> int:
+        """Writes that the disk has not answered yet."""
+        return len(self._pending)
+
     def restore(
         self, changes: Iterable[Change], retired_headers: Iterable[Change], accepted_policies: Iterable[bytes]
     ) -> None:

@@ -7,6 +7,12 @@ import pytest
 from tests.runtime.cluster import Site
 
 
+class SiteWithSchemas(Site):
+    """A site whose admin publishes schemas too."""
+
+    ADMIN_PREFIXES = ("", "_schemas")
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return Site(tmp_path_factory.mktemp("site"))
+    return SiteWithSchemas(tmp_path_factory.mktemp("site"))

@@ -22,7 +22,7 @@ class ServedAgent(WatchedAgent):
 
     def __init__(self, settings: Any, bell: Bell, look_up: Any = None) -> None:
         super().__init__(settings, bell, look_up)
-        self.http = HttpServer(self, settings.http)
+        self.http = HttpServer(self, settings.http or LOOPBACK)
         self._services = [self.http]
 
     @property

@@ -73,7 +73,7 @@ async def test_the_age_of_the_view_counts_only_if_it_is_asked(site: Site, tmp_pa
         status, found = await ready(client, "?max_age_s=60")
         assert (status, found["fresh"][0]) == (503, False)
         assert "no beacon" in found["fresh"][1]
-        await beacon(agent)
+        beacon(agent)
         assert (await ready(client, "?max_age_s=60"))[0] == 200
         status, found = await ready(client, "?max_age_s=1")  # clocks may differ by 10 s
         assert (status, found["fresh"][0]) == (503, False)
@@ -81,7 +81,7 @@ async def test_the_age_of_the_view_counts_only_if_it_is_asked(site: Site, tmp_pa
         assert (await ready(client))[0] == 200
 
 
-async def beacon(agent: ServedAgent) -> None:
+def beacon(agent: ServedAgent) -> None:
     """A beacon of what the agent has now."""
     chain, now_ms = agent.node.replica.chain, agent.now().wall_ms
     statement = Statement(chain.cluster_id, chain.head.version, now_ms, now_ms + 600_000, agent.node.root)

@@ -92,10 +92,12 @@ class WatchedAgent(Agent):
 class Site:
     """A cluster file, a CA, and certificates made once."""
 
+    ADMIN_PREFIXES: tuple[str, ...] = ("",)
+
     def __init__(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
         self.directory = directory
-        roles = [Role("admins", (ADMIN.public,), ("",)), Role("clerks", (CLERK.public,), ("shop",))]
+        roles = [Role("admins", (ADMIN.public,), self.ADMIN_PREFIXES), Role("clerks", (CLERK.public,), ("shop",))]
         roles.append(Role("keepers", (KEEPER.public,), ("",), ("snapshot",)))
         self.cluster: Cluster = found_cluster("shop", [ROOT], roles, threshold=1, now_ms=1, salt=bytes(16))
         self.cluster_id = self.cluster.genesis.cluster_id
