@@ -60,6 +60,10 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
+REPLACED: Final = "\ufffd"
+"""Is as long as what it replaces, so that colours stay where they are."""
+
+
 def say(text: str | Text = "") -> None:
     """One line of result; what is unprintable in a string is escaped. Into a pipe without rich: a plan has 10,000."""
     console, line = stdout(), _printable(text)
@@ -111,7 +115,7 @@ def print_step(sign: str, what: str | Text, detail: str | Text = "", *, indent: 
 
 def print_labelled(label: str, text: str | Text, width: int) -> None:
     """One line of a report, behind a label that is filled up to ``width`` characters, or nothing to go on."""
-    say(Text.assemble((label.ljust(width), "dim"), text))
+    say(Text.assemble((label.ljust(width), "dim"), escaped(text) if isinstance(text, str) else text))
 
 
 def before_after(before: Text | None, after: str) -> Text:
@@ -132,7 +136,16 @@ def escaped(text: str) -> str:
 
 
 def _printable(text: str | Text) -> Text:
-    return text if isinstance(text, Text) else Text("\n".join(map(escaped, text.split("\n"))))
+    return shown(text) if isinstance(text, Text) else Text("\n".join(map(escaped, text.split("\n"))))
+
+
+def shown(text: Text) -> Text:
+    """`text` with a sign in the place of what is unprintable and was not escaped by whoever made it."""
+    if all(line.isprintable() for line in text.plain.split("\n")):
+        return text
+    found = text.copy()
+    found.plain = "".join(one if one.isprintable() or one == "\n" else REPLACED for one in text.plain)
+    return found
 
 
 def value_in_line(value_type: ValueType, value: bytes) -> str:

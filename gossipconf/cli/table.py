@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from .output import escaped, say, stdout
+from .output import escaped, say, shown, stdout
 
 GAP: Final = 2
 """Spaces between columns, and before a line that belongs to the one above."""
@@ -101,13 +101,17 @@ def _sized(cell: Text, size: int, kind: str) -> Text:
     return made
 
 
+def _cell(content: str | Text) -> Text:
+    return Text(escaped(content)) if isinstance(content, str) else shown(content)
+
+
 def _measured(
     columns: Mapping[str, str], rows: Sequence[Sequence[str | Text]]
 ) -> tuple[list[str], list[list[Text]], list[int]]:
     """The columns in use: their headings, cells and natural widths."""
     used = [index for index, _ in enumerate(columns) if any(len(row[index]) for row in rows)]
     headings = [list(columns)[index] for index in used]
-    cells = [[Text(escaped(cell)) if isinstance(cell := row[index], str) else cell for index in used] for row in rows]
+    cells = [[_cell(row[index]) for index in used] for row in rows]
     sizes = [
         max(cell_len(heading), *(row[position].cell_len for row in cells)) for position, heading in enumerate(headings)
     ]

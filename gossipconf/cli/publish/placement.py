@@ -9,7 +9,7 @@ from ...model.entry import Entry
 from ...model.version import Version
 from ...store.resolution import Reader, matches, resolve
 from ..item import Item
-from ..output import before_after, count, note, print_step, slot_in_words, value_in_line, version_in_line
+from ..output import before_after, count, escaped, note, print_step, slot_in_words, value_in_line, version_in_line
 from ..see.activation import is_activation, present, warn_of_waiting
 from ..see.outcome import duration_ahead, reach_in_words
 from ..session import Session
@@ -39,7 +39,7 @@ def print_put(wanted: Entry, before: Version | None, activation_ms: int | None) 
     value = value_in_line(wanted.type, wanted.value or b"")
     what = before_after(None if before is None else version_in_line(before), value)
     if reach := reach_in_words(wanted, activation_ms):
-        what.append(f"  ({reach})", style="dim")
+        what.append(f"  ({escaped(reach)})", style="dim")
     print_step("+" if before is None else "~", slot_in_words(wanted.slot), what)
 
 

@@ -276,7 +276,7 @@ def _show(session: Session, change: Change, support: Support) -> bool:
             after = value_in_line(entry.type, entry.value)
             what = before_after(version_in_line(before) if before else None, after)
             if reach := reach_in_words(entry, header.activation_ms):
-                what.append(f"  ({reach})", style="dim")
+                what.append(f"  ({escaped(reach)})", style="dim")
             print_step("~" if before else "+", name, what)
     for key in support.signed:
         say(f"  signed by {called_in_full(session, key, header.policy)}")

@@ -19,7 +19,7 @@ from ...model.errors import InvalidInput
 from ...model.version import Version
 from ...trust.keys import Signer
 from ..item import Item
-from ..output import acknowledged, before_after, print_step, say, slot_in_words, value_in_line, version_in_line
+from ..output import acknowledged, before_after, escaped, print_step, say, slot_in_words, value_in_line, version_in_line
 from ..see.outcome import reach_in_words
 from ..session import Session
 from .delivery import Delivery
@@ -50,7 +50,7 @@ def print_plan(entries: Sequence[Entry], items: Mapping[str, Item], unchanged: i
         was = version_in_line(before) if before is not None else None
         what = before_after(was, value_in_line(entry.type, entry.value)) if entry.value is not None else was or Text()
         if entry.value is not None and (reach := reach_in_words(entry)):
-            what.append(f"  ({reach})", style="dim")
+            what.append(f"  ({escaped(reach)})", style="dim")
         if len(versions) > 1:
             what.append(f"  (settles {len(versions)} values in conflict)", style="dim")
         print_step(sign, slot_in_words(entry.slot), what)

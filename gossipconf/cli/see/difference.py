@@ -87,7 +87,7 @@ def print_difference(found: Difference, *, with_changes: bool = True) -> None:
     words = _in_line(before, after) if is_one_line else Text()
     said = _remarks(found, before, after) + ([_changes(found)] if with_changes and _changes(found) else [])
     if said:
-        words.append(f"{'  ' if words else ''}({'; '.join(said)})", style="dim")
+        words.append(f"{'  ' if words else ''}({escaped('; '.join(said))})", style="dim")
     print_step(found.sign, name, words)
     for line in () if is_one_line else unified(before, after):
         say(Text(INDENT + escaped(line), style=LINE_STYLES.get(line[:1], "")))
