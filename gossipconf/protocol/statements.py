@@ -60,7 +60,7 @@ MESSAGES: Final = (SaidNews, SaidDigest, SaidSubjects, SaidItems, SaidBatch)
 UNKNOWN_MAX: Final = 64
 """Subjects that a link has named and nobody here knows, remembered until they are known: the latest."""
 VERIFIED_PER_S: Final = 100.0
-"""Statements of one peer that are verified a second: 0.3 ms each, with the certificates."""
+"""Statements of one peer that are verified a second: 0.4 ms each, with the certificates."""
 VERIFIED_BURST: Final = 2_048.0
 """And at once: both kinds of a stage of 1,000 participants."""
 ANSWERED_PER_S: Final = 16.0
