@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from ..model.entry import Entry, MatchKind, MatchTerm, Operation, Slot, ValueType
+from ..model.entry import Operation, Slot, ValueType
 from ..model.errors import InvalidInput
 from ..model.version import Version
+from ..runtime.json_form import json_reach as json_reach  # noqa: PLC0414 - theirs too
+from ..runtime.json_form import json_time as json_time  # noqa: PLC0414
 from ..trust import keys
 from ..trust.sealed import Envelope
 from .reason import json_reason
@@ -284,15 +286,6 @@ def _json_character(character: str) -> str:
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
-def json_time(time_ms: int) -> str | int:
-    """RFC 3339 with milliseconds, in UTC; a number of milliseconds where RFC 3339 ends (the year 9999)."""
-    try:
-        moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    except (OverflowError, ValueError):
-        return time_ms
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
-
-
 def json_value(value_type: ValueType, value: bytes | None) -> Any:
     """A value as JSON says it; text as it is, bytes as {"base64": …}, what does not parse as its text.
 
@@ -336,25 +329,6 @@ def json_version(session: Session, version: Version) -> dict[str, Any]:
         "number": header.seq,
         "policy": header.policy,
     }
-
-
-def json_reach(entry: Entry) -> dict[str, Any]:
-    """For whom an entry is, and until when."""
-    return {
-        "match": list(map(_json_term, entry.match)),
-        "rank": entry.rank,
-        "expires": None if entry.expires_ms is None else json_time(entry.expires_ms),
-    }
-
-
-def _json_term(term: MatchTerm) -> dict[str, Any]:
-    if isinstance(term.operand, int) and term.kind is MatchKind.HALT:
-        return {"kind": "halt", "votes": term.operand}
-    if isinstance(term.operand, int) and term.kind is MatchKind.PACE:
-        return {"kind": "pace", "over_ms": term.operand}
-    if isinstance(term.operand, int):
-        return {"kind": "percent", "salt": term.label, "percent": term.operand / 100}
-    return {"kind": term.kind.name.lower(), "label": term.label, "values": list(term.operand)}
 
 
 def json_past(session: Session, past: Past) -> dict[str, Any]:

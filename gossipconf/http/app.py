@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from ..model.errors import GossipconfError
 from ..runtime.http_endpoint import HttpEndpoint
 from . import health, metrics
+from .api import Api
 from .guard import Guard
 from .problem import Problem, problem_of
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def make_app(agent: Agent, endpoint: HttpEndpoint, token: bytes | None, closing: trio.Event) -> ASGIApp:
     """What answers for ``agent``. ``closing`` is set once the server ends its streams."""
-    routes = [*health.routes(agent), *metrics.routes(agent)]
+    routes = [*health.routes(agent), *metrics.routes(agent), *Api(agent).routes()]
     app = Starlette(
         routes=routes,
         exception_handlers={Problem: _problem, GossipconfError: _error, HTTPException: _refused, Exception: _fault},
@@ -52,9 +53,9 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         message = f"there is nothing at {request.url.path!r}"
-        return Problem(404, "UnknownPath", message, "see docs/http.md for what there is").response()
+        return Problem(404, "UnknownPath", message, "see /api/v1/openapi.json for what there is").response()
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "GET")
         message = f"{request.method} is not for {request.url.path!r}"
         return Problem(405, "WrongMethod", message, f"use one of: {allowed}", error.headers).response()
-    return Problem(error.status_code, "Refused", error.detail, "see docs/http.md").response()
+    return Problem(error.status_code, "Refused", error.detail, "see /api/v1/openapi.json").response()

@@ -35,7 +35,7 @@ class Problem(Exception):
 
 KNOWN: Final[tuple[tuple[type[GossipconfError], int, str], ...]] = (
     (LimitExceeded, 400, "ask for less"),
-    (InvalidInput, 400, "mend the request, see docs/http.md"),
+    (InvalidInput, 400, "mend the request; /api/v1/openapi.json describes it"),
     (StrictRead, 503, "ask again, or see: gossipconf stage status"),
     (Rejected, 403, "see: gossipconf policy show"),
     (ControlError, 503, "ask again, or ask another agent"),

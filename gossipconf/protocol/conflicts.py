@@ -24,6 +24,10 @@ class Conflicts:
     def __len__(self) -> int:
         return len(self._open)
 
+    def keys(self) -> list[str]:
+        """The keys of these slots, in order."""
+        return sorted({key for key, _ in self._open})
+
     def recall(self, live: LiveSet) -> None:
         """Know what a node starts with: nothing of it is news."""
         self._open = {slot: None for slot, versions in live.slots().items() if _is_conflict(slot, len(versions))}
