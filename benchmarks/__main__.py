@@ -7,12 +7,13 @@ import json
 import sys
 from pathlib import Path
 
-from . import admin, bootstrap, propagation, reconciliation, restart, simulator
+from . import admin, bootstrap, propagation, reads, reconciliation, restart, simulator
 
 BENCHMARKS = {
     "admin": admin,
     "bootstrap": bootstrap,
     "propagation": propagation,
+    "reads": reads,
     "reconciliation": reconciliation,
     "restart": restart,
     "simulator": simulator,

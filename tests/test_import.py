@@ -45,7 +45,14 @@ def loaded_by(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["gossipconf", "gossipconf.runtime.agent", "gossipconf.protocol.node", "gossipconf.store.journal"]
+    "module",
+    [
+        "gossipconf",
+        "gossipconf.embed.agent",
+        "gossipconf.runtime.agent",
+        "gossipconf.protocol.node",
+        "gossipconf.store.journal",
+    ],
 )
 def test_the_core_loads_its_three_dependencies_only(module: str) -> None:
     assert loaded_by(module) - DEPENDENCIES - THEIRS == set()

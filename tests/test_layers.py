@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gossipconf"
-LAYERS = ("model", "trust", "store", "protocol", "runtime", "http", "cli")
+LAYERS = ("model", "trust", "store", "protocol", "runtime", "embed", "http", "cli")
 CLI_PACKAGES = ("files", "see", "publish", "policies", "operate", "stage", "demo")
 """Of the command line: each imports what stands above all packages, and from those before it."""
 CLI_TOP = ("main.py", "__main__.py", "reference.py", "completion.py")

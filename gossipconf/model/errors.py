@@ -104,6 +104,22 @@ class NotAMember(StrictRead):
     """The epoch in force does not name this agent as a member, or there is none yet."""
 
 
+class KeyMissing(GossipconfError):
+    """A program reads a key that has no value here, and has given no default."""
+
+
+class WrongType(GossipconfError):
+    """A program reads a key as a type that its value is not of."""
+
+
+class InvalidModel(GossipconfError):
+    """The values under a prefix do not make the model that a program has bound to it, and there is no last good one."""
+
+
+class AgentFailed(GossipconfError):
+    """The agent in this process has ended by a fault of its own; its cause is what happened."""
+
+
 class CheckpointError(GossipconfError):
     """A checkpoint file that is missing, damaged, another cluster's, expired or signed by nobody who may."""
 

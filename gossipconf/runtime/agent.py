@@ -202,14 +202,16 @@ class Agent:
             raise ControlError(STOPPING)
         self._input(lambda: self.node.submit_beacon(self.now(), snapshot))
 
-    async def publish(self, change: Change, *, is_compared: bool = False) -> None:
+    async def publish(self, change: Change, *, is_compared: bool = False, is_checked: bool = False) -> None:
         """Publish a signed change; returns once it is on disk. Raises what refused it.
 
-        Its values are checked first, see `Inspector.check`. ``is_compared``: see `Replica.publish`.
+        Its values are checked first, see `Inspector.check`, unless ``is_checked``: they were before it was signed, and
+        its number is used at once. ``is_compared``: see `Replica.publish`.
 
         Raises ControlError once the agent stops; whether it is on disk then shows at the next start.
         """
-        await self.inspector.check(change)
+        if not is_checked:
+            await self.inspector.check([entry for _, entry in change.entries])
         if self._stop.is_set():
             raise ControlError(STOPPING)
         token = next(self._tokens)

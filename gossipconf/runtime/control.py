@@ -244,21 +244,11 @@ class ControlServer:
         slots = slots_of(request)
         if self._agent.node.replica.is_publishing(slots):
             await self._agent.writer.flushed()  # what another command is publishing there now is to be replaced
-        live = self._agent.node.replica.live
-        replaced: dict[bytes, set[int]] = {}
-        for slot in slots:
-            for version in live.slot(slot):
-                replaced.setdefault(version.change_id, set()).add(version.index)
-        parts = []
-        for change_id, indices in replaced.items():
-            part = live.part(change_id)
-            assert part is not None
-            parts.append(part.restrict(indices).encode())
         reservation = self._agent.reserve(signer, slots)
         return {
             "incarnation": reservation.incarnation,
             "seq": reservation.seq,
-            "replaced": parts,
+            "replaced": [part.encode() for part in self._agent.node.replica.live.parts_in(slots)],
             "policies": [change.encode() for change in self._agent.node.replica.policies_after(0)],
         }
 

@@ -16,7 +16,6 @@ from typing import Final
 
 import trio
 
-from ..model.change import Change
 from ..model.entry import Entry
 from .reads import ReadView
 from .schema import EXTRA, is_installed
@@ -51,9 +50,8 @@ class Inspector:
             log.warning("schemas are published, and this agent cannot check values by them; install %s", EXTRA)
         return self._schemas
 
-    async def check(self, change: Change) -> None:
-        """Raise InvalidValue or SchemaUnusable unless ``change`` may be published here."""
-        entries = [entry for _, entry in change.entries]
+    async def check(self, entries: Sequence[Entry]) -> None:
+        """Raise InvalidValue or SchemaUnusable unless a change of ``entries`` may be published here."""
         schemas = self.schemas
         if any(_has_work(entry, schemas) for entry in entries):
             await trio.to_thread.run_sync(partial(schemas.check, entries, can_check=self.can_check, limit_s=CHECK_S))

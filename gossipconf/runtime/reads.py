@@ -41,9 +41,17 @@ class Watcher:
     async def take(self) -> list[str]:
         """Wait until something has changed; return the keys, in order of their first change."""
         await self._wake.wait()
+        return self.take_now()
+
+    def take_now(self) -> list[str]:
+        """The same without waiting: nothing if nothing has changed."""
         self._wake = trio.Event()
         keys, self._changed = list(self._changed), {}
         return keys
+
+    def epochs_changed(self) -> None:
+        """What is served of strict prefixes has changed, or may not be read any more. Called at once, before anything
+        is sent; the keys that can be read otherwise are told as well."""
 
 
 class ReadView:
@@ -82,6 +90,8 @@ class ReadView:
         """Take over which epochs of strict prefixes are served, and tell the watchers."""
         for key in self.strict.update(stages, self._slots):
             self._tell(key)
+        for watcher in self._watchers:
+            watcher.epochs_changed()
 
     def held_off(self, keys: Iterable[str]) -> None:
         """Tell the watchers of ``keys`` of which something is held off now, or is no longer."""
@@ -135,8 +145,12 @@ class ReadView:
     def watch(self, prefix: str) -> Watcher:
         """A watcher of keys under ``prefix``; `unwatch` it at the end."""
         watcher = Watcher(prefix)
-        self._watchers.append(watcher)
+        self.add(watcher)
         return watcher
+
+    def add(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` from now on, until `unwatch`."""
+        self._watchers.append(watcher)
 
     def unwatch(self, watcher: Watcher) -> None:
         """Tell ``watcher`` nothing more."""

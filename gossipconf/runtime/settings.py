@@ -66,6 +66,7 @@ class AgentSettings:
     ticket:        by which it renews others' certificates, where the policy calls it an issuer; or None
     issued_days:   how long those hold
     http:          where HTTP is answered, or None
+    overrides:     file of values that a program which runs the agent itself reads in the cluster's place; or None
     """
 
     node: str
@@ -86,6 +87,7 @@ class AgentSettings:
     ticket: Path | None = None
     issued_days: int = ISSUED_DAYS
     http: HttpEndpoint | None = None
+    overrides: Path | None = None
 
     @property
     def control_socket(self) -> Path:
@@ -145,6 +147,11 @@ class Options:
         f"how far the clocks of machines may differ, in seconds, 0 to {CLOCK_SKEW_S_MAX}: by so much the age of a "
         "view is rounded up, and a snapshot from further in the future is refused",
         CLOCK_SKEW_S,
+    )
+    overrides: str = _option(
+        "a TOML, YAML or JSON file of values that a Python program which runs this agent in its own process reads in "
+        "the place of the cluster's, see [embedding](embedding.md); an agent of its own and the command line ignore it",
+        "",
     )
     stale_after_s: int = _option(
         "the age in seconds above which `status` and the log call this agent's view stale, where beacons are run; 0 "
@@ -281,6 +288,7 @@ def _resolved(options: Options, file: Path) -> AgentSettings:
         ticket=base / options.ticket if options.ticket else None,
         issued_days=options.issued_days,
         http=http,
+        overrides=base / options.overrides if options.overrides else None,
     )
 
 

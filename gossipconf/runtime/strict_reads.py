@@ -65,6 +65,11 @@ class StrictReads:
             self._changed = trio.Event()
         return list(changed)
 
+    @property
+    def prefixes(self) -> list[str]:
+        """The strict prefixes, in order."""
+        return sorted(self._shown)
+
     def over(self, key: str) -> str | None:
         """The strict prefix to which ``key`` belongs; None for an ordinary key."""
         return strict_over(self._shown, key) if self._shown else None

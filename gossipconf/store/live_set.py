@@ -185,6 +185,19 @@ class LiveSet:
         known = itertools.chain(self._retired.values(), self._branches.values(), self._kept.values())
         return list({change.id: change for change in known if change.id.hex().startswith(start)}.values())
 
+    def parts_in(self, slots: Iterable[Slot]) -> list[Change]:
+        """What lives in ``slots``, as parts of changes that hold nothing else: what a signer replaces there."""
+        wanted: dict[bytes, set[int]] = {}
+        for slot in slots:
+            for version in self.slot(slot):
+                wanted.setdefault(version.change_id, set()).add(version.index)
+        parts = []
+        for change_id, indices in wanted.items():
+            part = self.part(change_id)
+            assert part is not None
+            parts.append(part.restrict(indices))
+        return parts
+
     def by_change(self, items: Iterable[bytes]) -> dict[bytes, set[int]]:
         """The tree ``items`` (whole ids, or their beginnings) as change ids, by policy, and indices of entries.
 

@@ -37,6 +37,7 @@ http = "0.0.0.0:8765"
 http_token = "http.token"
 http_certificate = "/etc/ssl/agent.crt"
 http_private_key = "http.key"
+overrides = "local.toml"
 """
 
 
@@ -69,6 +70,7 @@ def test_every_option(tmp_path: Path) -> None:
         http=HttpEndpoint(
             ("0.0.0.0", 8765), tmp_path / "http.token", Path("/etc/ssl/agent.crt"), tmp_path / "http.key"
         ),
+        overrides=tmp_path / "local.toml",
     )
 
 
