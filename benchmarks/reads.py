@@ -29,7 +29,7 @@ from typing import Any, Final
 import trio
 
 from gossipconf import Agent, Bound
-from gossipconf.cli import init, pki
+from gossipconf.cli.operate import init, pki
 from gossipconf.cli.target import ADMIN_KEY, NODES
 from gossipconf.trust.keys import Signer, load_signer
 
