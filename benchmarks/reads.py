@@ -2,7 +2,7 @@
 
 One agent with its journal on a disk, opened as a program opens it. Reads are timed in a thread of their own, in
 batches so short that the clock's own cost is shared out and most are not interrupted; first while nothing happens, then
-while changes of one value each are published at the agent, as many as --changes-per-s says or the machine can. Signing,
+while changes are published at the agent, as many as --changes-per-s says or the machine can. Signing,
 verifying, writing and making snapshots is all in this process too, and takes its turns with the reading thread, which
 sleeps between two batches: one that never does would leave the trio thread a turn every 5 ms.
 A bare look-up in a dict, in the same loop, is what Python itself takes.
@@ -59,8 +59,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keys", type=int, default=10_000, help="keys with a value (default: %(default)s)")
     parser.add_argument("--reads", type=int, default=300_000, help="reads of each kind (default: %(default)s)")
     parser.add_argument(
-        "--changes-per-s", type=int, default=1_000, help="changes published meanwhile (default: %(default)s)"
+        "--changes-per-s", type=int, default=100, help="changes published meanwhile (default: %(default)s)"
     )
+    parser.add_argument("--values-per-change", type=int, default=10, help="values in each (default: %(default)s)")
     parser.add_argument(
         "--directory", type=Path, default=None, help="where the disk is (default: the system's temporary)"
     )
@@ -95,18 +96,26 @@ async def _measure(settings: Path, signer: Signer, options: argparse.Namespace) 
         bound = agent.bind(Limits, "app")
         batches = max(1, options.reads // READS_IN_BATCH)
         quiet = await trio.to_thread.run_sync(partial(_all_kinds, agent, bound, keys, batches))
-        publisher = _Publisher(agent, signer, keys[2:], options.changes_per_s)
+        publisher = _Publisher(agent, signer, keys[2:], options.changes_per_s, options.values_per_change)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(publisher.run)
             busy = await trio.to_thread.run_sync(partial(_all_kinds, agent, bound, keys, batches))
             nursery.cancel_scope.cancel()
-    return {"quiet": quiet, "busy": {"changes_per_s": round(publisher.per_s()), **busy}}
+    return {
+        "quiet": quiet,
+        "busy": {
+            "changes_per_s": round(publisher.per_s()),
+            "values_per_s": round(publisher.per_s() * options.values_per_change),
+            **busy,
+        },
+    }
 
 
 class _Publisher:
-    """Publishes one value after the other, evenly, as fast as it is told and the machine can."""
+    """Publishes one change after the other, evenly, as fast as it is told and the machine can."""
 
-    def __init__(self, agent: Agent, signer: Signer, keys: Sequence[str], per_s: int) -> None:
+    def __init__(self, agent: Agent, signer: Signer, keys: Sequence[str], per_s: int, values: int) -> None:
+        self._values = values
         self._agent, self._signer, self._keys, self._pace_s = agent, signer, keys, 1 / per_s
         self._published = 0
         self._begin_s = self._end_s = perf_counter()
@@ -125,11 +134,13 @@ class _Publisher:
                 due_s += self._pace_s
                 await trio.sleep_until(due_s)
                 await limiter.acquire()
-                nursery.start_soon(self._publish, self._keys[number % len(self._keys)], number, limiter)
+                nursery.start_soon(self._publish, number, limiter)
 
-    async def _publish(self, key: str, value: int, limiter: trio.Semaphore) -> None:
+    async def _publish(self, number: int, limiter: trio.Semaphore) -> None:
         try:
-            await self._agent.publish({key: value}, signer=self._signer)
+            first = number * self._values
+            values = {self._keys[one % len(self._keys)]: number for one in range(first, first + self._values)}
+            await self._agent.publish(values, signer=self._signer)
         finally:
             limiter.release()
         self._published += 1
