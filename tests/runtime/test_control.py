@@ -486,7 +486,7 @@ async def test_acks_of_a_change_that_has_died_and_of_one_that_nobody_knows(site:
             assert (event["applied"], event["done"]) == (1, True)
         async with asking(agent) as asker:
             refused = await asker.ask("acks", wait_ms=1, change="0123456789")
-            assert (refused["ok"], refused["error"]) == (False, "ControlError")
+            assert (refused["ok"], refused["error"]) == (False, "UnknownChange")
 
 
 async def test_ids_alone_come_in_pages(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
