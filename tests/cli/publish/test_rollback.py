@@ -118,11 +118,11 @@ def test_a_variant_comes_back_with_whom_it_is_for(cluster, run):
 def test_what_had_an_end_comes_back_with_it(cluster, run):
     signer = load_signer(cluster / "keys" / "admin")
     with open_session(Target.find(cluster)) as session:
-        session.publish([put("over/a", b"1", expires_ms=1_000)], signer)
-        changed = session.publish([put("over/a", b"2")], signer).change
+        session.publish([put("ended/a", b"1", expires_ms=1_000)], signer)
+        changed = session.publish([put("ended/a", b"2")], signer).change
     result = run("rollback", changed.id.hex(), "--yes")
-    assert result.err == "note: over/a comes back expired, since 1970-01-01 00:00:01 UTC\n"
-    assert run("get", "over/a").code == 3
+    assert result.err == "note: ended/a comes back expired, since 1970-01-01 00:00:01 UTC\n"
+    assert run("get", "ended/a").code == 3
 
 
 @pytest.mark.parametrize(
