@@ -29,20 +29,17 @@ things as they are.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from ..model.errors import BadSignature, InvalidInput, Rejected, WrongCluster
 from ..trust.membership import Membership
 from ..trust.policy import Policy
 from ..trust.statement import OPPOSITES, Kind, Notary, SignedStatement, Statement
-from .environment import Environment, LinkId
+from .environment import Environment
 from .events import Contradiction, Said, SayFailed, StatementRefused
 from .link import Link
 from .messages import (
-    SAID_BATCH_MAX,
     SaidBatch,
     SaidDigest,
     SaidItems,
@@ -51,41 +48,17 @@ from .messages import (
 )
 from .overlay import Overlay
 from .replica import Replica
-from .statement_book import Claim, Held, StatementBook, items_in, row_op
-from .token_bucket import TokenBucket
+from .statement_book import Claim, Held, StatementBook, row_op
+from .statement_comparison import Comparison, Peer
 
 Message: TypeAlias = SaidNews | SaidDigest | SaidSubjects | SaidItems | SaidBatch
 MESSAGES: Final = (SaidNews, SaidDigest, SaidSubjects, SaidItems, SaidBatch)
 """What this machine takes."""
-UNKNOWN_MAX: Final = 64
-"""Subjects that a link has named and nobody here knows, remembered until they are known: the latest."""
-VERIFIED_PER_S: Final = 100.0
-"""Statements of one peer that are verified a second: 0.4 ms each, with the certificates."""
-VERIFIED_BURST: Final = 2_048.0
-"""And at once: both kinds of a stage of 1,000 participants."""
-ANSWERED_PER_S: Final = 16.0
-"""Questions of one peer that are answered a second."""
-ANSWERED_BURST: Final = 512.0
-"""And at once: one for each subject, twice over."""
-BATCHES_PER_S: Final = 4.0
-"""Answers with statements among them: 1 MB/s."""
-BATCHES_BURST: Final = 64.0
-"""And at once."""
-BATCH_BYTES: Final = 256 << 10
-"""Statements in one answer: a stage of 1,000 participants takes four turns, and other sync still has room."""
 NEWS_AT_ONCE: Final = 16
 """So many statements of one answer are passed on as news; of more the other peers are shown the digest only, since
 they are likely to be told the same by others."""
-COMPARE_S: Final = 1.0
-"""Pause before a peer is shown the digest again: what is dropped meanwhile is compared together."""
 SHOW_S: Final = 0.2
 """And before many statements that have come at once are shown to the others: what comes with them is shown together."""
-ASKED_MAX: Final = 1_024
-"""Subjects remembered for that of each peer: four times as many as there can be."""
-AGAIN_S: Final = 5.0
-"""A peer is not asked twice about a subject within this time, unless it has said that there is more."""
-YOUNG_S: Final = 10.0
-"""A link is kept for a comparison at most so long: it may be the only one into another half."""
 
 
 class Interest(Protocol):
@@ -104,25 +77,6 @@ class Interest(Protocol):
         """What is held or counted of ``subject`` is something else now."""
 
 
-@dataclass(slots=True)
-class _Peer:
-    """What is remembered of a link over which something was said: as a rule of none.
-
-    unknown:   subjects that it has named and nobody here knows, the latest last
-    asked_s:   when it was told last what is held here of a subject, which asks for the rest
-    settled:   whether it was found to hold the same
-    """
-
-    link: Link
-    unknown: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    asked_s: dict[bytes, float] = field(default_factory=dict)
-    settled: bool = False
-    comparing: bool = False
-    verified: TokenBucket = field(default_factory=lambda: TokenBucket(VERIFIED_PER_S, VERIFIED_BURST))
-    answered: TokenBucket = field(default_factory=lambda: TokenBucket(ANSWERED_PER_S, ANSWERED_BURST))
-    batches: TokenBucket = field(default_factory=lambda: TokenBucket(BATCHES_PER_S, BATCHES_BURST))
-
-
 class Statements:
     """What nodes have said of what matters here.
 
@@ -139,11 +93,11 @@ class Statements:
         self._interests: list[Interest] = []
         self._book = StatementBook()
         self._saying: dict[bytes, Statement] = {}
-        self._peers: dict[LinkId, _Peer] = {}
+        self._comparison = Comparison(environment, overlay, self._book, self._knows)
         self._policy: Policy | None = None
         self._members = Membership()
         needed = overlay.is_needed
-        overlay.is_needed = lambda link: self._is_needed(link) or needed(link)
+        overlay.is_needed = lambda link: self._comparison.is_needed(link) or needed(link)
 
     def interest(self, interest: Interest) -> None:
         """Ask ``interest`` too from now on. To be called before `restore`."""
@@ -248,70 +202,54 @@ class Statements:
     # -- inputs -----------------------------------------------------------------------------------
 
     def link_up(self, link: Link) -> None:
-        """Show a new peer the digest; who has nothing to show waits for the other's."""
-        if self._book.subjects():
-            self._peer(link)
-            self._overlay.send(link, SaidDigest(self._book.digest()))
+        """See `Comparison.link_up`."""
+        self._comparison.link_up(link)
 
     def link_down(self, link: Link) -> None:
         """Forget a peer."""
-        self._peers.pop(link.id, None)
+        self._comparison.link_down(link)
 
     def dropped(self, link: Link) -> None:
-        """The link's queue was full: what was lost is found by a comparison."""
-        peer = self._peers.get(link.id)
-        if self._book.subjects() or (peer is not None and peer.asked_s):  # else nothing can have been lost
-            self._compare_later(self._peer(link))
+        """See `Comparison.dropped`."""
+        self._comparison.dropped(link)
 
     def handle(self, link: Link, message: Message) -> None:
         """Take one of MESSAGES. Whatever is wrong with a statement ends here."""
         if not link.ready or self._notary is None:
             return
-        peer = self._peer(link)
+        peer = self._comparison.peer(link)
         match message:
             case SaidNews():
                 self._take(peer, message.statement, passes_on=True)
             case SaidBatch():
                 self._take_batch(peer, message)
-            case SaidDigest():
-                self._compare(peer, message.digest)
-            case SaidSubjects():
-                self._compare_subjects(peer, dict(message.subjects))
-            case SaidItems():
-                self._give(peer, message.subject, items_in(message.items))
+            case _:
+                self._comparison.handle(peer, message)
 
     def settle(self) -> None:
         """The replicated set or the policy is another one: some subjects may have ended, others may matter now."""
         for subject in self._book.subjects():
             if not self._knows(subject):
                 self._book.drop(subject)
-        asked: set[bytes] = set()
-        for peer in list(self._peers.values()):
-            for subject in [one for one in peer.unknown if self._knows(one)]:
-                del peer.unknown[subject]
-                if subject in asked:
-                    self._compare_later(peer)
-                else:
-                    asked.add(subject)
-                    self._ask(peer, subject)
+        self._comparison.settle()
         if self._see_policy():
             for subject in self._book.subjects():
                 self._tell(subject)
 
     # -- taking -----------------------------------------------------------------------------------
 
-    def _take(self, peer: _Peer, data: bytes, *, passes_on: bool) -> bool:
+    def _take(self, peer: Peer, data: bytes, *, passes_on: bool) -> bool:
         """Take a statement that a peer has sent; whether it was news."""
         try:
             signed = SignedStatement.decode(data)
             statement = signed.statement
             if not self._knows(statement.subject):
-                self._note_unknown(peer, statement.subject)
+                self._comparison.note_unknown(peer, statement.subject)
                 return False
             if statement in self._book or not self._is_wanted(statement):
                 return False
             if not peer.verified.take(self._environment.now.monotonic_s):
-                self._compare_later(peer)
+                self._comparison.later(peer)
                 return False
             crowded = self._crowded_out(statement, data)
             if crowded is None:
@@ -336,17 +274,17 @@ class Statements:
         self._tell(statement.subject)
         return True
 
-    def _take_batch(self, peer: _Peer, batch: SaidBatch) -> None:
+    def _take_batch(self, peer: Peer, batch: SaidBatch) -> None:
         passes_on = len(batch.statements) <= NEWS_AT_ONCE
         news = [self._take(peer, data, passes_on=passes_on) for data in batch.statements]
         if batch.more and any(news) and self._knows(batch.subject):
-            self._ask(peer, batch.subject)
+            self._comparison.ask(peer, batch.subject)
         elif any(news) and not peer.settled:
-            self._compare_later(peer)
+            self._comparison.later(peer)
         if any(news) and not passes_on:
             for link in self._overlay.ready_links():
                 if link is not peer.link:
-                    self._compare_later(self._peer(link), SHOW_S)
+                    self._comparison.later(self._comparison.peer(link), SHOW_S)
 
     def _verify(self, signed: SignedStatement) -> tuple[bytes, ...]:
         """Raises a Rejected that says why it is not to be believed; returns the fingerprints of its certificates."""
@@ -386,94 +324,6 @@ class Statements:
             if other in self._book:
                 self._environment.emit(Contradiction(statement.node_id, statement.subject))
 
-    # -- comparing --------------------------------------------------------------------------------
-
-    def _compare(self, peer: _Peer, digest: bytes) -> None:
-        """A peer has shown its digest: show it the subjects if it is another one."""
-        peer.settled = digest == self._book.digest()
-        if peer.settled:
-            self._overlay.close_probe(peer.link)
-        elif self._may_answer(peer):
-            self._overlay.send(peer.link, SaidSubjects(tuple(self._book.digests())))
-
-    def _compare_subjects(self, peer: _Peer, theirs: Mapping[bytes, bytes]) -> None:
-        """A peer has shown its subjects: tell it what is held here of those that differ, which asks for the rest."""
-        if not self._may_answer(peer):
-            return
-        ours = dict(self._book.digests())
-        peer.settled = theirs == ours
-        for subject in [one for one in {**theirs, **ours} if theirs.get(one) != ours.get(one)]:
-            if not self._knows(subject):
-                self._note_unknown(peer, subject)
-            elif self._was_asked(peer, subject):
-                self._compare_later(peer)
-            else:
-                self._ask(peer, subject)
-
-    def _give(self, peer: _Peer, subject: bytes, theirs: frozenset[bytes]) -> None:
-        """A peer has told what it holds of a subject: give it what it lacks, and ask for what is lacking here."""
-        if not self._knows(subject):
-            if theirs:
-                self._note_unknown(peer, subject)
-            return
-        if not self._may_answer(peer):
-            return
-        held = self._book.about(subject)
-        missing = [one.data for item, one in held.items() if item not in theirs]
-        if missing and peer.batches.take(self._environment.now.monotonic_s):
-            batch = _first(missing, BATCH_BYTES)
-            self._overlay.send(peer.link, SaidBatch(subject, batch, len(batch) < len(missing)))
-        elif missing:
-            self._compare_later(peer)
-        if any(item not in held for item in theirs) and not self._was_asked(peer, subject):
-            self._ask(peer, subject)
-
-    def _was_asked(self, peer: _Peer, subject: bytes) -> bool:
-        """Whether a peer was asked so lately that it is not asked again: an answer may be on its way."""
-        return self._environment.now.monotonic_s < peer.asked_s.get(subject, float("-inf")) + AGAIN_S
-
-    def _ask(self, peer: _Peer, subject: bytes) -> None:
-        """Tell a peer what is held here of a subject: it gives what is missing."""
-        peer.asked_s[subject] = self._environment.now.monotonic_s
-        if len(peer.asked_s) > ASKED_MAX:
-            del peer.asked_s[next(iter(peer.asked_s))]
-        self._overlay.send(peer.link, SaidItems(subject, b"".join(self._book.about(subject))))
-
-    def _may_answer(self, peer: _Peer) -> bool:
-        if peer.answered.take(self._environment.now.monotonic_s):
-            return True
-        self._compare_later(peer)
-        return False
-
-    def _compare_later(self, peer: _Peer, pause_s: float = COMPARE_S) -> None:
-        """Show a peer the digest again, soon."""
-        if not peer.comparing:
-            peer.comparing = True
-            self._environment.call_later(pause_s, lambda: self._show_digest(peer))
-
-    def _show_digest(self, peer: _Peer) -> None:
-        peer.comparing = False
-        if self._peers.get(peer.link.id) is peer and peer.link.ready:
-            self._overlay.send(peer.link, SaidDigest(self._book.digest()))
-
-    def _peer(self, link: Link) -> _Peer:
-        peer = self._peers.get(link.id)
-        if peer is None:
-            peer = self._peers[link.id] = _Peer(link)
-        return peer
-
-    def _note_unknown(self, peer: _Peer, subject: bytes) -> None:
-        peer.unknown[subject] = None
-        peer.unknown.move_to_end(subject)
-        if len(peer.unknown) > UNKNOWN_MAX:
-            peer.unknown.popitem(last=False)
-
-    def _is_needed(self, link: Link) -> bool:
-        """Whether a new link must stay until statements have been compared."""
-        peer = self._peers.get(link.id)
-        young = self._environment.now.monotonic_s < link.opened_s + YOUNG_S
-        return peer is not None and young and not peer.settled
-
     # -- interest ---------------------------------------------------------------------------------
 
     def _knows(self, subject: bytes) -> bool:
@@ -498,14 +348,3 @@ class Statements:
 
     def _refusal(self, held: Held) -> str | None:
         return self._members.refusal(held.statement.node_id, held.certificates)
-
-
-def _first(forms: Iterable[bytes], bytes_max: int) -> tuple[bytes, ...]:
-    """As many as ``bytes_max`` and a message have room for, and at least one."""
-    taken: list[bytes] = []
-    for form in forms:
-        bytes_max -= len(form)
-        if taken and (bytes_max < 0 or len(taken) == SAID_BATCH_MAX):
-            break
-        taken.append(form)
-    return tuple(taken)

@@ -29,7 +29,8 @@ from gossipconf.protocol.statement_book import (
     StatementBook,
     rows_of,
 )
-from gossipconf.protocol.statements import NEWS_AT_ONCE, UNKNOWN_MAX, VERIFIED_BURST
+from gossipconf.protocol.statement_comparison import UNKNOWN_MAX, VERIFIED_BURST
+from gossipconf.protocol.statements import NEWS_AT_ONCE
 from gossipconf.trust.statement import Kind, SignedStatement, Statement
 from tests.protocol.speaking import REGISTRY, STAGES, Stage, canary, canary_change, news, said, speaking_bench
 from tests.protocol.wire import Bench, Tapped
@@ -305,7 +306,7 @@ def test_flood_of_subjects_that_nobody_knows_is_forgotten():
     one, link = with_canary()
     for number in range(3 * UNKNOWN_MAX):
         one.tell(link, news("x", number.to_bytes(32, "big")))
-    (peer,) = (peer for peer in one.node.statements._peers.values() if peer.link.id == link)
+    (peer,) = (peer for peer in one.node.statements._comparison.peers.values() if peer.link.id == link)
     assert len(peer.unknown) == UNKNOWN_MAX
     assert one.node.statements.subjects() == []
     assert one.said(link, SaidItems) == []
