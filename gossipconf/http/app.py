@@ -13,8 +13,9 @@ from starlette.types import ASGIApp
 
 from ..model.errors import GossipconfError
 from ..runtime.http_endpoint import HttpEndpoint
-from . import health, metrics
+from . import events, health, metrics, publishing
 from .api import Api
+from .feed import Feed
 from .guard import Guard
 from .problem import Problem, problem_of
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from ..runtime.agent import Agent
 
 
-def make_app(agent: Agent, endpoint: HttpEndpoint, token: bytes | None, closing: trio.Event) -> ASGIApp:
-    """What answers for ``agent``. ``closing`` is set once the server ends its streams."""
+def make_app(agent: Agent, endpoint: HttpEndpoint, token: bytes | None, feed: Feed, closing: trio.Event) -> ASGIApp:
+    """What answers for ``agent``, whose changes ``feed`` tells. ``closing`` is set once the server ends its streams."""
     routes = [*health.routes(agent), *metrics.routes(agent), *Api(agent).routes()]
+    routes += [*events.routes(agent, feed, closing), *publishing.routes(agent)]
     app = Starlette(
         routes=routes,
         exception_handlers={Problem: _problem, GossipconfError: _error, HTTPException: _refused, Exception: _fault},

@@ -51,6 +51,7 @@ VERSION: Final = {
 }
 SCHEMAS: Final[dict[str, Any]] = {
     "Problem": _object({"error": STRING, "message": STRING, "fix": STRING}),
+    "Published": _object({"change": STRING, "versions": NUMBER}),
     "Version": _object(VERSION),
     "Read": _object(
         {
@@ -163,6 +164,27 @@ PATHS: Final[dict[str, Any]] = {
         _query("before", "`next` of the page before", STRING),
         HISTORY_LIMIT,
     ),
+    "/api/v1/watch": _get(
+        "What is read under a prefix, and each change of it, as server-sent events: change, gone, ready, reset",
+        _answer("events until the client goes away", None, "text/event-stream"),
+        PREFIX,
+        _query("list", "whether what there is is told first", {"enum": ["yes", "no"], "default": "yes"}),
+        _query("last_event_id", "id of the last event, where `Last-Event-ID` cannot be sent", STRING),
+    ),
+    "/api/v1/changes": {
+        "post": {
+            "summary": "Publish a change that its sender has signed",
+            "parameters": [
+                _query("compared", "refuse it if what it replaces has changed meanwhile", STRING)
+                | {"allowEmptyValue": True}
+            ],
+            "requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {}}}},
+            "responses": {
+                "201": _answer("it is on this agent's disk", "Published"),
+                "default": _answer("an error; nothing is published", "Problem"),
+            },
+        }
+    },
     "/api/v1/openapi.json": _get("This document", {"description": "it", "content": {"application/json": {}}}),
 }
 

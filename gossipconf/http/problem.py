@@ -7,7 +7,16 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse
 
-from ..model.errors import ControlError, GossipconfError, InvalidInput, LimitExceeded, Rejected, StrictRead
+from ..model.errors import (
+    ControlError,
+    GossipconfError,
+    InvalidInput,
+    JournalError,
+    LimitExceeded,
+    Rejected,
+    StaleReservation,
+    StrictRead,
+)
 
 RETRY_S: Final = 1
 """After which a client may ask again where it is a matter of time."""
@@ -36,6 +45,8 @@ class Problem(Exception):
 KNOWN: Final[tuple[tuple[type[GossipconfError], int, str], ...]] = (
     (LimitExceeded, 400, "ask for less"),
     (InvalidInput, 400, "mend the request; /api/v1/openapi.json describes it"),
+    (StaleReservation, 409, "prepare and sign it again"),
+    (JournalError, 503, "make room on the agent's disk, or publish at another agent"),
     (StrictRead, 503, "ask again, or see: gossipconf stage status"),
     (Rejected, 403, "see: gossipconf policy show"),
     (ControlError, 503, "ask again, or ask another agent"),

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp
 
 from ..runtime.http_endpoint import HttpEndpoint
 from .app import make_app
+from .feed import Feed
 from .listening import address_of, listen, load_tls, load_token
 from .stream import ClientStream
 
@@ -54,6 +55,7 @@ class HttpServer:
         self._endpoint = endpoint
         self._connections: dict[int, ClientStream] = {}
         self._connections_max = connections_max()
+        self._feed = Feed()
         self._accepting = trio.CancelScope()
         self._closing = trio.Event()
         self._last_gone = trio.Event()
@@ -64,7 +66,7 @@ class HttpServer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, or until `close` and the last answer. Raises ConfigError for what is wrong."""
         token, tls = load_token(self._endpoint.token), load_tls(self._endpoint)
-        app = _wrapped(make_app(self._agent, self._endpoint, token, self._closing))
+        app = _wrapped(make_app(self._agent, self._endpoint, token, self._feed, self._closing))
 
         async def serve(stream: trio.SocketStream) -> None:
             await self._serve(stream, app, tls)
@@ -75,6 +77,7 @@ class HttpServer:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._break_off_at_end)
+                await nursery.start(self._feed.run, self._agent.reads)
                 task_status.started()
                 with self._accepting:
                     await trio.serve_listeners(serve, list(listeners), handler_nursery=nursery)

@@ -252,7 +252,7 @@ async def test_the_document_is_valid_and_served(site: Site, tmp_path: Path) -> N
 
 async def test_the_document_has_what_is_routed(site: Site, tmp_path: Path) -> None:
     agent = ServedAgent(site.settings("a", tmp_path, http=LOOPBACK), None)  # type: ignore[arg-type]
-    guard: Any = make_app(agent, LOOPBACK, None, None)  # type: ignore[arg-type]
+    guard: Any = make_app(agent, LOOPBACK, None, None, None)  # type: ignore[arg-type]
     routed = {
         (route.path.replace(":path", ""), method.lower()) for route in guard._app.routes for method in route.methods
     }
