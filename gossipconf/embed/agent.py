@@ -87,7 +87,7 @@ class Agent:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
                 nursery.start_soon(self._run, nursery.cancel_scope)
                 await self._begun.wait()
-                nursery.start_soon(self._follower.run)
+                nursery.start_soon(self._follow, nursery.cancel_scope)
                 try:
                     yield self
                 except BaseException as error:
@@ -222,12 +222,18 @@ class Agent:
         except GossipconfError as error:
             self._failure = error
         except Exception as error:  # a fault of ours; a group if several tasks met it
-            self._failure = AgentFailed(f"the agent in this process has failed: {error}")
-            self._failure.__cause__ = error
+            self._failure = _failed(error)
         finally:
             self._is_serving = False
             if self._begun.is_set():
                 self._follower.end()
+            scope.cancel()
+
+    async def _follow(self, scope: trio.CancelScope) -> None:
+        try:
+            await self._follower.run()
+        except Exception as error:  # a fault of ours
+            self._failure = _failed(error)
             scope.cancel()
 
     def _begin(self) -> None:
@@ -245,6 +251,12 @@ class _Started(trio.TaskStatus[None]):
     def started(self, value: None = None) -> None:
         """The agent serves."""
         self._begin()
+
+
+def _failed(error: Exception) -> AgentFailed:
+    failure = AgentFailed(f"the agent in this process has failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _is_cancelled(error: BaseException) -> bool:

@@ -99,6 +99,7 @@ class Bound(Generic[M]):
         before = self.problem
         try:
             following = make(self.model, self.prefix, snapshot)
+            is_same = self._value is not MISSING and bool(following == self._value)
         except StrictRead as error:
             self._unreadable = error.with_traceback(None)
             return
@@ -106,9 +107,13 @@ class Bound(Generic[M]):
             self._unreadable, self.problem = None, self._problem_of(error, snapshot)
         except SealError as error:
             self._unreadable, self.problem = None, Problem(self.prefix, str(error))
+        except Exception as error:  # of the user's class, whose faults must not end the agent
+            self._unreadable = None
+            self.problem = Problem(self.prefix, f"{self.model.__name__} has failed with a {type(error).__name__}")
+            log.debug("%s under %r", self.model.__name__, self.prefix, exc_info=error)
         else:
             self._unreadable = self.problem = None
-            if self._value is MISSING or following != self._value:
+            if not is_same:
                 self._value, self._is_new = following, True
             elif before is not None:
                 log.info("%s under %r is valid again", self.model.__name__, self.prefix)

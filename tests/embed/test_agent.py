@@ -321,6 +321,17 @@ async def test_an_agent_that_fails_cancels_the_block(
         assert [str(error) for error in raised.value.exceptions] == ["mine"], "and no cancellation beside it"
 
 
+async def test_a_fault_where_snapshots_are_made_is_one_error_too(site: Site, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(site, tmp_path) as agent:
+            agent._follower.resolver.read = None  # type: ignore[method-assign, assignment]
+            agent._agent.reads.held_off(["k"])
+            await trio.sleep_forever()
+
+    with pytest.raises(AgentFailed, match="has failed: TypeError"):
+        await run()
+
+
 def test_the_package_names_what_it_offers() -> None:
     assert {name: getattr(gossipconf, name).__name__ for name in gossipconf.__all__ if name != "__version__"} == {
         name: name for name in gossipconf.__all__ if name != "__version__"

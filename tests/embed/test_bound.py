@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import msgspec
 import pydantic
 import pytest
 import trio
@@ -89,6 +90,25 @@ def test_without_a_valid_model_there_must_be_a_default():
     bound = Bound(follower, Pair, "p", Pair(0, 0))
     assert bound.value == Pair(0, 0)
     assert bound.problem is not None
+
+
+class Moody(msgspec.Struct):
+    low: int
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not comparable")
+
+    __hash__ = None
+
+
+def test_a_class_that_breaks_does_no_harm():
+    core = Core(text("p/low", "1"))
+    follower = followed(core)
+    bound = Bound(follower, Moody, "p")
+    core.show(text("p/low", "2"))
+    follower.catch_up()
+    assert bound.value.low == 1
+    assert bound.problem == Problem("p", "Moody has failed with a RuntimeError")
 
 
 async def test_iterating_gives_each_new_model_the_latest_only():
