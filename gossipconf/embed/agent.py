@@ -23,6 +23,7 @@ from ..runtime.settings import AgentSettings
 from ..runtime.settings import load as load_settings
 from ..trust.keys import Signer
 from .bound import Bound
+from .cell_map import MASK
 from .explanation import Explanation, explain
 from .follower import Follower
 from .health import Health, health_of
@@ -124,7 +125,7 @@ class Agent:
         now, default or not; SealError for a sealed value that this agent cannot open; InvalidInput for what is no key
         or no type.
         """
-        cell = self._follower.snapshot.cells.get(key)
+        cell = self._follower.snapshot.cells.shards[hash(key) & MASK].get(key)  # no call of ours on the way
         return read(self._follower.snapshot, key, type, default) if cell is None else cell.read(type)
 
     def keys(self, prefix: str = "") -> list[str]:

@@ -27,7 +27,6 @@ from ..trust.strict import strict_over
 from .overrides import Overrides
 from .resolver import Resolver
 from .snapshot import Cell, Snapshot, Source, overriding
-from .value import Content
 
 log = logging.getLogger("gossipconf")
 
@@ -49,6 +48,7 @@ class Follower(Watcher):
         super().__init__("")
         self.snapshot = Snapshot(overrides=overrides)
         self.resolver = Resolver(agent)
+        self._open = self.resolver.open  # one for all cells
         self._agent = agent
         self._found: frozenset[bytes] = frozenset()
         self._subscribers: weakref.WeakKeyDictionary[Subscriber, None] = weakref.WeakKeyDictionary()
@@ -61,7 +61,8 @@ class Follower(Watcher):
         reads.add(self)
         # Of a version that time or votes bring back later it shall be known too that it was here.
         keys = list(reads.keys())
-        found = {version.id for key in keys for version in reads.versions(key)}
+        found = {version.id for version in reads.versions_of(keys)}
+        found |= {version.id for key in reads.strict.readable_keys() for version in reads.versions(key)}
         found |= {unfit.good for unfit in self._agent.last_good.unfit.values() if unfit.good is not None}
         self._found = frozenset(found)
         self.snapshot = replace(self.snapshot, strict=self._strict())
@@ -131,18 +132,14 @@ class Follower(Watcher):
         """Make the snapshot in which ``keys`` give what they do now, and tell of those that gave something else."""
         cells, new = self.snapshot.cells, dict[str, Cell | None]()
         for key in keys:
-            before, after = cells.get(key), self._cell(key)
+            before, after = cells.find(key), self._cell(key)
             if before is not after and (after is None or not after.is_as(before)):
                 new[key] = after
         if not new:
             return
-        following = dict(cells)
-        for key, cell in new.items():
-            if cell is None:
-                del following[key]
-            else:
-                following[key] = cell
-        self.snapshot = snapshot = replace(self.snapshot, cells=following)
+        self.snapshot = snapshot = replace(self.snapshot, cells=cells.replaced(new))
+        if not self._subscribers:
+            return
         seen = [key for key, cell in new.items() if cell is not None or snapshot.may_read(key)]
         unreadable = [key for key, cell in new.items() if cell is None and not snapshot.may_read(key)]
         for subscriber in list(self._subscribers):
@@ -163,9 +160,7 @@ class Follower(Watcher):
         return None if version is None else self._cell_of(version)
 
     def _cell_of(self, version: Version) -> Cell:
-        entry = version.entry
-        content = Content(entry.type, entry.value or b"")
-        return Cell(entry.key, self._source(version), version.change_id.hex(), content, version, self.resolver.open)
+        return Cell(version.entry.key, self._source(version), version, self._open)
 
     def _source(self, version: Version) -> Source:
         return Source.JOURNAL if version.id in self._found else Source.GOSSIP

@@ -20,6 +20,7 @@ from ..model.errors import InvalidInput, StrictRead, WrongType
 from ..model.key import check_key, is_system_key
 from ..model.version import Version
 from ..trust.strict import strict_over
+from .cell_map import CellMap
 from .overrides import Overrides, variable_of
 from .value import Content, copied, plain, read_as
 
@@ -49,21 +50,36 @@ class Source(enum.Enum):
 class Cell:
     """What one key gives. ``version`` is None for what is overridden."""
 
-    __slots__ = ("_content", "_open", "_read", "key", "origin", "source", "version")
+    __slots__ = ("_given", "_open", "_origin", "_read", "key", "source", "version")
 
     def __init__(
         self,
         key: str,
         source: Source,
-        origin: str,
-        content: Content,
         version: Version | None = None,
         open_sealed: Callable[[Version], Content] | None = None,
+        *,
+        origin: str = "",
+        given: Content | None = None,
     ) -> None:
-        """``origin``: the variable, the file or the id of the change. ``open_sealed`` opens what is sealed."""
-        self.key, self.source, self.origin, self.version = key, source, origin, version
-        self._content, self._open = content, open_sealed
-        self._read: dict[type, Any] = {}
+        """Of the cluster's ``version``, for which ``open_sealed`` opens what is sealed; or of what overrides it:
+        ``origin`` is the variable or the file, ``given`` what that says. Little is done here: there may be 100,000.
+        """
+        self.key, self.source, self.version = key, source, version
+        self._open, self._origin, self._given = open_sealed, origin, given
+        self._read: dict[type, Any] | None = None
+
+    @property
+    def origin(self) -> str:
+        """The variable, the file or the id of the change in hex."""
+        return self._origin if self.version is None else self.version.change_id.hex()
+
+    @property
+    def _content(self) -> Content:
+        if self.version is not None:
+            return Content(self.version.entry.type, self.version.entry.value or b"")
+        assert self._given is not None
+        return self._given
 
     @property
     def is_sealed(self) -> bool:
@@ -72,7 +88,7 @@ class Cell:
 
     def content(self) -> Content:
         """The value's bytes and their type, opened if it is sealed. Raises SealError."""
-        if self.is_sealed and self._open is not None and self.version is not None:
+        if self.version is not None and self._open is not None and self.is_sealed:
             return self._open(self.version)
         return self._content
 
@@ -82,9 +98,12 @@ class Cell:
 
     def read(self, wanted: type[T]) -> T:
         """The value as ``wanted``. Raises WrongType, SealError, or InvalidInput for a type that none is."""
-        found = self._read.get(wanted)
+        known = self._read
+        if known is None:
+            known = self._read = {}
+        found = known.get(wanted)
         if found is None:
-            found = self._read[wanted] = self._convert(wanted)
+            found = known[wanted] = self._convert(wanted)
         return copied(found) if wanted in TREES else found
 
     def _convert(self, wanted: type[T]) -> T:
@@ -100,7 +119,7 @@ class Cell:
         if other is None or self.source is not other.source:
             return False
         if self.version is None or other.version is None:
-            return self._content == other._content
+            return self._given == other._given
         return self.version.id == other.version.id and self.version.entry == other.version.entry
 
 
@@ -111,13 +130,13 @@ class Snapshot:
     overrides: by which a key may have a value that the cluster has none of
     """
 
-    cells: Mapping[str, Cell] = field(default_factory=dict)
+    cells: CellMap[Cell] = field(default_factory=CellMap)
     strict: Mapping[str, StrictRead | None] = field(default_factory=dict)
     overrides: Overrides = field(default_factory=Overrides)
 
     def find(self, key: str) -> Cell | None:
         """What ``key`` gives, None if nothing. Raises Fenced or NotAMember, and InvalidInput for what is no key."""
-        cell = self.cells.get(key)
+        cell = self.cells.find(key)
         if cell is not None:
             return cell
         _check_own_key(key)
@@ -148,6 +167,6 @@ def overriding(overrides: Overrides, key: str) -> Cell | None:
     variable = variable_of(key)
     text = overrides.variables.get(variable)
     if text is not None:
-        return Cell(key, Source.ENVIRONMENT, variable, Content(ValueType.TEXT, text.encode()))
+        return Cell(key, Source.ENVIRONMENT, origin=variable, given=Content(ValueType.TEXT, text.encode()))
     content = overrides.file.get(key)
-    return None if content is None else Cell(key, Source.FILE, str(overrides.path or Path()), content)
+    return None if content is None else Cell(key, Source.FILE, origin=str(overrides.path or Path()), given=content)

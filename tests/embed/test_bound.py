@@ -171,11 +171,15 @@ def test_what_is_wrong_with_a_secret_is_not_told(caplog: pytest.LogCaptureFixtur
     follower = followed(core)
     bound = Bound(follower, Secret, "p")
     [version] = core.show(put("p/low", b"envelope", ValueType.SEALED))
-    follower.resolver.open = lambda version: Content(ValueType.TEXT, b"hunter2")  # type: ignore[method-assign]
+
+    def hidden(version):
+        return Content(ValueType.TEXT, b"hunter2")
+
+    follower._open = hidden
     follower.catch_up()
     assert bound.value == Secret(low="1")
     assert bound.problem == Problem("p/low", "what is wrong is not told, because the model has a sealed value")
     assert "hunter2" not in caplog.text
-    cell = Cell("k", Source.GOSSIP, "", Content(ValueType.SEALED, b""), version, follower.resolver.open)
+    cell = Cell("k", Source.GOSSIP, version, hidden)
     with pytest.raises(Exception, match="the sealed value is not of that type"):
         cell.read(int)
