@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .embed.agent import Agent
     from .embed.bound import Bound, Problem
-    from .embed.explanation import Explanation
+    from .embed.explanation import Competitor, Explanation
     from .embed.health import Health
     from .embed.snapshot import Snapshot, Source
     from .embed.watch import Update, Watch
@@ -34,6 +34,7 @@ __all__ = [
     "Agent",
     "AgentFailed",
     "Bound",
+    "Competitor",
     "Explanation",
     "Fenced",
     "GossipconfError",
@@ -54,7 +55,7 @@ __all__ = [
 _MODULES = {
     "embed.agent": ("Agent",),
     "embed.bound": ("Bound", "Problem"),
-    "embed.explanation": ("Explanation",),
+    "embed.explanation": ("Competitor", "Explanation"),
     "embed.health": ("Health",),
     "embed.snapshot": ("Snapshot", "Source"),
     "embed.watch": ("Update", "Watch"),

@@ -14,11 +14,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..model.errors import StrictRead
-from ..store.resolution import Candidate
+from ..store.resolution import Candidate, Verdict
 from ..trust.strict import strict_over
 from .follower import Follower
 from .overrides import variable_of
 from .snapshot import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Competitor:
+    """A version that lives at a key, or is the last good one, and what became of it.
+
+    change:      the id of its change in hex; `gossipconf show` has that
+    variant:     empty for the default
+    verdict:     why it is read, or is not
+    time_ms:     when it was signed, by its signer's clock, ms since 1970
+    expires_ms:  when it ends, or None
+    """
+
+    change: str
+    variant: str
+    verdict: Verdict
+    time_ms: int
+    expires_ms: int | None
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> Competitor:
+        """What is told of a candidate: not its value, which may be a secret in a log."""
+        version = candidate.version
+        entry, header = version.entry, version.header
+        return cls(version.change_id.hex(), entry.variant, candidate.verdict, header.time_ms, entry.expires_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +54,7 @@ class Explanation:
     origin:      the variable, the path of the file or the id of the change in hex; empty for DEFAULT
     variable:    the environment variable that would override the key
     sources:     those that say something of the key, the first of which wins
-    candidates:  what lives in the cluster at the key, and what became of each version
+    competitors: what lives in the cluster at the key, by variant, the winner first
     unreadable:  why the key, which is of a strict prefix, cannot be read; or None
     is_strict:   whether it is of a strict prefix, where overrides are ignored
     """
@@ -39,7 +64,7 @@ class Explanation:
     origin: str
     variable: str
     sources: tuple[Source, ...]
-    candidates: tuple[Candidate, ...]
+    competitors: tuple[Competitor, ...]
     unreadable: str | None
     is_strict: bool
 
@@ -50,9 +75,9 @@ def explain(follower: Follower, key: str) -> Explanation:
     unreadable, cell = None, None
     try:
         cell = snapshot.find(key)
-        candidates = follower.resolver.resolution(key).candidates
+        competitors = tuple(map(Competitor.of, follower.resolver.resolution(key).candidates))
     except StrictRead as error:
-        unreadable, candidates = str(error), ()
+        unreadable, competitors = str(error), ()
     is_strict = strict_over(snapshot.strict, key) is not None
     said = []
     if not is_strict and variable in snapshot.overrides.variables:
@@ -68,7 +93,7 @@ def explain(follower: Follower, key: str) -> Explanation:
         origin="" if cell is None else cell.origin,
         variable=variable,
         sources=tuple(said),
-        candidates=candidates,
+        competitors=competitors,
         unreadable=unreadable,
         is_strict=is_strict,
     )
