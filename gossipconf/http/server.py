@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..runtime.agent import Agent
 
 CONNECTIONS_MAX: Final = 12_000
-"""Watchers of 10,000 processes and some commands; some 40 KiB each."""
+"""Watchers of 10,000 processes and some commands; some 30 KiB each."""
 FILES_SHARE: Final = 2
 """Connections have one of so many parts of the files that the process may open: links and the journal need some."""
 IDLE_S: Final = 30.0
