@@ -23,10 +23,11 @@ from ..model.key import is_system_key
 from ..model.version import Version
 from ..runtime.agent import Agent
 from ..runtime.reads import Watcher
+from ..runtime.resolver import Resolver
 from ..trust.strict import strict_over
 from .overrides import Overrides
-from .resolver import Resolver
 from .snapshot import Cell, Snapshot, Source, overriding
+from .value import Content
 
 log = logging.getLogger("gossipconf")
 
@@ -48,7 +49,7 @@ class Follower(Watcher):
         super().__init__("")
         self.snapshot = Snapshot(overrides=overrides)
         self.resolver = Resolver(agent)
-        self._open = self.resolver.open  # one for all cells
+        self._open = self._opened  # one for all cells
         self._agent = agent
         self._found: frozenset[bytes] = frozenset()
         self._subscribers: weakref.WeakKeyDictionary[Subscriber, None] = weakref.WeakKeyDictionary()
@@ -161,6 +162,10 @@ class Follower(Watcher):
 
     def _cell_of(self, version: Version) -> Cell:
         return Cell(version.entry.key, self._source(version), version, self._open)
+
+    def _opened(self, version: Version) -> Content:
+        opened = self.resolver.open(version)
+        return Content(opened.type, opened.value)
 
     def _source(self, version: Version) -> Source:
         return Source.JOURNAL if version.id in self._found else Source.GOSSIP

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -17,11 +17,12 @@ from starlette.responses import JSONResponse
 
 from ..model.entry import ValueType
 from ..model.errors import InvalidInput
-from ..model.version import Version, versions_of
+from ..model.version import Version
 from ..runtime.handout import FENCE_WAIT_S
 from ..runtime.json_form import json_reach, json_time
+from ..runtime.resolver import Resolver
 from ..runtime.syntax import parse_value
-from ..store.resolution import Resolution, resolve
+from ..store.resolution import Resolution
 from ..trust.keys import fingerprint
 from .problem import Problem
 
@@ -65,21 +66,7 @@ async def read(agent: Agent, key: str) -> tuple[Version, Resolution]:
 
 def resolution_of(agent: Agent, key: str) -> Resolution:
     """What is read of ``key`` now, and what became of all that lives there. Raises StrictRead."""
-    versions = agent.reads.versions(key)
-    unfit = agent.last_good.unfit.keys()
-    candidates = (*versions, *_last_good(agent, versions))
-    return resolve(candidates, agent.reader, agent.now().wall_ms, agent.node.halts.halted, unfit)
-
-
-def _last_good(agent: Agent, versions: Sequence[Version]) -> Iterator[Version]:
-    """What is read in place of slots of which all versions fail a schema; the winner's, of several."""
-    unfit, replica = agent.last_good.unfit, agent.node.replica
-    done = {version.slot for version in versions if version.id not in unfit}
-    for version in versions:
-        data = None if version.slot in done else unfit[version.id].data
-        if data is not None and replica.may_return(data):  # it may have become void meanwhile
-            done.add(version.slot)
-            yield versions_of(replica.decode(data))[0]
+    return Resolver(agent).resolution(key)
 
 
 def json_read(agent: Agent, version: Version, resolution: Resolution) -> dict[str, Any]:

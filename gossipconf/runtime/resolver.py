@@ -1,18 +1,20 @@
 """The resolver: what this agent reads of a key among all that lives there, and why.
 
 Puts together what `store.resolution` needs: labels, the clock, votes, and of values that fail a
-schema the last good one. Knows nothing of overrides.
+schema the last good one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ..model.version import Version, versions_of
-from ..runtime.agent import Agent
 from ..store.resolution import Resolution, is_timeless, resolve
-from ..trust.sealed import Place, open_with
-from .value import Content
+from ..trust.sealed import Opened, Place, open_with
+
+if TYPE_CHECKING:
+    from .agent import Agent
 
 
 class Resolver:
@@ -35,12 +37,11 @@ class Resolver:
         """The same with what became of every candidate. Raises Fenced or NotAMember."""
         return self._resolve(self._agent.reads.versions(key))
 
-    def open(self, version: Version) -> Content:
+    def open(self, version: Version) -> Opened:
         """What is in a sealed value. Raises SealError."""
         entry = version.entry
         place = Place(version.header.cluster, entry.key, entry.variant)
-        opened = open_with(entry.value or b"", place, self._agent.content_key(version))
-        return Content(opened.type, opened.value)
+        return open_with(entry.value or b"", place, self._agent.content_key(version))
 
     def unfit_keys(self) -> list[str]:
         """The keys of which something is held back for a schema."""
