@@ -22,10 +22,11 @@ from ..model.limits import TIME_MS_MAX
 from ..model.version import versions_of
 from ..runtime import account, logbook
 from ..runtime.json_form import json_time
+from ..runtime.resolver import Resolver
 from ..trust.keys import fingerprint
 from .openapi import document
 from .problem import Problem
-from .reading import BYTES, MEDIA_TYPES, Json, json_plain, json_read, json_version, read, resolution_of
+from .reading import BYTES, MEDIA_TYPES, Json, json_plain, json_read, json_version, read
 
 if TYPE_CHECKING:
     from ..runtime.agent import Agent
@@ -80,7 +81,7 @@ class Api:
     async def keys(self, request: Request) -> Response:
         """The keys under `prefix` that have a value here, in order, after `after`."""
         prefix, after, limit = _prefix(request), _after(request), _limit(request, PAGE_ITEMS_MAX)
-        reads = self._agent.reads
+        reads, resolver = self._agent.reads, Resolver(self._agent)
         items: list[dict[str, Any]] = []
         size, last, following = 0, after, None
         for number, key in enumerate(reads.keys(prefix, after)):
@@ -88,7 +89,7 @@ class Api:
                 following = last
                 break
             last = key
-            resolution = resolution_of(self._agent, key)
+            resolution = resolver.resolution(key)
             if resolution.version is not None:
                 items.append(json_read(self._agent, resolution.version, resolution))
                 size += sum(len(one.version.entry.value or b"") for one in resolution.candidates)

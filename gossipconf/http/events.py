@@ -1,7 +1,8 @@
 """Server-sent events: what is read under a prefix, and each change of it, for as long as the client stays.
 
     change   what is read of a key now, as `/api/v1/kv/KEY` has it
-    gone     the key has no value here any more, or cannot be read now
+    gone     the key has no value here any more
+    strict   the strict prefixes here that may not be read now, and why: all of them, or none
     ready    all that there is has been told; what follows are changes
     reset    what was told before counts no more: everything is told again
 
@@ -10,6 +11,8 @@ A client that comes back with the id of the last event is told what it has misse
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Awaitable, Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,9 +23,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..model.errors import InvalidInput, StrictRead
-from ..model.key import check_prefix
+from ..model.key import check_prefix, covers
+from ..runtime.resolver import Resolver
 from .feed import Feed, Follower
-from .reading import Json, json_read, resolution_of
+from .reading import Json, json_read
 
 if TYPE_CHECKING:
     from ..runtime.agent import Agent
@@ -34,6 +38,8 @@ KEYS_AT_ONCE: Final = 1_000
 """Keys found before their values are told."""
 RETRY_MS: Final = 1_000
 """After which a browser comes back."""
+
+Say = Callable[[bytes], Awaitable[None]]
 
 
 class EventStream(Response):
@@ -48,6 +54,7 @@ class EventStream(Response):
         self._prefix = prefix
         self._place = place
         self._lists = lists
+        self._unreadable: dict[str, str] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell, until the client goes away or the server closes."""
@@ -69,38 +76,63 @@ class EventStream(Response):
 
         begin = self._feed.number
         await say(f"retry: {RETRY_MS}\n\n".encode())
+        await self._tell_strict(say, is_last=True)
         if self._place and self._feed.resume(self._place, follower):
-            await say(_event("ready", {}, self._place))
+            await say(_event("ready", {}))
         else:
             if self._place:
                 await say(_event("reset", {}))
             if self._lists:
-                await self._list(say)
-            await say(_event("ready", {}, self._feed.place(begin)))
+                await self._list(self._prefix, say)
+            await say(self._id(begin) + _event("ready", {}))
         while True:
-            told: bytes | None = None
-            with trio.move_on_after(SIGN_OF_LIFE_S):
-                told = self._change(*await follower.next())
-            await say(told if told is not None else b": \n\n")
+            await self._tell_strict(say, is_last=not follower.is_waiting)
+            if follower.is_waiting:
+                await self._tell_change(*follower.take(), say)
+                continue
+            with trio.move_on_after(SIGN_OF_LIFE_S) as scope:
+                await follower.wait()
+            if scope.cancelled_caught:
+                await say(b": \n\n")
 
-    async def _list(self, say: Any) -> None:
+    async def _tell_strict(self, say: Say, *, is_last: bool) -> None:
+        """Tell which strict prefixes may not be read: of one that is fenced before any change; of one that may be read
+        again after all that waits and all that is read there, for a client that came meanwhile has none of it."""
+        now = self._agent.reads.strict.unreadable(self._prefix)
+        if not is_last:
+            now = self._unreadable | now
+        if now == self._unreadable:
+            return
+        for freed in sorted(self._unreadable.keys() - now.keys()):
+            await self._list(freed if covers(self._prefix, freed) else self._prefix, say)
+        self._unreadable = now
+        await say(_event("strict", {"unreadable": now}))
+
+    async def _list(self, prefix: str, say: Say) -> None:
         """All keys with a value, some at a time: what comes or goes meanwhile is told after this."""
         last: str | None = None
-        while keys := list(islice(self._agent.reads.keys(self._prefix, last), KEYS_AT_ONCE)):
+        while keys := list(islice(self._agent.reads.keys(prefix, last), KEYS_AT_ONCE)):
             for key in keys:
-                event = _read(self._agent, key)
-                if event is not None:
-                    await say(_event("change", event))
+                with contextlib.suppress(StrictRead):  # fenced meanwhile
+                    event = _read(self._agent, key)
+                    if event is not None:
+                        await say(_event("change", event))
             last = keys[-1]
 
-    def _change(self, key: str, number: int) -> bytes:
-        known = self._feed.rendered.get((key, number))
-        if known is not None:
-            return known
-        event, place = _read(self._agent, key), self._feed.place(number)
-        told = _event("gone", {"key": key}, place) if event is None else _event("change", event, place)
-        self._feed.keep(key, number, told)
-        return told
+    async def _tell_change(self, key: str, number: int, say: Say) -> None:
+        told = self._feed.rendered.get((key, number))
+        if told is None:
+            try:
+                event = _read(self._agent, key)
+            except StrictRead:  # fenced meanwhile: it is told when it can be read
+                return
+            told = _event("gone", {"key": key}) if event is None else _event("change", event)
+            self._feed.keep(key, number, told)
+        await say(self._id(number) + told)
+
+    def _id(self, number: int) -> bytes:
+        """The line that says how far a client has been told; none while it has to be told something of before."""
+        return b"" if self._unreadable else f"id: {self._feed.place(number)}\n".encode()
 
 
 def routes(agent: Agent, feed: Feed, closing: trio.Event) -> list[Route]:
@@ -119,17 +151,13 @@ def routes(agent: Agent, feed: Feed, closing: trio.Event) -> list[Route]:
 
 
 def _read(agent: Agent, key: str) -> dict[str, Any] | None:
-    """What is read of a key; None for nothing."""
-    try:
-        resolution = resolution_of(agent, key)
-    except StrictRead:  # fenced meanwhile: it is told of again when it can be read
-        return None
+    """What is read of a key; None for nothing. Raises StrictRead."""
+    resolution = Resolver(agent).resolution(key)
     return None if resolution.version is None else json_read(agent, resolution.version, resolution)
 
 
-def _event(name: str, data: dict[str, Any], place: str | None = None) -> bytes:
-    head = f"event: {name}\n" if place is None else f"event: {name}\nid: {place}\n"
-    return head.encode() + b"data: " + bytes(Json(data).body) + b"\n\n"
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return f"event: {name}\n".encode() + b"data: " + bytes(Json(data).body) + b"\n\n"
 
 
 async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:

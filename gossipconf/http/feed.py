@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from ..model.key import covers
-from ..runtime.reads import ReadView
+from ..runtime.reads import ReadView, Watcher
 
 REMEMBERED_MAX: Final = 10_000
 """Keys that have changed last, for clients that come back: 1 MB. Who was away for more is told everything again."""
@@ -34,19 +34,47 @@ class Follower:
         self._changed: dict[str, int] = {}
         self._wake = trio.Event()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a change waits to be told."""
+        return bool(self._changed)
+
+    def wake(self) -> None:
+        """Something else is to be looked at."""
+        self._wake.set()
+
     def notify(self, key: str, number: int) -> None:
         """``key`` has changed, and that is the latest of all."""
         self._changed.pop(key, None)
         self._changed[key] = number
         self._wake.set()
 
-    async def next(self) -> tuple[str, int]:
-        """Wait for a change; returns the key that has waited longest, and the number of its last change."""
-        while not self._changed:
-            self._wake = trio.Event()
+    async def wait(self) -> None:
+        """Wait for a change, or for `wake`."""
+        if not self._changed:
             await self._wake.wait()
+        self._wake = trio.Event()
+
+    def take(self) -> tuple[str, int]:
+        """The key that has waited longest to be told, and the number of its last change."""
         key = next(iter(self._changed))
         return key, self._changed.pop(key)
+
+
+class _Watcher(Watcher):
+    """The one watcher of the agent's readers."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__("")
+        self._feed = feed
+
+    def epochs_changed(self) -> None:
+        """Each client is told which strict prefixes it may not read, if that has changed for it. What has changed with
+        that is noted now, so that no client hears that it may read before it hears what."""
+        if self._changed:  # else who waits in `take` would wait on
+            for key in self.take_now():
+                self._feed.note(key)
+        self._feed.wake_all()
 
 
 class Feed:
@@ -62,7 +90,8 @@ class Feed:
 
     async def run(self, reads: ReadView, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow ``reads`` until cancelled."""
-        watcher = reads.watch("")
+        watcher = _Watcher(self)
+        reads.add(watcher)
         try:
             task_status.started()
             while True:
@@ -81,6 +110,11 @@ class Feed:
         for follower in self._followers:
             if covers(follower.prefix, key):
                 follower.notify(key, self.number)
+
+    def wake_all(self) -> None:
+        """Have all followers look at what they may read."""
+        for follower in self._followers:
+            follower.wake()
 
     def follow(self, prefix: str) -> Follower:
         """Tell a new follower from now on; `unfollow` it at the end."""

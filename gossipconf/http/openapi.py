@@ -165,7 +165,7 @@ PATHS: Final[dict[str, Any]] = {
         HISTORY_LIMIT,
     ),
     "/api/v1/watch": _get(
-        "What is read under a prefix, and each change of it, as server-sent events: change, gone, ready, reset",
+        "What is read under a prefix, and each change of it, as server-sent events: change, gone, strict, ready, reset",
         _answer("events until the client goes away", None, "text/event-stream"),
         PREFIX,
         _query("list", "whether what there is is told first", {"enum": ["yes", "no"], "default": "yes"}),

@@ -54,7 +54,7 @@ async def read(agent: Agent, key: str) -> tuple[Version, Resolution]:
     """
     with trio.move_on_after(FENCE_WAIT_S):
         await agent.reads.strict.settled(key)
-    resolution = resolution_of(agent, key)
+    resolution = Resolver(agent).resolution(key)
     if resolution.version is None:
         told = "; ".join(
             f"{one.version.entry.variant or 'default'}: {one.verdict.value}" for one in resolution.candidates
@@ -62,11 +62,6 @@ async def read(agent: Agent, key: str) -> tuple[Version, Resolution]:
         why = f" ({told})" if told else ""
         raise Problem(404, "NoValue", f"{key!r} has no value here{why}", "see: gossipconf explain KEY")
     return resolution.version, resolution
-
-
-def resolution_of(agent: Agent, key: str) -> Resolution:
-    """What is read of ``key`` now, and what became of all that lives there. Raises StrictRead."""
-    return Resolver(agent).resolution(key)
 
 
 def json_read(agent: Agent, version: Version, resolution: Resolution) -> dict[str, Any]:

@@ -121,7 +121,7 @@ async def test_who_comes_back_is_told_what_it_missed(site: Site, tmp_path: Path)
         assert place is not None
         async with watching(agent, place, prefix="shop") as stream:
             name, _, ready = await stream.next()
-            assert (name, ready) == ("ready", place), "what it has missed comes after this"
+            assert (name, ready) == ("ready", None), "what it has missed comes after this"
             first = await stream.next()
             assert (first[1]["key"], first[1]["value"]) == ("shop/c", "4")
             assert await stream.told() == ("shop/b", "5")
@@ -220,6 +220,43 @@ async def test_a_head_ends(site: Site, tmp_path: Path) -> None:
     async with served(site, tmp_path) as (agent, client):
         assert (await client.head("/api/v1/watch")).status_code == 200
         assert not agent.http._feed._followers
+
+
+async def test_a_fence_is_told_first_and_its_end_after_what_is_read_then(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(site, tmp_path) as (agent, _), watching(agent, prefix="shop") as stream:
+        await stream.until("ready")
+        fenced: dict[str, str] = {}
+        monkeypatch.setattr(agent.reads.strict, "unreadable", lambda prefix: dict(fenced))
+        fenced["shop/pay"] = "fenced"
+        agent.reads.epochs_changed(agent.node.stages)
+        assert (await stream.next())[:2] == ("strict", {"unreadable": {"shop/pay": "fenced"}})
+        fenced.clear()
+        agent.reads._tell("shop/pay/a")  # as an epoch that is committed does it: what differs, then the standing
+        agent.reads._tell("shop/pay/b")
+        agent.reads.epochs_changed(agent.node.stages)
+        assert [(await stream.next())[0] for _ in range(3)] == ["gone", "gone", "strict"]
+
+
+async def test_who_comes_while_there_is_a_fence_is_told_what_is_behind_it(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(site, tmp_path) as (agent, _):
+        await publish(agent, "shop/a", b"1")
+        fenced = {"shop": "fenced"}
+        monkeypatch.setattr(agent.reads.strict, "unreadable", lambda prefix: dict(fenced))
+        async with watching(agent, list="no") as stream:
+            assert (await stream.next())[:2] == ("strict", {"unreadable": fenced})
+            assert (await stream.next())[0::2] == ("ready", None), "it has not been told all: it must not resume here"
+            fenced.clear()
+            agent.reads.epochs_changed(agent.node.stages)
+            assert await stream.told() == ("shop/a", "1")
+            assert (await stream.next())[:2] == ("strict", {"unreadable": {}})
+            await publish(agent, "shop/a", b"2")
+            name, _, place = await stream.next()
+            assert name == "change"
+            assert place is not None
 
 
 # -- the feed -------------------------------------------------------------------------------------
