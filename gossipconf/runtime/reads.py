@@ -44,8 +44,9 @@ class Watcher:
         return self.take_now()
 
     def take_now(self) -> list[str]:
-        """The same without waiting: nothing if nothing has changed."""
-        self._wake = trio.Event()
+        """The same without waiting: nothing if nothing has changed, and whoever waits goes on waiting."""
+        if self._wake.is_set():
+            self._wake = trio.Event()
         keys, self._changed = list(self._changed), {}
         return keys
 

@@ -258,7 +258,7 @@ def test_the_cluster_file_and_the_policy_change_in_it():
 
 def test_identifiers():
     for name, tag in IDENTIFIERS["tags"].items():
-        assert hexed(tag) == f"gossipconf/{name.removesuffix('_TAG').lower()}/1\0".encode()
+        assert hexed(tag) == f"gossipconf/{name.removesuffix('_TAG').lower().replace('_', '-')}/1\0".encode()
     for case in IDENTIFIERS["writers"]:
         assert independent.tagged("writer", hexed(case["key"]), hexed(case["incarnation"]))[:16].hex() == case["id"]
     for case in IDENTIFIERS["versions"]:

@@ -281,6 +281,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "glomers-3e": {"publish.changes": 100},
     "partition-heal": {"nodes": 8, "faults.0.for_s": 120.0},
     "mass-restart": {"nodes": 40, "publish.changes": 17},
+    "staging": {"nodes": 15},
 }
 
 
