@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
 import shutil
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -117,7 +117,10 @@ def run(capsysbinary, monkeypatch):
 
     for name in ("GOSSIPCONF_CLUSTER", "GOSSIPCONF_AGENT", "GOSSIPCONF_KEY", "GOSSIPCONF_PASSPHRASE_FILE"):
         monkeypatch.delenv(name, raising=False)
-    return call
+    logger = logging.getLogger("gossipconf")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield call
+    logger.handlers[:], logger.level, logger.propagate = before  # `agent run` has its own, which other tests must not
 
 
 class AgentThread:
@@ -290,12 +293,3 @@ def agents(tmp_path, run):
     made = Agents(tmp_path / "shop")
     yield made
     made.stop_all()
-
-
-@pytest.fixture
-def interruptible():
-    """Processes that a test starts meanwhile heed SIGINT, also where this one was started to ignore it, as a shell's
-    job in the background is: they would inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,8 @@ def test_who_was_faster_is_not_overwritten(cluster, run, editor, monkeypatch, tm
     run("put", "edit/raced", "1")
     script = tmp_path / "other.sh"
     script.write_text(
-        f'#!/bin/sh\npython3 -m gossipconf.cli put edit/raced 2 --cluster "{cluster}" >/dev/null && echo 3 > "$1"\n'
+        f'#!/bin/sh\n"{sys.executable}" -m gossipconf.cli put edit/raced 2 --cluster "{cluster}" >/dev/null'
+        ' && echo 3 > "$1"\n'
     )
     script.chmod(0o755)
     monkeypatch.setenv("EDITOR", str(script))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,7 +187,8 @@ def test_who_was_faster_is_not_overwritten(cluster, run, conflict, monkeypatch, 
     conflict(key, None, text(key, "1\n"), text(key, "2\n"))
     script = tmp_path / "other.sh"
     script.write_text(
-        f'#!/bin/sh\npython3 -m gossipconf.cli put {key} 3 --cluster "{cluster}" >/dev/null && echo 4 > "$1"\n'
+        f'#!/bin/sh\n"{sys.executable}" -m gossipconf.cli put {key} 3 --cluster "{cluster}" >/dev/null'
+        ' && echo 4 > "$1"\n'
     )
     script.chmod(0o755)
     monkeypatch.setenv("VISUAL", str(script))

@@ -166,6 +166,7 @@ def test_what_is_there_is_not_run_again(sweep, expected, monkeypatch, here):
     assert sweep(*arguments).code == 0
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_the_processes_and_says_how_to_go_on(sweep, monkeypatch, expected):
     perform = model.perform
 
