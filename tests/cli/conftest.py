@@ -120,7 +120,8 @@ def run(capsysbinary, monkeypatch):
     logger = logging.getLogger("gossipconf")
     before = logger.handlers[:], logger.level, logger.propagate
     yield call
-    logger.handlers[:], logger.level, logger.propagate = before  # `agent run` has its own, which other tests must not
+    logger.handlers[:], logger.propagate = before[0], before[2]  # `agent run` has its own
+    logger.setLevel(before[1])
 
 
 class AgentThread:

@@ -67,6 +67,7 @@ def test_what_settles_a_fork_comes_into_force_where_either_was() -> None:
         assert again.node.replica.chain.accepted == bench.node.replica.chain.accepted
 
 
+@pytest.mark.slow
 def test_whatever_comes_first_all_end_with_the_same() -> None:
     """Each is delivered again afterwards, as sync does with what somebody lacks."""
     everything = (X, Y, X3, SETTLED, BY_ZOE, BY_YAN, BY_BOB)
