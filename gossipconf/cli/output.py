@@ -73,6 +73,7 @@ def say(text: str | Text = "") -> None:
         console.print(line)
     else:
         sys.stdout.write(line.plain + "\n")
+        sys.stdout.flush()  # whoever reads the pipe sees it now, though the command may go on for long
 
 
 def note(text: str | Text) -> None:
