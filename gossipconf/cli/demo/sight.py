@@ -22,10 +22,11 @@ from ..client import REPLY_BYTES_MAX
 class Sight:
     """An agent at the moment `at_s` (trio's clock) at which its answer was here.
 
-    root:   its fingerprint, which runs ahead of its readers by the time that its disk takes
-    keys:   how many its readers see; conflicts: how many of them have siblings
-    shown:  the signed versions of one key that its readers see
-    peers:  whom it is linked to
+    root:       its fingerprint, which runs ahead of its readers by the time that its disk takes
+    keys:       how many its readers see
+    conflicts:  how many slots have siblings in what it holds, ahead of its readers too
+    shown:      the signed versions of one key that its readers see
+    peers:      whom it is linked to
     """
 
     at_s: float
