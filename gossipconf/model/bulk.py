@@ -372,7 +372,7 @@ def _are_headers(columns: Sequence[Sequence[Any]], cluster: bytes) -> bool:
     if len(columns) != FIELDS:
         return False
     tags, policies, keys, incarnations, seqs, times, activations, comments, signatures, approvals = columns[:10]
-    counts, _, entries, proofs = columns[10:]
+    counts, indices, entries, proofs = columns[10:]
     return (
         set(tags) == {cluster[:CLUSTER_TAG_BYTES]}
         and _are_integers(policies, 0, POLICY_VERSION_MAX)
@@ -386,6 +386,7 @@ def _are_headers(columns: Sequence[Sequence[Any]], cluster: bytes) -> bool:
         and _are_byte_strings(signatures, SIGNATURE_BYTES)
         and set(approvals) == set(proofs) == {()}
         and _are_integers(counts, 1, ENTRIES_MAX)
+        and set(indices) == {None}
         and set(map(type, entries)) == {tuple}
         and tuple(map(len, entries)) == counts
     )
