@@ -124,7 +124,7 @@ class Status:
     unfit_keys: tuple[str, ...] = ()
     """Keys of some of them."""
     conflicts: int = 0
-    """Slots with several live versions, as far as the asked agent knows."""
+    """Slots of which the asked agent's readers see several live versions."""
 
 
 @dataclass(frozen=True, slots=True)

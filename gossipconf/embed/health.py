@@ -56,7 +56,7 @@ def health_of(agent: Agent, *, is_serving: bool) -> Health:
         keys=agent.reads.value_count,
         freshness=view.freshness,
         at_most_ms=view.at_most_ms,
-        conflicts=len(node.replica.conflicts),
+        conflicts=len(agent.reads.conflicts()),
         forks=len(node.replica.live.forks()),
         held_back=len(agent.last_good.unfit),
         is_unconfirmed=node.confirmation.unconfirmed is not None,

@@ -113,7 +113,7 @@ class Api:
         """Keys with several live versions in a slot, and these."""
         after, limit = _after(request), _limit(request, PAGE_ITEMS_MAX)
         reads = self._agent.reads
-        keys = [key for key in self._agent.node.replica.conflicts.keys() if reads.strict.over(key) is None]  # noqa: SIM118
+        keys = sorted({key for key, _ in reads.conflicts()})
         begin = 0 if after is None else bisect_right(keys, after)
         items: list[dict[str, Any]] = []
         size = 0

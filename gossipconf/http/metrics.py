@@ -49,7 +49,9 @@ STARTED = _family("gossipconf_start_time_seconds", "When the agent started, in s
 POLICY = _family("gossipconf_policy_version", "Version of the policy in force here.")
 KEYS = _family("gossipconf_keys", "Keys that have a value for all.")
 VERSIONS = _family("gossipconf_versions", "Live versions, siblings, deletions and the system's own included.")
-CONFLICTS = _family("gossipconf_conflicts", "Slots with more than one live version; see `gossipconf conflicts`.")
+CONFLICTS = _family(
+    "gossipconf_conflicts", "Slots of which readers here see more than one live version; see `gossipconf conflicts`."
+)
 FORKS = _family("gossipconf_forks", "Numbers under which a writer has signed several changes; see `gossipconf forks`.")
 SCHEMAS = _family("gossipconf_schemas", "Schemas in force.")
 UNFIT = _family(
@@ -120,7 +122,7 @@ def _contents(agent: Agent) -> Iterator[Sample]:
     yield POLICY.sample(replica.policy_version)
     yield KEYS.sample(agent.reads.value_count)
     yield VERSIONS.sample(len(replica.live))
-    yield CONFLICTS.sample(len(replica.conflicts))
+    yield CONFLICTS.sample(len(agent.reads.conflicts()))
     yield FORKS.sample(len(replica.live.forks()))
     schemas = agent.inspector.schemas
     yield SCHEMAS.sample(len(schemas.texts))

@@ -55,7 +55,7 @@ async def info(agent: Agent, request: dict[str, Any]) -> dict[str, Any]:
         "root": node.root,
         "keys": agent.reads.value_count,
         "versions": len(node.replica.live),
-        "conflicts": len(node.replica.conflicts),
+        "conflicts": len(agent.reads.conflicts()),
         "schemas": len(agent.inspector.schemas.texts),
         "forks": len(node.replica.live.forks()),
         "links": links,
@@ -117,7 +117,7 @@ async def status(agent: Agent, request: dict[str, Any]) -> dict[str, Any]:
         "unconfirmed": _unconfirmed(agent),
         "view": _view(agent),
         "votes": [{**told(one), "keys": list(_keys(agent, one.change_id))} for one in all_votes(agent)],
-        "conflicts": len(node.replica.conflicts),
+        "conflicts": len(agent.reads.conflicts()),
         "unfit": {
             "number": len(agent.last_good.unfit),
             "keys": sorted({one.slot[0] for one in islice(agent.last_good.unfit.values(), UNFIT_TOLD_MAX)}),

@@ -14,6 +14,7 @@ import trio
 from ..model.entry import Slot
 from ..model.key import SYSTEM_PREFIX, covers, is_system_key
 from ..model.version import Version
+from ..protocol.conflicts import in_conflict
 from ..protocol.environment import Reads
 from ..protocol.stages import Stages
 from ..store.resolution import Reader
@@ -65,6 +66,7 @@ class ReadView:
         for key, variant in sorted(self._slots):
             self._variants.setdefault(key, {})[variant] = None
         self._value_count = sum(_is_value(slot, versions) for slot, versions in self._slots.items())
+        self._conflicts = {slot: None for slot, versions in self._slots.items() if in_conflict(slot, len(versions))}
         self._watchers: list[Watcher] = []
         self.strict = StrictReads()
         self.moments = Moments(reader, self._slots.items())
@@ -162,6 +164,12 @@ class ReadView:
         """Keys of users that have a value: counted as they come and go, for every command asks."""
         return self._value_count
 
+    def conflicts(self) -> list[Slot]:
+        """Slots of which readers see siblings, in no order: kept as they come and go, for every command asks."""
+        if not self.strict:
+            return list(self._conflicts)
+        return [slot for slot in self._conflicts if self.strict.over(slot[0]) is None]
+
     def _put(self, slot: Slot, versions: tuple[Version, ...]) -> None:
         key, variant = slot
         if key not in self._variants:
@@ -171,6 +179,10 @@ class ReadView:
             self._variants[key] = dict.fromkeys(sorted([*self._variants[key], variant]))
         self._value_count += _is_value(slot, versions) - _is_value(slot, self._slots.get(slot, ()))
         self._slots[slot] = versions
+        if in_conflict(slot, len(versions)):
+            self._conflicts[slot] = None
+        else:
+            self._conflicts.pop(slot, None)
 
     def _remove(self, slot: Slot) -> None:
         key, variant = slot
@@ -178,6 +190,7 @@ class ReadView:
         if before is None:
             return
         self._value_count -= _is_value(slot, before)
+        self._conflicts.pop(slot, None)
         del self._variants[key][variant]
         if not self._variants[key]:
             del self._variants[key]

@@ -52,5 +52,4 @@ def test_what_is_told_adds_up_to_what_is(changes) -> None:
     assert open_now == {slot for slot, versions in live.slots().items() if len(versions) > 1}
     again = Conflicts()
     again.recall(live)
-    assert len(again) == len(conflicts) == len(open_now)
     assert again.follow(live.slots(), live) == ((), ())

@@ -107,7 +107,7 @@ async def test_both_sides_of_a_partition_publish_and_then_converge(site: Site, t
         assert a.values() | {"both": b"?"} == {"both": b"?", "of/a": b"1", "of/b": b"2"}
         for agent in (a, b):
             assert len(agent.reads.versions("both")) == 2
-            assert len(agent.node.replica.conflicts) == 1
+            assert agent.reads.conflicts() == [("both", "")]
 
 
 async def test_two_publishers_of_one_key_at_once(site: Site, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ async def test_two_publishers_of_one_key_at_once(site: Site, tmp_path: Path) -> 
         await fleet.settled(a, b, c)
         for agent in (a, b, c):
             assert [version.entry.value for version in agent.reads.versions("key")] == [b"settled"]
-            assert len(agent.node.replica.conflicts) == 0
+            assert agent.reads.conflicts() == []
 
 
 # -- starting -------------------------------------------------------------------------------------

@@ -510,19 +510,14 @@ async def test_status_and_info(site: Site, tmp_path: Path) -> None:
         assert (info["root"], info["pid"], info["disk_error"]) == (desk.agent.node.root, os.getpid(), None)
 
 
-# -- stopping -------------------------------------------------------------------------------------
-
-
 class SlowDisk:
     """Holds each write of any journal back until `let_go`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.is_held = False
         self._free = threading.Event()
         commit = Journal.commit
 
         def held(journal: Journal, ops: Sequence[JournalOp]) -> None:
-            self.is_held = True
             assert self._free.wait(HANG_S)
             commit(journal, ops)
 
@@ -530,6 +525,31 @@ class SlowDisk:
 
     def let_go(self) -> None:
         self._free.set()
+
+
+async def test_conflicts_are_counted_as_readers_see_them(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk_of(site, tmp_path) as desk:
+        agent = desk.agent
+        first, second = (prepare(agent, put("shop/price", b"1"), signer=signer) for signer in (ADMIN, CLERK))
+        await agent.publish(first)
+        await agent.writer.flushed()
+        disk = SlowDisk(monkeypatch)
+        agent._input(lambda: agent.node.replica.receive(second, "a peer"))
+        held = len(agent.node.replica.live.slot(("shop/price", "")))
+        before = await conflicts_told(desk)
+        disk.let_go()
+        await agent.writer.flushed()
+        assert (held, before) == (2, {0}), "what is held runs ahead of readers"
+        assert await conflicts_told(desk) == {1}
+
+
+async def conflicts_told(desk: Desk) -> set[int]:
+    return {(await desk.asker.ask(op))["conflicts"] for op in ("info", "status")}
+
+
+# -- stopping -------------------------------------------------------------------------------------
 
 
 async def test_a_publish_in_flight_at_a_stop_is_answered(

@@ -69,3 +69,20 @@ def test_values_are_counted_and_not_tombstones_variants_or_the_systems_keys() ->
     ):
         view.show(((slot, versions),))
         assert view.value_count == number
+
+
+def test_conflicts_are_the_slots_with_siblings_that_readers_see() -> None:
+    slots = {("b", "canary"): (ONE, GONE), ("b", ""): (ONE,), ("_policy/1", ""): (ONE, GONE), ("c", ""): (ONE, GONE)}
+    view = ReadView(slots)
+    assert sorted(view.conflicts()) == [("b", "canary"), ("c", "")]
+    for slot, versions, expected in (
+        (("b", ""), (ONE, GONE), [("b", ""), ("b", "canary"), ("c", "")]),
+        (("b", ""), (GONE, ONE), [("b", ""), ("b", "canary"), ("c", "")]),
+        (("c", ""), (GONE,), [("b", ""), ("b", "canary")]),
+        (("_policy/2", ""), (ONE, GONE), [("b", ""), ("b", "canary")]),
+        (("b", "canary"), (), [("b", "")]),
+        (("b", "canary"), (), [("b", "")]),
+    ):
+        view.show(((slot, versions),))
+        assert sorted(view.conflicts()) == expected
+        assert sorted(ReadView(view._slots).conflicts()) == expected, "the same as what is found at a start"

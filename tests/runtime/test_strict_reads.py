@@ -100,6 +100,15 @@ def test_a_prefix_that_is_strict_no_more_is_read_as_any():
     assert values(reads)["shop/db/host"] == b"ordinary"
 
 
+def test_siblings_that_ordinary_changes_have_made_there_are_no_conflict():
+    reads = view(FIRST)
+    siblings = [found for name in ("alice", "bob") for found in gen.signed([put("shop/db/host", b"")], name).versions]
+    reads.show([(("shop/db/host", ""), tuple(siblings))])
+    assert reads.conflicts() == [("shop/db/host", "")]
+    reads.epochs_changed(Stages(Standing(FIRST)))
+    assert reads.conflicts() == []
+
+
 async def test_watchers_are_told_what_an_epoch_changes_and_nothing_of_ordinary_changes_there():
     reads = view(FIRST, SECOND)
     reads.epochs_changed(Stages(Standing(FIRST)))

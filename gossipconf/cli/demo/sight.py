@@ -24,7 +24,7 @@ class Sight:
 
     root:       its fingerprint, which runs ahead of its readers by the time that its disk takes
     keys:       how many its readers see
-    conflicts:  how many slots have siblings in what it holds, ahead of its readers too
+    conflicts:  of how many slots its readers see siblings
     shown:      the signed versions of one key that its readers see
     peers:      whom it is linked to
     """
